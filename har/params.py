@@ -1,0 +1,167 @@
+"""params.yaml as frozen pydantic models: one model a section, unknown keys are errors."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from har.errors import UserError
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+IntTuple = Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: frozen, strict about types, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DatasetParams(Section):
+    """Where the clips come from."""
+
+    name: Literal["sample", "folder"]
+    classes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    path: Annotated[Path, Field(strict=False)]
+
+
+class FramesParams(Section):
+    """What is kept of a clip: `count` RGB frames of `height` × `width` pixels."""
+
+    count: PositiveInt
+    height: Annotated[int, Field(ge=8)]
+    width: Annotated[int, Field(ge=8)]
+
+
+class SplitParams(Section):
+    """Which clips are for training, validation and test."""
+
+    protocol: Literal["group", "random"]
+    folds: Annotated[int, Field(ge=3)]
+    fold: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> "SplitParams":
+        if self.fold >= self.folds:
+            raise ValueError(f"fold must be between 0 and folds - 1 = {self.folds - 1}")
+        return self
+
+
+class AugmentParams(Section):
+    """Random changes of a training clip, the same for all its frames."""
+
+    flip: bool
+    zoom: Rate
+    shift: Rate
+    brightness: Rate
+    contrast: Rate
+
+
+class TrainParams(Section):
+    """What all approaches share in training."""
+
+    epochs: PositiveInt
+    batch: PositiveInt
+    patience: PositiveInt
+    augment: AugmentParams
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
+
+
+class ConvLSTMParams(Section):
+    """The ConvLSTM network: one ConvLSTM2D block an entry of `filters`."""
+
+    filters: IntTuple
+    dropout: Rate
+    recurrent_dropout: Rate
+    learning_rate: PositiveFloat
+
+
+class LRCNParams(Section):
+    """The LRCN network: a frame CNN with one block an entry of `filters`, then an LSTM."""
+
+    filters: IntTuple
+    pools: IntTuple
+    dropout: Rate
+    units: PositiveInt
+    learning_rate: PositiveFloat
+
+    @model_validator(mode="after")
+    def _a_pool_per_block(self) -> "LRCNParams":
+        if len(self.pools) != len(self.filters):
+            raise ValueError(f"pools must have one entry a block, {len(self.filters)} as filters")
+        return self
+
+
+class EvaluateParams(Section):
+    """How test figures are made."""
+
+    bootstrap: PositiveInt
+    mistakes: PositiveInt
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    dataset: DatasetParams
+    frames: FramesParams
+    split: SplitParams
+    train: TrainParams
+    convlstm: ConvLSTMParams
+    lrcn: LRCNParams
+    evaluate: EvaluateParams
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Args:
+        path: the file, relative to the working directory.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or holds a key or value that cannot be;
+            the message names every wrong key.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"Expected {path} in the working directory. Received: no such file in {Path.cwd()}. "
+            "Run from the root of the project."
+        ) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"Expected valid YAML in {path}. Received: {error}. Mend it.") from None
+    if not isinstance(raw, dict):
+        raise UserError(
+            f"Expected sections ({', '.join(Params.model_fields)}) in {path}. "
+            f"Received: {type(raw).__name__}. Restore the file from Git."
+        )
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = [_explain(problem) for problem in error.errors()]
+        raise UserError("\n       ".join(f"{path}: {problem}" for problem in problems)) from None
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_keys(problem["loc"][:-1])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1)
+        hint = f"Did you mean {close[0]}?" if close else "Remove it or rename it."
+        return f"expected one of {', '.join(valid)}. Received: the unknown key {key}. {hint}"
+    if problem["type"] == "missing":
+        return f"expected the key {key}. Received: nothing. Add it."
+    wish = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{key}: expected {wish}. Received: {problem['input']!r}. Change it."
+
+
+def _valid_keys(parents: tuple[str | int, ...]) -> list[str]:
+    model: type[BaseModel] = Params
+    for parent in parents:
+        model = model.model_fields[str(parent)].annotation  # type: ignore[assignment]
+    return list(model.model_fields)

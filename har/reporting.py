@@ -1,0 +1,83 @@
+"""What `metrics/<approach>/` holds: tables and pictures of one test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from har import evaluation, plots, work
+
+PREDICTION_COLUMNS = ("clip", "group", "actual", "predicted")
+
+
+class Test(NamedTuple):
+    """What was tested.
+
+    Attributes:
+        clips: N paths.
+        groups: the source video of each clip, unique over classes.
+        frames: uint8 (N, T, H, W, 3) RGB.
+        labels: int (N,), the true classes.
+        classes: C names.
+    """
+
+    clips: Sequence[str]
+    groups: Sequence[str]
+    frames: np.ndarray
+    labels: np.ndarray
+    classes: Sequence[str]
+
+
+def write(
+    folder: Path,
+    title: str,
+    test: Test,
+    probabilities: np.ndarray,
+    history: Sequence[dict[str, str]],
+    best_epoch: int,
+    n_mistakes: int,
+) -> None:
+    """Write predictions.csv, per_class.csv, confusion.png, curves.png and mistakes.png.
+
+    Args:
+        folder: where to.
+        title: of the pictures.
+        test: what was tested.
+        probabilities: (N, C), rows sum to 1.
+        history: rows of history.csv.
+        best_epoch: the epoch the weights are of, from 1.
+        n_mistakes: clips on the sheet of mistakes, at most.
+    """
+    _, groups, frames, labels, classes = test
+    guesses = probabilities.argmax(axis=1)
+    work.write_csv(
+        folder / "predictions.csv",
+        (*PREDICTION_COLUMNS, *classes),
+        (
+            (clip, group, classes[label], classes[guess], *(f"{p:.6f}" for p in row))
+            for clip, group, label, guess, row in zip(
+                test.clips, groups, labels, guesses, probabilities, strict=True
+            )
+        ),
+    )
+    work.write_csv(
+        folder / "per_class.csv",
+        evaluation.PER_CLASS_COLUMNS,
+        evaluation.per_class(probabilities, labels, classes),
+    )
+    counts = evaluation.confusion(probabilities, labels)
+    plots.confusion(folder / "confusion.png", counts, classes, title)
+    plots.curves(folder / "curves.png", history, best_epoch, title)
+    sheet = [
+        plots.Mistake(
+            test.clips[i],
+            frames[i],
+            classes[labels[i]],
+            classes[guesses[i]],
+            float(probabilities[i, guesses[i]]),
+        )
+        for i in evaluation.worst_mistakes(probabilities, labels, n_mistakes)
+    ]
+    n_wrong = int((guesses != labels).sum())
+    plots.mistakes(folder / "mistakes.png", sheet, f"{title}: {len(sheet)} of {n_wrong} mistakes")

@@ -1,0 +1,147 @@
+"""Decode a clip and pick its frames.
+
+A clip is decoded from front to back, once. Seeking (`CAP_PROP_POS_FRAMES`) starts anew from a
+key frame each time and lands on the wrong frame in many files; headers overstate the number of
+frames. So frames are counted by decoding them and picked from those that really decode.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+# FFmpeg's own complaints about a bad file say less than our row in rejected.csv. Must be set
+# before OpenCV loads.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+import cv2
+import numpy as np
+
+
+class UnreadableVideoError(Exception):
+    """A file from which no frame can be decoded; the message is the reason."""
+
+
+class VideoFacts(NamedTuple):
+    """What is known of a video after decoding it.
+
+    Attributes:
+        n_frames: frames that decode, which may be fewer than the header says.
+        fps: frames per second by the header; 0.0 where it says nothing sensible.
+        width: pixels of the first frame.
+        height: pixels of the first frame.
+    """
+
+    n_frames: int
+    fps: float
+    width: int
+    height: int
+
+
+def even_indices(n_frames: int, count: int) -> np.ndarray:
+    """Pick `count` of `n_frames` frames evenly: the middle frame of each of `count` equal parts.
+
+    The segment centres of Wang et al., Temporal Segment Networks (ECCV 2016), in whole numbers.
+    With fewer frames than asked, frames repeat.
+
+    Args:
+        n_frames: frames of the clip, ≥ 1.
+        count: frames to pick, ≥ 1.
+
+    Returns:
+        int64 array of shape (count,), not decreasing, in [0, n_frames).
+
+    Example:
+        >>> even_indices(100, 4).tolist()
+        [12, 37, 62, 87]
+        >>> even_indices(2, 4).tolist()
+        [0, 0, 1, 1]
+    """
+    if n_frames < 1 or count < 1:
+        raise ValueError(
+            "even_indices expects n_frames ≥ 1 and count ≥ 1. "
+            f"Received: n_frames={n_frames}, count={count}"
+        )
+    return (2 * np.arange(count, dtype=np.int64) + 1) * n_frames // (2 * count)
+
+
+def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarray, VideoFacts]:
+    """Decode a video and return frames picked evenly over all that decode.
+
+    Args:
+        path: a file that OpenCV's FFmpeg reads.
+        count: frames to pick; frames repeat where the video has fewer.
+        height: of the returned frames, pixels.
+        width: of the returned frames, pixels.
+
+    Returns:
+        Frames of shape (count, height, width, 3), uint8, RGB, area-averaged; and the facts.
+
+    Raises:
+        UnreadableVideoError: no frame decodes; the message is the reason.
+    """
+    capture, facts = _open(path)
+    expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    # The header's count is a guess that saves a pass over the file where it is right.
+    wanted = even_indices(expected, count) if expected > 0 else np.empty(0, np.int64)
+    frames, n_frames, size = _decode(capture, wanted, height, width)
+    if n_frames == 0:
+        raise UnreadableVideoError(_why(path, "no frame decodes"))
+    if n_frames != expected:
+        capture, facts = _open(path)
+        frames, n_frames, size = _decode(capture, even_indices(n_frames, count), height, width)
+    return frames, VideoFacts(n_frames, facts, *size)
+
+
+def iterate(path: Path) -> Iterator[np.ndarray]:
+    """Yield every frame of a video, decoded in order, as (H, W, 3) uint8 RGB.
+
+    Raises:
+        UnreadableVideoError: the file is not a video that FFmpeg knows.
+    """
+    capture, _ = _open(path)
+    while capture.grab():
+        decoded, frame = capture.retrieve()
+        if decoded:
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+
+def _open(path: Path) -> tuple[cv2.VideoCapture, float]:
+    # One thread a capture: clips are decoded side by side in a process per core.
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if not capture.isOpened():
+        raise UnreadableVideoError(_why(path, "not a video that FFmpeg reads"))
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    # Containers without a frame rate give 0, NaN or their time base (90,000).
+    return capture, round(fps, 3) if 0 < fps <= 1000 else 0.0
+
+
+def _why(path: Path, reason: str) -> str:
+    return "empty file" if path.stat().st_size == 0 else reason
+
+
+def _decode(
+    capture: cv2.VideoCapture, wanted: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, int, tuple[int, int]]:
+    """Decode to the end; return the wanted frames, how many decoded, and the (width, height)."""
+    frames = np.zeros((len(wanted), height, width, 3), np.uint8)
+    size = (0, 0)
+    slot = index = 0
+    while capture.grab():
+        # Only a wanted frame is converted to BGR and copied; the first tells the size.
+        if index == 0 or (slot < len(wanted) and wanted[slot] == index):
+            decoded, frame = capture.retrieve()
+            if not decoded:
+                continue
+            if index == 0:
+                size = (frame.shape[1], frame.shape[0])
+            first = slot
+            while slot < len(wanted) and wanted[slot] == index:
+                slot += 1
+            if slot > first:
+                small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+                frames[first:slot] = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+        index += 1
+    capture.release()
+    return frames, index, size
