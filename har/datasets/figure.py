@@ -176,17 +176,14 @@ def jumping_jack(style: Style) -> Keys:
     return [(0.0, closed), (0.25, flying), (0.5, astride), (0.75, flying), (1.0, closed)]
 
 
-def waving(style: Style) -> Keys:
-    """One wave of the right hand; those with `legs` above 0.8 wave with both."""
-    sides = ("left", "right") if style.legs > 0.8 else ("right",)
-    raise_, swing = 112 + 26 * style.arms, 30 + 8 * style.depth
-    poses = []
-    for sign in (1, -1):
-        arm = {"abduction": raise_ + 6 * sign, "twist": 90, "elbow": 62 - 22 * style.arms}
-        arm["elbow"] += swing * sign
-        named = {f"{name}_{side}": value for name, value in arm.items() for side in sides}
-        poses.append(pose({"trunk": 2 + 2 * style.lean, **named}))
-    return [(0.0, poses[0]), (0.5, poses[1]), (1.0, poses[0])]
+def squats(style: Style) -> Keys:
+    """One squat: down over the heels with the arms stretched forward, and up again."""
+    deep = 0.85 + 0.15 * style.depth
+    trunk = 32 + 8 * style.lean
+    low = {"hip": 82 * deep, "knee": 108 * deep, "trunk": trunk, "neck": -20}
+    low |= {"shoulder": trunk + 78 + 10 * style.arms, "elbow": 6, "spread": 14 + 5 * style.legs}
+    upright = pose({"hip": 3, "knee": 6, "spread": 8 + 3 * style.legs, "shoulder": 12})
+    return [(0.0, upright), (0.5, pose(low)), (1.0, upright)]
 
 
 def sit_down(style: Style) -> Keys:
@@ -235,11 +232,11 @@ def pick_up(style: Style) -> Keys:
 
 MOTIONS: Mapping[str, Callable[[Style], Keys]] = {
     "jumping_jack": jumping_jack,
-    "waving": waving,
+    "squats": squats,
     "sit_down": sit_down,
     "pick_up": pick_up,
 }
-CYCLIC = frozenset({"jumping_jack", "waving"})
+CYCLIC = frozenset({"jumping_jack", "squats"})
 
 
 def trajectory(motion: str, progress: np.ndarray, style: Style) -> np.ndarray:

@@ -20,8 +20,10 @@ import numpy as np
 from tqdm import tqdm
 
 from har.datasets import figure, scene
+from har.errors import UserError
+from har.params import DatasetParams
 
-CLASSES = ("JumpingJack", "Waving", "SitDown", "StandUp", "PickUp", "PutDown")
+CLASSES = ("JumpingJack", "Squats", "SitDown", "StandUp", "PickUp", "PutDown")
 GROUPS = 20
 CLIPS_PER_GROUP = 4
 WIDTH = 160
@@ -32,7 +34,7 @@ SEED = 27
 # Class to motion, and whether the film runs backwards.
 MOTIONS = {
     "JumpingJack": ("jumping_jack", False),
-    "Waving": ("waving", False),
+    "Squats": ("squats", False),
     "SitDown": ("sit_down", False),
     "StandUp": ("sit_down", True),
     "PickUp": ("pick_up", False),
@@ -382,6 +384,18 @@ def _render_group(destination: Path, names: list[Name]) -> int:
     finally:
         cv2.setNumThreads(n_threads)
     return len(names)
+
+
+def fetch(params: DatasetParams, destination: Path) -> None:
+    """Render the classes asked for, all where none is named, into `destination`.
+
+    Raises:
+        UserError: a class is unknown.
+    """
+    try:
+        render(destination, params.classes or CLASSES)
+    except ValueError as error:
+        raise UserError(f"dataset.classes: {error}") from None
 
 
 def render(

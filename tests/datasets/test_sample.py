@@ -69,7 +69,7 @@ def test_clips_decode_to_the_frames_that_were_rendered(rendered):
 
 def test_bytes_do_not_depend_on_process_jobs_classes_or_group_count(rendered, tmp_path):
     sample.render(
-        tmp_path, ["StandUp", "Waving"], groups=1, clips_per_group=1, n_jobs=2, progress=False
+        tmp_path, ["StandUp", "Squats"], groups=1, clips_per_group=1, n_jobs=2, progress=False
     )
     expected = digests(rendered)
     received = digests(tmp_path)
@@ -95,8 +95,8 @@ def test_a_fresh_interpreter_renders_the_same_bytes(rendered, tmp_path):
 
 def test_a_killed_run_goes_on_where_it_stopped(rendered, tmp_path):
     options = {"groups": 2, "clips_per_group": 2, "n_jobs": 1, "progress": False}
-    sample.render(tmp_path, ["Waving"], **options)
-    kept, lost, broken = (sample.Name("Waving", *n) for n in ((1, 1), (1, 2), (2, 1)))
+    sample.render(tmp_path, ["Squats"], **options)
+    kept, lost, broken = (sample.Name("Squats", *n) for n in ((1, 1), (1, 2), (2, 1)))
     (tmp_path / lost.path()).unlink()
     whole = tmp_path / broken.path()
     partial = whole.with_name(f".{whole.stem}.part.avi")
@@ -104,8 +104,8 @@ def test_a_killed_run_goes_on_where_it_stopped(rendered, tmp_path):
     whole.unlink()
     before = (tmp_path / kept.path()).stat().st_mtime_ns
 
-    sample.render(tmp_path, ["Waving"], **options)
-    expected = {k: v for k, v in digests(rendered).items() if k.startswith("Waving/")}
+    sample.render(tmp_path, ["Squats"], **options)
+    expected = {k: v for k, v in digests(rendered).items() if k.startswith("Squats/")}
     assert digests(tmp_path) == expected
     assert (tmp_path / kept.path()).stat().st_mtime_ns == before
 
@@ -297,8 +297,8 @@ def test_people_stand_large_in_the_frame():
 
 
 def test_an_unknown_class_is_named_with_the_valid_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"JumpingJack, Waving.*Received: Juggling\."):
-        sample.render(tmp_path, ["Waving", "Juggling"])
+    with pytest.raises(ValueError, match=r"JumpingJack, Squats.*Received: Juggling\."):
+        sample.render(tmp_path, ["Squats", "Juggling"])
     assert not list(tmp_path.iterdir())
 
 
