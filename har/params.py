@@ -67,6 +67,7 @@ class TrainParams(Section):
     epochs: PositiveInt
     batch: PositiveInt
     patience: PositiveInt
+    schedule: Literal["constant", "cosine"]
     augment: AugmentParams
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
 

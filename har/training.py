@@ -73,6 +73,7 @@ def fit(
     validation: tuple[np.ndarray, np.ndarray],
     *,
     learning_rate: float,
+    schedule: str,
     epochs: int,
     batch: int,
     patience: int,
@@ -86,7 +87,9 @@ def fit(
         build: makes the network, from uint8 clips to class probabilities.
         train: frames uint8 (N, T, H, W, 3) and labels int64 (N,).
         validation: the same, of groups that are neither in training nor in test.
-        learning_rate: of Adam.
+        learning_rate: of Adam, at its highest.
+        schedule: `constant`, or `cosine`: up in a straight line over the first twentieth of all
+            steps, then down to 0 along a cosine (Loshchilov & Hutter, SGDR, ICLR 2017).
         epochs: at most.
         batch: clips a step.
         patience: epochs.
@@ -104,13 +107,13 @@ def fit(
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(seed)
     model = build()
+    clips = Batches(*train, batch, seed)
     model.compile(
-        keras.optimizers.Adam(learning_rate),
+        keras.optimizers.Adam(_schedule(schedule, learning_rate, epochs * len(clips))),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
-    clips = Batches(*train, batch, seed)
     state = TrainingState(backup, patience, epochs)
     state.set_model(model)
     state.restore()
@@ -127,6 +130,15 @@ def fit(
         )
     state.restore_best()
     return Fit(model, state.history, state.best_epoch)
+
+
+def _schedule(name: str, learning_rate: float, steps: int):
+    if name == "constant":
+        return learning_rate
+    warm_up = steps // 20
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
+    )
 
 
 class TrainingState(keras.callbacks.Callback):

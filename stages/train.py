@@ -52,6 +52,7 @@ def train() -> None:
         data,
         validation,
         learning_rate=settings.learning_rate,
+        schedule=params.train.schedule,
         epochs=params.train.epochs,
         batch=params.train.batch,
         patience=params.train.patience,

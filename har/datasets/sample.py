@@ -24,7 +24,7 @@ from har.errors import UserError
 from har.params import DatasetParams
 
 CLASSES = ("JumpingJack", "Squats", "SitDown", "StandUp", "PickUp", "PutDown")
-GROUPS = 20
+GROUPS = 25
 CLIPS_PER_GROUP = 4
 WIDTH = 160
 HEIGHT = 120
