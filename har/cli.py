@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -52,3 +53,28 @@ def results(metrics: Path = Path("metrics")) -> None:
     print(f"Chance is {chance:.3f}. Figures: {path}")
     for picture in sorted(metrics.glob("*/*.png")):
         print(f"  {picture.as_posix()}")
+
+
+@app.command()
+def preview(
+    classes: Annotated[int, typer.Option(min=1, help="How many classes, drawn at random.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Draw other classes and clips.")] = 0,
+    output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
+) -> None:
+    """Draw a contact sheet: random classes, a random clip of each, its frames."""
+    import numpy as np
+
+    from har import plots
+    from har.store import FrameStore
+
+    rng = np.random.default_rng(seed)
+    with FrameStore(Path("data/frames.h5")) as store:
+        chosen = rng.permutation(len(store.classes))[:classes]
+        clips = [
+            store.clips[rng.choice(np.flatnonzero(store.labels == label))]
+            for label in sorted(chosen)
+        ]
+        rows = list(zip(clips, store.read(clips)[0], strict=True))
+        title = f"{len(rows)} of {len(store.classes)} classes"
+    plots.contact_sheet(output, rows, title)
+    print(output)

@@ -161,7 +161,9 @@ def _fill(
         results = pool(
             joblib.delayed(_decode)(videos / name, shape, part, places[name]) for name in todo
         )
-        bar = tqdm(results, total=len(files), initial=len(rows), desc="Decoding", unit="clip")
+        bar = tqdm(
+            results, total=len(files), initial=len(rows), desc="Decoding", unit="clip", disable=None
+        )
         for name, result in zip(todo, bar if todo else (), strict=True):
             if isinstance(result, str):
                 reasons[name] = result

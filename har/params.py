@@ -68,6 +68,7 @@ class TrainParams(Section):
     batch: PositiveInt
     patience: PositiveInt
     schedule: Literal["constant", "cosine"]
+    centre: bool  # pixels from -1 to 1 instead of 0 to 1
     augment: AugmentParams
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 
@@ -10,24 +9,6 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-
-
-class Mistake(NamedTuple):
-    """A clip that was recognised wrongly.
-
-    Attributes:
-        clip: its path.
-        frames: uint8 (T, H, W, 3) RGB.
-        truth: its class.
-        prediction: the class it was taken for.
-        confidence: of the prediction, in [0, 1].
-    """
-
-    clip: str
-    frames: np.ndarray
-    truth: str
-    prediction: str
-    confidence: float
 
 
 def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
@@ -82,38 +63,29 @@ def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title
     _save(figure, path)
 
 
-def mistakes(path: Path, sheet: Sequence[Mistake], title: str, n_frames: int = 8) -> None:
-    """Draw the clips that were most confidently wrong, a row each.
+def contact_sheet(
+    path: Path, rows: Sequence[tuple[str, np.ndarray]], title: str, n_frames: int = 8
+) -> None:
+    """Draw a row a clip: its caption above frames picked evenly.
 
     Args:
         path: PNG to write.
-        sheet: the clips, the worst first; may be empty.
+        rows: caption and frames, uint8 (T, H, W, 3) RGB, of each clip; may be empty.
         title: above the picture.
         n_frames: frames shown of a clip.
     """
-    rows = max(len(sheet), 1)
-    figure, axes = plt.subplots(figsize=(9, 0.6 + 1.45 * rows), layout="constrained")
+    strips = [contact_strip(frames, n_frames) for _, frames in rows]
+    height, width = strips[0].shape[:2] if rows else (20, 100)
+    step = height + height // 4  # room for the caption
+    canvas = np.full((max(len(rows), 1) * step, width, 3), 255, np.uint8)
+    figure, axes = plt.subplots(figsize=(9, 0.4 + 9 * len(canvas) / width), layout="constrained")
     axes.axis("off")
-    axes.set_title(title)
-    if not sheet:
-        axes.text(0.5, 0.5, "No clip was recognised wrongly.", ha="center", va="center")
-    else:
-        strips = [contact_strip(mistake.frames, n_frames) for mistake in sheet]
-        height, width = strips[0].shape[:2]
-        caption = height // 4
-        canvas = np.full((rows * (height + caption), width, 3), 255, np.uint8)
-        for i, strip in enumerate(strips):
-            top = i * (height + caption) + caption
-            canvas[top : top + height] = strip
-        axes.imshow(canvas, interpolation="nearest")
-        for i, m in enumerate(sheet):
-            axes.text(
-                0,
-                i * (height + caption) + caption * 0.85,
-                f"{m.truth}, taken for {m.prediction} ({m.confidence:.0%}): {m.clip}",
-                fontsize=8,
-                va="bottom",
-            )
+    axes.set_title(title, fontsize=11)
+    for i, strip in enumerate(strips):
+        top = (i + 1) * step - height
+        canvas[top : top + height] = strip
+        axes.text(0, top - height // 20, rows[i][0], fontsize=8, va="bottom")
+    axes.imshow(canvas, interpolation="nearest")
     _save(figure, path)
 
 

@@ -69,15 +69,15 @@ def write(
     counts = evaluation.confusion(probabilities, labels)
     plots.confusion(folder / "confusion.png", counts, classes, title)
     plots.curves(folder / "curves.png", history, best_epoch, title)
-    sheet = [
-        plots.Mistake(
-            test.clips[i],
+    worst = evaluation.worst_mistakes(probabilities, labels, n_mistakes)
+    rows = [
+        (
+            f"{classes[labels[i]]}, taken for {classes[guesses[i]]} "
+            f"({probabilities[i, guesses[i]]:.0%}): {test.clips[i]}",
             frames[i],
-            classes[labels[i]],
-            classes[guesses[i]],
-            float(probabilities[i, guesses[i]]),
         )
-        for i in evaluation.worst_mistakes(probabilities, labels, n_mistakes)
+        for i in worst
     ]
     n_wrong = int((guesses != labels).sum())
-    plots.mistakes(folder / "mistakes.png", sheet, f"{title}: {len(sheet)} of {n_wrong} mistakes")
+    heading = f"{title}: {n_wrong} of {len(labels)} clips taken for another class"
+    plots.contact_sheet(folder / "mistakes.png", rows, heading)

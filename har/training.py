@@ -109,7 +109,10 @@ def fit(
     model = build()
     clips = Batches(*train, batch, seed)
     model.compile(
-        keras.optimizers.Adam(_schedule(schedule, learning_rate, epochs * len(clips))),
+        # A rare steep batch would throw the ConvLSTM's tanh gates into saturation for good.
+        keras.optimizers.Adam(
+            _schedule(schedule, learning_rate, epochs * len(clips)), clipnorm=1.0
+        ),
         "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
@@ -226,6 +229,7 @@ class ProgressBar(keras.callbacks.Callback):
                 desc=f"Training {self._name}",
                 unit="clip",
                 mininterval=0.5,
+                disable=None,
             )
         self._seen = 0
 

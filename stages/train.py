@@ -48,7 +48,7 @@ def train() -> None:
     key = work.digest(FRAMES, SPLIT, *map(str, chosen), *code)
     backup = work.folder("train", approach)
     result = training.fit(
-        lambda: module.build(len(classes), shape, settings, params.train.augment, params.seed),
+        lambda: module.build(len(classes), shape, settings, params.train, params.seed),
         data,
         validation,
         learning_rate=settings.learning_rate,

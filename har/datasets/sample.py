@@ -49,29 +49,29 @@ class Nuisance:
     """How much groups and clips differ in what is not the action. Ranges are drawn uniformly."""
 
     # One draw a group.
-    stature: Range = (0.7, 0.82)  # standing height in frame heights
+    stature: Range = (0.79, 0.81)  # standing height in frame heights
     proportions: float = 0.03  # deviation of each segment's length, of its mean
-    girth: Range = (0.85, 1.3)  # thickness of limbs, of the average
-    cyclic_yaw: Range = (-25, 25)  # degrees from the front
-    one_way_yaw: Range = (58, 88)  # degrees from the front
+    girth: Range = (0.95, 1.15)  # thickness of limbs, of the average
+    cyclic_yaw: Range = (-12, 12)  # degrees from the front
+    one_way_yaw: Range = (68, 88)  # degrees from the front
     elevation: Range = (4, 10)  # degrees of the camera above the person
-    off_centre_px: float = 5  # at most, to either side
-    contrast: Range = (0.2, 0.45)  # of the place, 0 = one colour, 1 = that of the people
-    spare_chance: float = 0.15  # a seat beside who does not sit, a box beside who does not lift
-    occluder_chance: float = 0.15
+    off_centre_px: float = 2  # at most, to either side
+    contrast: Range = (0.05, 0.15)  # of the place, 0 = one colour, 1 = that of the people
+    spare_chance: float = 0.05  # a seat beside who does not sit, a box beside who does not lift
+    occluder_chance: float = 0.08
     occluder_px: Range = (8, 14)  # see scene.occluder
-    light: Range = (0.8, 1.1)  # gain
-    tint: float = 0.05  # deviation of each colour's gain
-    cycle_hz: Range = (0.7, 1.3)  # cyclic motions
-    duration_s: Range = (0.85, 1.5)  # one-way motions
+    light: Range = (0.9, 1.1)  # gain
+    tint: float = 0.03  # deviation of each colour's gain
+    cycle_hz: Range = (0.8, 1.2)  # cyclic motions
+    duration_s: Range = (1.0, 1.4)  # one-way motions
     # One draw a clip.
     n_frames: tuple[int, int] = (40, 60)
     tempo: float = 0.12  # deviation of speed within a group
     sway_deg: float = 1.6  # amplitude in every joint
-    framing_px: float = 2  # at most, to each side
-    framing_zoom: float = 0.04  # at most, either way
-    pan_px: float = 3  # over the clip, at most, either way
-    zoom: float = 0.04  # over the clip, at most, either way
+    framing_px: float = 1  # at most, to each side
+    framing_zoom: float = 0.02  # at most, either way
+    pan_px: float = 1.5  # over the clip, at most, either way
+    zoom: float = 0.02  # over the clip, at most, either way
     shake_px: Range = (0.1, 0.6)  # amplitude
     roll_deg: float = 0.6  # amplitude
     light_drift: float = 0.1  # change of gain over the clip, at most, either way
@@ -449,7 +449,10 @@ def render(
     work = (joblib.delayed(_render_group)(destination, names) for names in batches)
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     with tqdm(
-        total=sum(map(len, batches)), desc="Rendering", unit="clip", disable=not progress
+        total=sum(map(len, batches)),
+        desc="Rendering",
+        unit="clip",
+        disable=None if progress else True,
     ) as bar:
         for n_rendered in parallel(work):
             bar.update(n_rendered)

@@ -15,14 +15,14 @@ from keras import layers
 
 from har.layers import ConvLSTM2D
 from har.models.inputs import clip_input
-from har.params import AugmentParams, ConvLSTMParams
+from har.params import ConvLSTMParams, TrainParams
 
 
 def build(
     n_classes: int,
     shape: tuple[int, int, int],
     params: ConvLSTMParams,
-    augment: AugmentParams,
+    train: TrainParams,
     seed: int,
 ) -> keras.Model:
     """Build the network.
@@ -31,13 +31,13 @@ def build(
         n_classes: number of classes.
         shape: (T, H, W) of a clip.
         params: the `convlstm` section.
-        augment: random changes in training.
+        train: the `train` section: how clips are fed.
         seed: of dropout and augmentation; initial weights follow Keras's global seed.
 
     Returns:
         A model from (N, T, H, W, 3) uint8 RGB to (N, n_classes) float32 probabilities.
     """
-    clips, x = clip_input(shape, augment, seed)
+    clips, x = clip_input(shape, train, seed)
     last = len(params.filters) - 1
     for block, filters in enumerate(params.filters):
         x = ConvLSTM2D(

@@ -3,21 +3,24 @@
 import keras
 
 from har.layers import AugmentClip
-from har.params import AugmentParams
+from har.params import TrainParams
 
 
-def clip_input(shape: tuple[int, int, int], augment: AugmentParams, seed: int):
+def clip_input(shape: tuple[int, int, int], train: TrainParams, seed: int):
     """Return the input and the first tensor of a network.
 
     Args:
         shape: (T, H, W) of a clip.
-        augment: random changes in training.
-        seed: of these.
+        train: `augment`, random changes in training, and `centre`, see `TrainParams`.
+        seed: of the random changes.
 
     Returns:
-        The input, (N, T, H, W, 3) uint8 RGB, and the same as float in [0, 1], augmented while
-        training.
+        The input, (N, T, H, W, 3) uint8 RGB, and the same as float, augmented while training:
+        from -1 to 1 where `centre`, else from 0 to 1.
     """
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
     x = keras.layers.Rescaling(1 / 255, name="rescale")(clips)
-    return clips, AugmentClip(**augment.model_dump(), seed=seed, name="augment")(x)
+    x = AugmentClip(**train.augment.model_dump(), seed=seed, name="augment")(x)
+    if train.centre:
+        x = keras.layers.Rescaling(2, offset=-1, name="centre")(x)
+    return clips, x

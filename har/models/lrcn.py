@@ -15,14 +15,14 @@ from keras import layers
 
 from har.layers import FoldTime, UnfoldTime
 from har.models.inputs import clip_input
-from har.params import AugmentParams, LRCNParams
+from har.params import LRCNParams, TrainParams
 
 
 def build(
     n_classes: int,
     shape: tuple[int, int, int],
     params: LRCNParams,
-    augment: AugmentParams,
+    train: TrainParams,
     seed: int,
 ) -> keras.Model:
     """Build the network.
@@ -31,13 +31,13 @@ def build(
         n_classes: number of classes.
         shape: (T, H, W) of a clip.
         params: the `lrcn` section.
-        augment: random changes in training.
+        train: the `train` section: how clips are fed.
         seed: of dropout and augmentation; initial weights follow Keras's global seed.
 
     Returns:
         A model from (N, T, H, W, 3) uint8 RGB to (N, n_classes) float32 probabilities.
     """
-    clips, x = clip_input(shape, augment, seed)
+    clips, x = clip_input(shape, train, seed)
     x = FoldTime()(x)
     last = len(params.filters) - 1
     for block, (filters, pool) in enumerate(zip(params.filters, params.pools, strict=True)):

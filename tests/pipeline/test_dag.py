@@ -1,0 +1,85 @@
+"""dvc.yaml tells the truth: deps are what a stage imports, params what it reads."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import ROOT
+
+DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = DAG["stages"]
+
+# Runs a stage to its end, then tells which files of the project it imported.
+PROBE = """
+import atexit, json, os, runpy, sys
+def tell():
+    files = (getattr(m, "__file__", None) for m in list(sys.modules.values()))
+    root = os.getcwd() + os.sep
+    ours = sorted({f[len(root):] for f in files if f and f.startswith(root + "har")})
+    open("imported.json", "w").write(json.dumps(ours))
+atexit.register(tell)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_each_stage_lists_exactly_the_modules_it_imports(new_project):
+    project = new_project()
+    for name, stage in STAGES.items():
+        project.python("-c", PROBE, *stage["cmd"].split()[1:])
+        imported = set(json.loads((project.path / "imported.json").read_text()))
+        deps = [dep for dep in stage["deps"] if dep.startswith("har/")]
+        files = {dep for dep in deps if dep.endswith(".py")}
+        folders = tuple(f"{dep}/" for dep in deps if not dep.endswith(".py"))
+        assert files == {file for file in imported if not file.startswith(folders or ("//",))}, name
+        for folder in folders:
+            assert any(file.startswith(folder) for file in imported), (
+                f"{name}: {folder} is not used"
+            )
+        assert stage["cmd"].split()[1] in stage["deps"], name
+
+
+def read_params(script: Path) -> set[str]:
+    """Return the params a stage script reads, as dotted keys, from its source."""
+    keys = set()
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        chain = []
+        while isinstance(node, ast.Attribute):
+            chain.append(node.attr)
+            node = node.value
+        starts_at_params = isinstance(node, ast.Name) and node.id == "params"
+        is_load = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "load"
+        if chain and (starts_at_params or is_load):
+            keys.add(".".join(reversed(chain)))
+    return keys
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_each_stage_lists_the_params_it_reads(name):
+    stage = STAGES[name]
+    script = ROOT / stage["cmd"].split()[1]
+    listed = set(stage["params"])
+    for key in read_params(script):
+        covered = any(key == p or key.startswith(p + ".") for p in listed)
+        # `params.split` alone is the start of `params.split.fold`, which is looked at by itself.
+        part_of = any(p.startswith(key + ".") for p in listed)
+        assert covered or part_of, f"{script.name} reads {key}"
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_each_stage_says_what_it_is_for(name):
+    stage = STAGES[name]
+    assert stage["desc"]
+    doc = ast.get_docstring(ast.parse((ROOT / stage["cmd"].split()[1]).read_text(encoding="utf-8")))
+    for word in ("Command: ", "Inputs: ", "Outputs: ", "Cost: "):
+        assert word in doc, word
+
+
+def test_only_the_evaluation_lives_in_git_and_not_in_the_cache():
+    for name, stage in STAGES.items():
+        outs = stage.get("outs", []) + stage.get("metrics", []) + stage.get("plots", [])
+        uncached = [out for out in outs if isinstance(out, dict)]
+        assert not uncached or name == "evaluate"

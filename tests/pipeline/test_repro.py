@@ -1,0 +1,102 @@
+"""`dvc repro` on a small project: what runs, what does not, and that it is the same every time."""
+
+import json
+import time
+
+import pytest
+
+from .conftest import film
+
+ALL = ["fetch", "extract", "split", "train-convlstm", "train-lrcn", "evaluate"]
+
+
+def edit(name, old, new):
+    return lambda project: project.replace(name, old, new)
+
+
+def change(key, value):
+    return lambda project: project.set(**{key: value})
+
+
+EDITS = [
+    ("nothing", lambda project: None, []),
+    (
+        "frames.count",
+        change("frames.count", 5),
+        ["extract", "train-convlstm", "train-lrcn", "evaluate"],
+    ),
+    ("a knob of lrcn", change("lrcn.units", 5), ["train-lrcn", "evaluate"]),
+    ("a knob of convlstm", change("convlstm.dropout", 0.1), ["train-convlstm", "evaluate"]),
+    (
+        "the code of lrcn",
+        edit("har/models/lrcn.py", 'activation="relu"', 'activation="elu"'),
+        ["train-lrcn", "evaluate"],
+    ),
+    ("split.fold", change("split.fold", 1), ["train-convlstm", "train-lrcn", "evaluate"]),
+    (
+        "a comment in plots",
+        edit("har/plots.py", "import matplotlib\n\n", "import matplotlib  # draws\n\n"),
+        ["evaluate"],
+    ),
+    (
+        "a new clip in the user's folder",
+        lambda project: film(project.path / "videos/Class0/v_Class0_g01_c03.avi", seed=999),
+        ALL,
+    ),
+]
+
+
+def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(new_project):
+    project = new_project()
+    assert project.repro() == ALL
+    figures = json.loads((project.path / "metrics/metrics.json").read_text())
+    assert set(figures) == {"convlstm", "lrcn"}
+    for what, make, expected in EDITS:
+        make(project)
+        start = time.monotonic()
+        assert project.repro() == expected, what
+        if not expected:
+            assert time.monotonic() - start < 3, "a repro with nothing to do takes under 3 s"
+
+
+def test_two_fresh_clones_end_with_the_same_bytes(new_project):
+    locks = []
+    for _ in range(2):
+        project = new_project()
+        project.repro()
+        locks.append(project.lock()["stages"])
+    for stage in ALL:
+        first, second = ({out["path"]: out["md5"] for out in lock[stage]["outs"]} for lock in locks)
+        assert first == second, stage
+
+
+@pytest.mark.parametrize("victim", ["train-lrcn"])
+def test_a_stage_killed_half_way_goes_on_and_ends_with_the_same_bytes(new_project, victim):
+    """Kill training after its first epochs; the next repro resumes it."""
+    import signal
+    import subprocess
+    import sys
+
+    unbroken, killed = new_project(), new_project()
+    for project in (unbroken, killed):
+        project.set(**{"train.epochs": 40, "train.patience": 40})
+        project.python("-m", "dvc", "repro", "split")
+    unbroken.python("stages/train.py", "lrcn")
+    process = subprocess.Popen(
+        [sys.executable, "stages/train.py", "lrcn"],
+        cwd=killed.path,
+        env=killed.env,
+        stderr=subprocess.DEVNULL,
+    )
+    backups = killed.path / ".work/train/lrcn"
+    deadline = time.monotonic() + 60
+    while not list(backups.glob("*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed.path / "models/lrcn").exists(), "half-trained output"
+    assert list(backups.glob("*.npz")), "no epoch was finished before the kill"
+    killed.python("stages/train.py", "lrcn")
+    for name in ("model.keras", "history.csv", "card.json"):
+        expected = (unbroken.path / "models/lrcn" / name).read_bytes()
+        assert (killed.path / "models/lrcn" / name).read_bytes() == expected, name

@@ -1,0 +1,150 @@
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from har import cli, store
+
+FIGURES = {
+    "accuracy": 0.9125,
+    "accuracy_low": 0.85,
+    "accuracy_high": 0.9567,
+    "top5": 1.0,
+    "macro_f1": 0.9071,
+    "loss": 0.31,
+    "n_test": 96,
+    "n_groups": 24,
+    "chance": 0.1667,
+    "majority": 0.1667,
+    "parameters": 73620,
+    "latency_ms": 12.34,
+}
+
+
+def har(monkeypatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["har", *arguments])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    return left.value.code
+
+
+@pytest.fixture
+def metrics(in_tmp_path) -> Path:
+    folder = Path("metrics")
+    (folder / "lrcn").mkdir(parents=True)
+    table = {"convlstm": FIGURES | {"parameters": 46000, "accuracy": 0.5}, "lrcn": FIGURES}
+    (folder / "metrics.json").write_text(json.dumps(table))
+    for name in ("mistakes.png", "confusion.png"):
+        (folder / "lrcn" / name).write_bytes(b"")
+    return folder
+
+
+def test_results_prints_the_table_and_the_pictures(metrics, monkeypatch, capsys):
+    assert har(monkeypatch, "results") == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    assert lines[0].split() == [
+        *["accuracy", "95", "%", "interval", "macro", "F1", "clips", "groups"],
+        *["parameters", "latency"],
+    ]
+    assert lines[1].split()[:2] == ["convlstm", "0.500"]
+    assert lines[2].split() == [
+        *["lrcn", "0.912", "0.850", "to", "0.957", "0.907", "96", "24", "73,620", "12.3", "ms"]
+    ]
+    assert "Chance is 0.167" in lines[3]
+    assert "metrics/metrics.json" in lines[3]
+    assert [line.strip() for line in lines[4:]] == [
+        "metrics/lrcn/confusion.png",
+        "metrics/lrcn/mistakes.png",
+    ]
+
+
+def test_columns_stand_under_their_heads(metrics, monkeypatch, capsys):
+    har(monkeypatch, "results")
+    lines = capsys.readouterr().out.splitlines()
+    for head, value in (("accuracy", "0.912"), ("clips", " 96"), ("parameters", "73,620")):
+        end = lines[0].index(head) + len(head)
+        assert lines[2][:end].endswith(value)
+
+
+def test_results_of_another_folder(metrics, monkeypatch, capsys):
+    metrics.rename("elsewhere")
+    assert har(monkeypatch, "results", "--metrics", "elsewhere") == 0
+    assert "elsewhere/lrcn/confusion.png" in capsys.readouterr().out
+
+
+def test_without_figures_one_line_says_what_to_do(in_tmp_path, run_python):
+    process = run_python("from har.cli import main; main()", "results", cwd=in_tmp_path)
+    assert process.returncode == 2
+    assert process.stdout == ""
+    assert process.stderr == (
+        "Error: Expected test figures at metrics/metrics.json. Received: no such file. "
+        "Run `dvc repro` first.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["reslts"], ["results", "--metrcs", "x"]])
+def test_unknown_commands_and_options(in_tmp_path, monkeypatch, capsys, arguments):
+    assert har(monkeypatch, *arguments) == 2
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert arguments[-2 if len(arguments) > 1 else 0] in said.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], []])
+def test_help_lists_the_commands(monkeypatch, capsys, arguments):
+    har(monkeypatch, *arguments)
+    said = capsys.readouterr()
+    assert "results" in said.out + said.err
+
+
+@pytest.fixture
+def frames(in_tmp_path) -> Path:
+    path = Path("data/frames.h5")
+    path.parent.mkdir()
+    clips = [f"{label}/{i}.avi" for label in ("Jump", "Run", "Swim") for i in range(4)]
+    offsets = store.create(path, clips, [clip.split("/")[0] for clip in clips], (4, 16, 16))
+    with path.open("r+b") as file:
+        for i, offset in enumerate(offsets):
+            file.seek(offset)
+            file.write(np.full((4, 16, 16, 3), 20 * i, np.uint8).tobytes())
+    return path
+
+
+def test_preview_draws_a_picture_and_says_where(frames, monkeypatch, capsys):
+    pictures = []
+    for seed, output in (("0", "a.png"), ("0", "b.png"), ("1", "c.png")):
+        assert har(monkeypatch, "preview", "--seed", seed, "--output", output) == 0
+        assert capsys.readouterr() == (f"{output}\n", "")
+        assert cv2.imread(output) is not None
+        pictures.append(Path(output).read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
+    assert har(monkeypatch, "preview") == 0
+    assert Path("preview.png").read_bytes() == pictures[0]
+
+
+@pytest.mark.parametrize("classes", ["1", "2", "3", "100"])
+def test_preview_of_some_classes(frames, monkeypatch, classes):
+    assert har(monkeypatch, "preview", "--classes", classes) == 0
+    height, width = cv2.imread("preview.png").shape[:2]
+    assert 0.7 < (height / width) / (0.25 * 1.25 * min(int(classes), 3) + 0.05) < 1.3
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--classes", "0"], ["--classes", "many"], ["--seed", "-1"], ["--colour", "red"]]
+)
+def test_preview_refuses(frames, monkeypatch, capsys, arguments):
+    assert har(monkeypatch, "preview", *arguments) == 2
+    assert arguments[0] in capsys.readouterr().err
+    assert not Path("preview.png").exists()
+
+
+def test_preview_without_frames(in_tmp_path, run_python):
+    process = run_python("from har.cli import main; main()", "preview", cwd=in_tmp_path)
+    assert process.returncode == 2
+    assert process.stderr.startswith("Error: Expected a file of frames at data/frames.h5. Received")
+    assert "Traceback" not in process.stderr

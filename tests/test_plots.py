@@ -1,0 +1,128 @@
+import cv2
+import numpy as np
+import pytest
+
+from har import plots
+
+
+def names(n: int) -> list[str]:
+    words = ["Walk", "SitDown", "JumpingJack", "TrampolineJumping", "PlayingPiano", "Tea"]
+    return [f"{words[i % 6]}{i // 6 or ''}" for i in range(n)]
+
+
+def counts(n: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.diag(rng.integers(5, 25, n)) + (rng.random((n, n)) > 0.9) * rng.integers(1, 9, (n, n))
+
+
+def history(n: int) -> list[dict[str, str]]:
+    return [
+        {
+            "epoch": str(i),
+            "loss": f"{2 / i:.6f}",
+            "accuracy": f"{1 - 1 / (i + 1):.6f}",
+            "val_loss": f"{2 / i + 0.02 * i:.6f}",
+            "val_accuracy": f"{0.9 - 0.8 / (i + 1):.6f}",
+        }
+        for i in range(1, n + 1)
+    ]
+
+
+def rows(n: int, n_frames: int = 20, height: int = 64, width: int = 64):
+    """Captions and frames: red grows from left to right, green with time."""
+    frames = np.zeros((n_frames, height, width, 3), np.uint8)
+    frames[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
+    frames[..., 1] = np.linspace(0, 255, n_frames, dtype=np.uint8)[:, None, None]
+    return [
+        (
+            f"TrampolineJumping, taken for JumpingJack ({1 - i / 40:.0%}): "
+            f"TrampolineJumping/v_TrampolineJumping_g{i:02}_c01.avi",
+            frames,
+        )
+        for i in range(n)
+    ]
+
+
+def confusion(n: int):
+    return lambda path: plots.confusion(path, counts(n), names(n), "lrcn, group fold 0")
+
+
+def curves(n: int):
+    return lambda path: plots.curves(path, history(n), max(1, n - 3), "lrcn, group fold 0")
+
+
+def contact_sheet(n: int, *shape: int):
+    title = f"lrcn, group fold 0: {n} of 96 clips taken for another class"
+    return lambda path: plots.contact_sheet(path, rows(n, *shape), title)
+
+
+DRAWINGS = {
+    "confusion-2": confusion(2),
+    "confusion-6": confusion(6),
+    "confusion-60": confusion(60),
+    "curves-1": curves(1),
+    "curves-30": curves(30),
+    "sheet-0": contact_sheet(0),
+    "sheet-1": contact_sheet(1),
+    "sheet-12": contact_sheet(12),
+    "sheet-short": contact_sheet(2, 3),
+    "sheet-wide": contact_sheet(2, 20, 48, 96),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_pictures_are_drawn_with_the_same_bytes_every_time(tmp_path, name, recwarn):
+    paths = [tmp_path / "one" / f"{name}.png", tmp_path / "two" / f"{name}.png"]
+    for path in paths:
+        DRAWINGS[name](path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert [path.name for path in paths[0].parent.iterdir()] == [f"{name}.png"]
+    picture = cv2.imread(str(paths[0]))
+    assert picture is not None
+    assert min(picture.shape[:2]) >= 100
+    assert max(picture.shape[:2]) < 5000
+    assert picture.std() > 1
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_no_figure_stays_open(tmp_path):
+    for name in ("confusion-2", "curves-1", "sheet-1"):
+        DRAWINGS[name](tmp_path / "picture.png")
+    assert plots.plt.get_fignums() == []
+
+
+def test_a_class_without_a_clip_is_drawn(tmp_path):
+    plots.confusion(tmp_path / "c.png", np.array([[3, 1], [0, 0]]), ["A", "B"], "")
+    assert (tmp_path / "c.png").exists()
+
+
+def test_a_contact_sheet_shows_the_frames(tmp_path):
+    path = tmp_path / "sheet.png"
+    red = np.zeros((4, 32, 32, 3), np.uint8)
+    red[..., 0] = 255
+    plots.contact_sheet(path, [("A/1", red)], "")
+    picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB).reshape(-1, 3)
+    assert ((picture[:, 0] > 250) & (picture[:, 1:].max(axis=1) < 5)).mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("n", "shown", "picked"),
+    [
+        (20, 4, [0, 6, 13, 19]),
+        (4, 4, [0, 1, 2, 3]),
+        (3, 8, [0, 1, 2]),
+        (1, 8, [0]),
+        (20, 2, [0, 19]),
+    ],
+)
+def test_a_strip_shows_frames_from_the_first_to_the_last(n, shown, picked):
+    frames = np.arange(n, dtype=np.uint8)[:, None, None, None] + np.zeros((n, 5, 4, 3), np.uint8)
+    strip = plots.contact_strip(frames, shown)
+    assert strip.shape == (5, 4 * len(picked), 3)
+    assert strip.dtype == np.uint8
+    assert strip[0, ::4, 0].tolist() == picked
+
+
+def test_pictures_need_no_display(run_python):
+    code = "from har import plots; print(plots.plt.get_backend())"
+    assert run_python(code).stdout.strip().lower() == "agg"
