@@ -198,7 +198,14 @@ def _reader(path: Path) -> Reader:
             return readers.ZipReader(path)
         case "tar":
             return readers.TarReader(path)
-        case "rar" if importlib.util.find_spec("unrar"):
+        case "rar" if _unrar_is_there():
             return importlib.import_module("har.datasets.rar").RarReader(path)
         case _:
             return programs.find(path)
+
+
+def _unrar_is_there() -> bool:
+    try:
+        return importlib.util.find_spec("unrar.cffi") is not None
+    except ModuleNotFoundError:
+        return False

@@ -83,17 +83,22 @@ def download(
         warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
         _persist(session, url, part, known, insecure_tls)
     n_bytes, sha256 = part.stat().st_size, work.file_sha256(part)
-    if known.sha256 not in (None, sha256):
+    if known.n_bytes not in (None, n_bytes) or known.sha256 not in (None, sha256):
         _discard(part)
         raise UserError(
-            f"Expected the SHA-256 {known.sha256} ({known.origin}) of {url}. Received: {sha256}, "
-            f"{n_bytes:,} bytes; deleted. Run again if the transfer may have gone wrong; if the "
+            f"Expected {_describe(known.n_bytes, known.sha256)} ({known.origin}) from {url}. "
+            f"Received: {_describe(n_bytes, sha256)}; deleted. Run again if the transfer may have gone wrong; if the "
             "publisher changed the file and you trust it, put its bytes and sha256 in "
             "checksums.json."
         )
     part.replace(target)
     _facts_file(part).unlink(missing_ok=True)
     return sha256
+
+
+def _describe(n_bytes: int | None, sha256: str | None) -> str:
+    facts = [f"{n_bytes:,} bytes"] if n_bytes is not None else []
+    return " with ".join([*facts, f"SHA-256 {sha256}"] if sha256 else facts)
 
 
 def _check_trust(url: str, known: Known, insecure_tls: bool) -> None:
@@ -159,11 +164,11 @@ def _transfer(
             ):
                 _discard(part)
                 raise _TransferError("the file on the server has changed")
+            _check_size(seen, url, known)
             if response.status_code == 200:
                 have = 0
                 _discard(part)
                 work.write_text(_facts_file(part), json.dumps(seen))
-            _check_size(seen, url, known)
             disk.check_free(part.parent, (seen.total or 0) - have, f"download {part.stem}")
             _append(response, part, seen, have)
     except _BREAKS as error:
@@ -227,7 +232,9 @@ def _append(response: requests.Response, part: Path, seen: _Facts, have: int) ->
             if not have and chunk[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
                 _discard(part)
                 raise _web_page(response.url)
-            file.write(chunk)
+            left = memoryview(chunk)
+            while left:  # a raw file may take less than it is given, as where the disk fills up
+                left = left[file.write(left) :]
             have += len(chunk)
             bar.update(len(chunk))
     if seen.total is not None and have != seen.total:
