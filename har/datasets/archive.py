@@ -74,6 +74,8 @@ class Archive:
             UserError: the archive is damaged or has a hostile member.
         """
         found = self._reader.members()
+        if not found:
+            raise members.broken(self.path, "no file in it")
         members.check(self.path, found)
         return found
 
@@ -200,8 +202,8 @@ def _reader(path: Path) -> Reader:
             return readers.TarReader(path)
         case "rar" if _unrar_is_there():
             return importlib.import_module("har.datasets.rar").RarReader(path)
-        case _:
-            return programs.find(path)
+        case name:
+            return programs.find(path, name)
 
 
 def _unrar_is_there() -> bool:

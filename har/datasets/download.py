@@ -87,9 +87,9 @@ def download(
         _discard(part)
         raise UserError(
             f"Expected {_describe(known.n_bytes, known.sha256)} ({known.origin}) from {url}. "
-            f"Received: {_describe(n_bytes, sha256)}; deleted. Run again if the transfer may have gone wrong; if the "
-            "publisher changed the file and you trust it, put its bytes and sha256 in "
-            "checksums.json."
+            f"Received: {_describe(n_bytes, sha256)}; deleted. Run again if the transfer may have "
+            "gone wrong; if the publisher changed the file and you trust it, put its bytes and "
+            "sha256 in checksums.json."
         )
     part.replace(target)
     _facts_file(part).unlink(missing_ok=True)

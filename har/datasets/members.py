@@ -118,7 +118,8 @@ def _refusal(path: Path, what: str) -> UserError:
 
 def broken(path: Path, reason: object) -> UserError:
     """Return the error for an archive that cannot be read to its end."""
+    first = str(reason).strip().split("\n")[0].rstrip(":. ")
     return UserError(
-        f"Expected a whole archive in {path}. Received: {reason}. It is damaged or cut short: "
+        f"Expected a whole archive in {path}. Received: {first}. It is damaged or cut short: "
         "delete it and run again, or get it anew."
     )

@@ -86,8 +86,12 @@ class _Program:
             if code:
                 errors.seek(0)
                 lines = errors.read().decode(errors="replace").split("\n")
-                said = next((line.strip() for line in reversed(lines) if line.strip()), "")
-                raise broken(self._path, f"{program}'s exit code {code}. {said}".rstrip(". "))
+                said = next((line.strip(" .") for line in reversed(lines) if line.strip()), "")
+                raise UserError(
+                    f"Expected {program} to read {self._path}. Received: exit code {code}; {said}. "
+                    "The archive is damaged or cut short, or of a kind that this program does not "
+                    "know: get it anew, or `pip install unrar2-cffi`."
+                )
 
     def _names_of(self, archive: Path) -> tuple[str, ...]:
         return (str(archive),)
@@ -173,12 +177,22 @@ class BsdTar(_Program):
                 raise broken(self._path, f"what bsdtar cannot read ({error})") from None
 
 
-def find(path: Path) -> _Program:
+def find(path: Path, kind: str = "rar") -> _Program:
     """Choose the program that reads `path`.
 
+    Args:
+        path: the archive.
+        kind: `rar` or `7z`.
+
     Raises:
-        UserError: there is none; names the packages that bring one.
+        UserError: there is none; names the packages that bring one. Or the archive is one part
+            of several: the programs fill up what is missing with zeros and report success.
     """
+    if kind == "rar" and _is_volume(path):
+        raise UserError(
+            f"Expected a whole archive in {path}. Received: one part of several. Run `pip install "
+            "unrar2-cffi`, or unpack the parts by hand and name the folder with dataset.path."
+        )
     if shutil.which("unar") and shutil.which("lsar"):
         return Unar(path)
     if shutil.which("bsdtar"):
@@ -191,3 +205,22 @@ def find(path: Path) -> _Program:
         "and 7z. Run `pip install unrar2-cffi`, or install unar or libarchive-tools (Debian, "
         "Ubuntu), unar (Homebrew) or bsdtar (Fedora)."
     )
+
+
+def _is_volume(path: Path) -> bool:
+    """Tell whether a RAR archive is a part of several, by the flags of its main header."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[6] == 0:  # version 4: marker, 2 bytes of CRC, type, flags
+        return bool(head[10:11]) and bool(head[10] & 1)
+    # Version 5: marker, 4 bytes of CRC, then numbers of 7 bits a byte: size, type, flags of the
+    # header, size of the extra area where those say so, flags of the archive.
+    numbers: list[int] = []
+    value = shift = 0
+    for byte in head[12:]:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(value)
+            value, shift = 0, 0
+    return len(numbers) > 4 and bool(numbers[4 if numbers[2] & 1 else 3] & 1)

@@ -83,6 +83,7 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
     if found is None:
         found = _download(source, params)
     if isinstance(found, Path):
+        _check_whole(source, found)
         archive = Archive(found)
         clips = {
             m.name: p for m in archive.members if m.kind == "file" and (p := source.place(m.name))
@@ -95,6 +96,17 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
         for name, place in sorted(found.items()):
             if _chosen(place, params):
                 folder.link(params.path / name, destination / place)
+
+
+def _check_whole(source: Source, archive: Path) -> None:
+    """Tell half an archive, of which some formats give away nothing but the missing clips."""
+    known = checksums.recorded(archive.name) or source.known.get(archive.name, Known())
+    if known.n_bytes and archive.stat().st_size < known.n_bytes:
+        raise UserError(
+            f"Expected {known.n_bytes:,} bytes ({known.origin}) in {archive}. Received: "
+            f"{archive.stat().st_size:,}. It is cut short: get it anew; if the publisher changed "
+            "it and you trust it, put its bytes and sha256 in checksums.json."
+        )
 
 
 def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None:

@@ -372,7 +372,7 @@ class TestChecksums:
             '{"UCF50.rar": 5}',
             '{"UCF50.rar": {"bytes": 5}}',
             '{"UCF50.rar": {"bytes": 5, "sha256": "12"}}',
-            '{"UCF50.rar": {"bytes": "5", "sha256": "%s"}}' % SHA256,
+            f'{{"UCF50.rar": {{"bytes": "5", "sha256": "{SHA256}"}}}}',
         ],
     )
     def test_file_that_is_none(self, text):
