@@ -89,8 +89,8 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
             m.name: p for m in archive.members if m.kind == "file" and (p := source.place(m.name))
         }
         _check_found(source, params, found, clips)
-        _record(source, params, found)
         archive.unpack(destination, lambda name: _chosen(clips.get(name), params))
+        _record(source, found)
     else:
         _check_found(source, params, params.path, found)
         for name, place in sorted(found.items()):
@@ -200,8 +200,8 @@ def _download(source: Source, params: DatasetParams) -> Path:
     return target
 
 
-def _record(source: Source, params: DatasetParams, archive: Path) -> None:
-    """Record the checksum of a first download, once it has proved to be the data set."""
+def _record(source: Source, archive: Path) -> None:
+    """Record the checksum of a first download, now that it has proved to be the data set."""
     if archive.parent != work.folder("downloads") or checksums.recorded(archive.name):
         return
     known = source.known.get(archive.name)
