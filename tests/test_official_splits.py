@@ -116,7 +116,7 @@ def test_lists_that_leak_are_refused(split_csv):
 
 
 def test_too_few_training_groups(split_csv):
-    tested = {name: ("test", "train", "train") for name in OFFICIAL}
+    tested = dict.fromkeys(OFFICIAL, ("test", "train", "train"))
     with pytest.raises(UserError, match="Received: 150 clips and 0 folds"):
         splits.read(split_csv(official=tested), "official", 0)
 

@@ -8,11 +8,10 @@ size and SHA-256 have been checked: a file of that name is never half a file.
 
 import json
 import re
-import ssl
 import time
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -20,7 +19,7 @@ import urllib3
 from tqdm import tqdm
 
 from har import work
-from har.datasets import disk
+from har.datasets import disk, trust
 from har.datasets.checksums import Known
 from har.errors import UserError
 
@@ -67,7 +66,7 @@ def download(
             should be. Bytes that failed the check are deleted, others stay for the next call.
     """
     known = known or Known()
-    _check_trust(url, known, insecure_tls)
+    trust.check_url(url, known, insecure_tls)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         sha256 = work.file_sha256(target)
@@ -99,23 +98,6 @@ def download(
 def _describe(n_bytes: int | None, sha256: str | None) -> str:
     facts = [f"{n_bytes:,} bytes"] if n_bytes is not None else []
     return " with ".join([*facts, f"SHA-256 {sha256}"] if sha256 else facts)
-
-
-def _check_trust(url: str, known: Known, insecure_tls: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise UserError(
-            f"Expected dataset.url as https://host/archive. Received: {url}. Correct it, or name "
-            "a file that you have with dataset.path."
-        )
-    if known.sha256 is None and (insecure_tls or parts.scheme == "http"):
-        what = "dataset.insecure_tls: true" if insecure_tls else "http:// without TLS"
-        raise UserError(
-            f"Expected a known SHA-256 with {what}, else anyone on the way could replace the "
-            f"file. Received: none for {url}. Put bytes and sha256 from someone you trust in "
-            "checksums.json, or download the file with a browser (which mends most broken "
-            "chains) and name it with dataset.path."
-        )
 
 
 def _persist(
@@ -172,7 +154,9 @@ def _transfer(
             disk.check_free(part.parent, (seen.total or 0) - have, f"download {part.stem}")
             _append(response, part, seen, have)
     except _BREAKS as error:
-        raise _explain(error, url, known) from None
+        if told := trust.explain(error, url, known):
+            raise told from None
+        raise _TransferError(f"{urlsplit(url).hostname}: {trust.innermost(error)}") from None
 
 
 def _answer(response: requests.Response, url: str, known: Known) -> _Facts:
@@ -185,11 +169,7 @@ def _answer(response: requests.Response, url: str, known: Known) -> _Facts:
             f"Expected a file at {url}. Received: {status}. Correct dataset.url, or name a file "
             "that you have with dataset.path."
         )
-    if urlsplit(response.url).scheme == "http" and known.sha256 is None:
-        raise UserError(
-            f"Expected {url} to stay on https. Received: a redirection to {response.url}. "
-            "Name another mirror with dataset.url."
-        )
+    trust.check_redirection(url, response.url, known)
     if response.headers.get("Content-Type", "").startswith("text/html"):
         raise _web_page(url)
     span = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
@@ -247,47 +227,6 @@ def _web_page(url: str) -> UserError:
         "and captive networks send. Open the URL in a browser; then correct dataset.url, or name "
         "the downloaded file with dataset.path."
     )
-
-
-def _explain(error: Exception, url: str, known: Known) -> UserError | _TransferError:
-    """Tell a certificate that does not verify, which no further try will mend, from the rest."""
-    problem = _certificate_problem(error)
-    if problem is None:
-        return _TransferError(f"{urlsplit(url).hostname}: {_innermost(error)}")
-    hint = (
-        "set dataset.insecure_tls: true, which is safe here because the SHA-256 of the file is "
-        "known and checked"
-        if known.sha256
-        else "put the bytes and sha256 of the file, from someone you trust, in checksums.json and "
-        "set dataset.insecure_tls: true"
-    )
-    return UserError(
-        f"Expected a TLS certificate of {urlsplit(url).hostname} that verifies. Received: "
-        f"{problem}. If the server leaves out a link of its chain, as UCF's is known to: {hint}; "
-        "or name a file with the whole chain in REQUESTS_CA_BUNDLE, a mirror with dataset.url, "
-        "or a file that you have with dataset.path."
-    )
-
-
-def _chain(error: Any) -> list[Any]:
-    """Return an error and those it wraps: requests and urllib3 put them in various places."""
-    found = [error]
-    for inner in (getattr(error, "reason", None), *getattr(error, "args", ())):
-        if isinstance(inner, BaseException) and inner is not error:
-            found += _chain(inner)
-    return found
-
-
-def _certificate_problem(error: Exception) -> str | None:
-    for inner in _chain(error):
-        if isinstance(inner, ssl.SSLCertVerificationError):
-            return inner.verify_message or str(inner)
-    return None
-
-
-def _innermost(error: Exception) -> str:
-    text = str(_chain(error)[-1])
-    return re.sub(r"^<.*?>: |^HTTPS?Connection(Pool)?\(.*?\): ", "", text)
 
 
 def _size(part: Path) -> int:

@@ -209,11 +209,27 @@ def test_wrong_size_that_no_header_tells_is_told(server, url, target):
     assert leftovers(target) == []
 
 
-@pytest.mark.parametrize("url", ["UCF50.rar", "ftp://host/UCF50.rar", "file:///etc/passwd", "x:y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "UCF50.rar",
+        "ftp://host/UCF50.rar",
+        "file:///etc/passwd",
+        "x:y",
+        "https://[1",
+        "https://a:b/",
+    ],
+)
 def test_url_that_is_none(target, url):
     with pytest.raises(UserError) as raises:
         download.download(url, target, RIGHT)
     assert "dataset.url" in message(raises)
+
+
+def test_redirections_without_an_end(server, url, target):
+    server.faults = [Fault(location=url)] * 100
+    with pytest.raises(UserError, match="Exceeded 30 redirects"):
+        download.download(url, target, RIGHT)
 
 
 def test_server_that_is_gone(start, certificate, target):
