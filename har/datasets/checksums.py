@@ -2,7 +2,8 @@
 
 The first download of such an archive records its size and SHA-256 here, at the root of the
 project. Commit the file: from then on every download, yours and your colleagues', on any
-connection and from any mirror, must have the same bytes.
+connection and from any mirror, must have the same bytes. An entry overrides the tables of the
+data sets; one that you write may leave the checksum out, and the next download adds it.
 """
 
 import json
@@ -36,7 +37,7 @@ def recorded(name: str) -> Known | None:
         UserError: the file is not what `record` writes.
     """
     entry = _read().get(name)
-    return Known(entry["bytes"], entry["sha256"], str(FILE)) if entry else None
+    return Known(entry["bytes"], entry.get("sha256"), str(FILE)) if entry else None
 
 
 def record(name: str, n_bytes: int, sha256: str) -> None:
@@ -52,9 +53,12 @@ def _read() -> dict[str, dict]:
     try:
         entries = json.loads(FILE.read_text(encoding="utf-8"))
         for name, entry in entries.items():
-            if not (type(entry["bytes"]) is int and len(bytes.fromhex(entry["sha256"])) == 32):
-                raise ValueError(name)
-            entry["sha256"] = entry["sha256"].lower()
+            if type(entry["bytes"]) is not int or entry["bytes"] < 1:
+                raise ValueError(f"bytes of {name}")
+            if "sha256" in entry:
+                entry["sha256"] = entry["sha256"].lower()
+                if len(bytes.fromhex(entry["sha256"])) != 32:
+                    raise ValueError(f"sha256 of {name}")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f'Expected {{"<archive>": {{"bytes": …, "sha256": "…"}}}} in {FILE}. '

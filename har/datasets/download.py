@@ -25,7 +25,7 @@ from har.errors import UserError
 
 WAITS_S = (1, 2, 4, 8, 16)  # before each further try that brings nothing new
 _TIMEOUT_S = (20, 60)  # to connect, and between two bytes
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # bytes; what a break may cost
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
 
@@ -193,7 +193,7 @@ def _check_size(seen: _Facts, url: str, known: Known) -> None:
         raise UserError(
             f"Expected {known.n_bytes:,} bytes ({known.origin}) at {url}. Received: a file of "
             f"{seen.total:,} bytes. Correct dataset.url; if the publisher changed the file and "
-            "you trust it, put its bytes and sha256 in checksums.json."
+            "you trust it, put its bytes in checksums.json, and its sha256 where you know it."
         )
 
 

@@ -8,6 +8,7 @@ the archive. The class is the folder's name, never the file's: UCF has
 """
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,8 +83,9 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
     found = locate(source, params.path)
     if found is None:
         found = _download(source, params)
+    elif isinstance(found, Path):
+        _check_known(source, found)
     if isinstance(found, Path):
-        _check_whole(source, found)
         archive = Archive(found)
         clips = {
             m.name: p for m in archive.members if m.kind == "file" and (p := source.place(m.name))
@@ -93,19 +95,29 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
         _record(source, found)
     else:
         _check_found(source, params, params.path, found)
+        shutil.rmtree(destination, ignore_errors=True)  # a killed run's links, to clips since gone
         for name, place in sorted(found.items()):
             if _chosen(place, params):
                 folder.link(params.path / name, destination / place)
 
 
-def _check_whole(source: Source, archive: Path) -> None:
-    """Tell half an archive, of which some formats give away nothing but the missing clips."""
+def _check_known(source: Source, archive: Path) -> None:
+    """Hold an archive of the user's against what is known of its name.
+
+    Half an archive may unpack without an error, to fewer clips: some formats have no end.
+    """
     known = checksums.recorded(archive.name) or source.known.get(archive.name, Known())
-    if known.n_bytes and archive.stat().st_size < known.n_bytes:
+    n_bytes = archive.stat().st_size
+    if not known.n_bytes:
+        return
+    expected, facts = f"{known.n_bytes:,} bytes", f"{n_bytes:,} bytes"
+    if known.sha256 and n_bytes == known.n_bytes:
+        expected, facts = f"SHA-256 {known.sha256}", f"SHA-256 {work.file_sha256(archive)}"
+    if facts != expected:
         raise UserError(
-            f"Expected {known.n_bytes:,} bytes ({known.origin}) in {archive}. Received: "
-            f"{archive.stat().st_size:,}. It is cut short: get it anew; if the publisher changed "
-            "it and you trust it, put its bytes and sha256 in checksums.json."
+            f"Expected {expected} ({known.origin}) of {archive}. Received: {facts}. Get it anew if "
+            "it is damaged; rename it if it is meant to be another archive; or, if you trust it, "
+            "put its bytes and sha256 in checksums.json."
         )
 
 
@@ -202,8 +214,8 @@ def _download(source: Source, params: DatasetParams) -> Path:
 
 def _record(source: Source, archive: Path) -> None:
     """Record the checksum of a first download, now that it has proved to be the data set."""
-    if archive.parent != work.folder("downloads") or checksums.recorded(archive.name):
+    if archive.parent != work.folder("downloads"):
         return
-    known = source.known.get(archive.name)
-    if not (known and known.sha256):
+    known = checksums.recorded(archive.name) or source.known.get(archive.name, Known())
+    if known.sha256 is None:
         checksums.record(archive.name, archive.stat().st_size, work.file_sha256(archive))

@@ -12,6 +12,7 @@ from har.datasets import official, ucf
 from har.datasets.archive import Archive
 from har.datasets.checksums import Known
 from har.datasets.download import download
+from har.errors import UserError
 from har.params import DatasetParams
 
 _TABLE = "the table in har/datasets/ucf101.py"
@@ -99,5 +100,8 @@ def _lists(params: DatasetParams) -> Path:
     if own.is_file():
         return own
     target = work.folder("downloads") / name
-    download(LISTS_URL, target, LISTS, insecure_tls=params.insecure_tls)
+    try:
+        download(LISTS_URL, target, LISTS, insecure_tls=params.insecure_tls)
+    except UserError as error:
+        raise UserError(f"{error} For these lists: put the file {name} at {own}.") from None
     return target

@@ -22,11 +22,12 @@ def start(monkeypatch):
 
     def begin(certificate: Path | None) -> https_server.Server:
         server, httpd = https_server.serve(certificate)
-        running.append(httpd)
+        running.append((server, httpd))
         return server
 
     yield begin
-    for httpd in running:
+    for server, httpd in running:
+        server.over.set()
         httpd.shutdown()
         httpd.server_close()
 

@@ -20,6 +20,7 @@ class Fault:
     """What goes wrong with one request."""
 
     drop_after: int | None = None  # bytes of the body, then the connection breaks
+    stall: bool = False  # instead of breaking, the connection falls silent
     status: int | None = None
     ignore_range: bool = False
     ignore_if_range: bool = False
@@ -41,6 +42,7 @@ class Server:
     log: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     bodies: int = 0  # bytes of bodies sent
     lengths: bool = True
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def ranges(self) -> list[str | None]:
@@ -123,6 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         sent = body if fault.drop_after is None else body[: fault.drop_after]
         state.bodies += len(sent)
         self.wfile.write(sent)
+        if fault.stall:
+            state.over.wait(30)
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:

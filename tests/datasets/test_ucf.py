@@ -5,10 +5,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import https_server
 import pytest
 import rar_writer
 from rar_writer import Entry
@@ -234,8 +236,10 @@ class TestDownload:
         with pytest.raises(UserError, match="3,233,554,570"):
             ucf50.fetch(params(), out)
         body = hosted.files["/data/UCF50.rar"]
-        checksums.record("UCF50.rar", len(body), hashlib.sha256(body).hexdigest())
+        checksums.FILE.write_text(json.dumps({"UCF50.rar": {"bytes": len(body)}}))
         ucf50.fetch(params(), out)
+        sha256 = hashlib.sha256(body).hexdigest()
+        assert checksums.recorded("UCF50.rar") == Known(len(body), sha256, "checksums.json")
 
 
 class TestOwnFiles:
@@ -256,8 +260,10 @@ class TestOwnFiles:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
         ucf50.fetch(params(path="own"), out)
+        gone = next(iter(CLIPS))
+        (project / "own" / gone).unlink()
         ucf50.fetch(params(path="own"), out)
-        assert clips_of(out) == CLIPS
+        assert clips_of(out) == {name: data for name, data in CLIPS.items() if name != gone}
 
     @pytest.mark.parametrize("name", ["UCF50.zip", "ucf-50.zip", "UCF50_dataset.zip"])
     @pytest.mark.parametrize("folder", ["own", "videos"])
@@ -280,6 +286,16 @@ class TestOwnFiles:
         (project / "UCF50.rar").write_bytes(zipped(UCF50))
         with pytest.raises(UserError, match="3,233,554,570 bytes"):
             ucf50.fetch(params(path="UCF50.rar"), out)
+
+    def test_archive_that_differs_from_the_recorded_one(self, project, out):
+        (project / "a.zip").write_bytes(body := zipped(UCF50))
+        checksums.record("a.zip", len(body), hashlib.sha256(b"another").hexdigest())
+        with pytest.raises(UserError, match="Expected SHA-256") as raises:
+            ucf50.fetch(params(path="a.zip"), out)
+        assert hashlib.sha256(body).hexdigest() in message(raises)
+        checksums.record("a.zip", len(body), hashlib.sha256(body).hexdigest())
+        ucf50.fetch(params(path="a.zip"), out)
+        assert clips_of(out) == CLIPS
 
     def test_subset(self, project, out):
         (project / "a.zip").write_bytes(zipped(UCF50))
@@ -396,6 +412,12 @@ class TestOfficial:
         rows = ucf101.official_splits(params(name="ucf101", path="UCF101.zip"), out)
         assert rows == ROWS
 
+    def test_lists_out_of_reach(self, server, monkeypatch, out):
+        monkeypatch.setattr(ucf101, "LISTS_URL", f"{server.url}/lists.zip")
+        with pytest.raises(UserError) as raises:
+            ucf101.fetch(params(name="ucf101"), out)
+        assert message(raises).endswith("put the file lists.zip at videos/lists.zip.")
+
     def test_lists_in_the_folder_of_the_archive_are_not_taken_for_it(self, project, out):
         (project / "own").mkdir()
         (project / "own/UCF101.zip").write_bytes(zipped(UCF101))
@@ -408,15 +430,21 @@ class TestStage:
     """stages/fetch.py as DVC runs it."""
 
     def run(self, project: Path, **dataset) -> subprocess.CompletedProcess:
+        process = self.start(project, **dataset)
+        out, errors = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+    def start(self, project: Path, **dataset) -> subprocess.Popen:
         text = (PROJECT / "params.yaml").read_text(encoding="utf-8")
         section = {"name": "ucf50", "classes": [], "path": "videos"} | dataset
         before, after = text.split("dataset:", 1)
         rest = after[after.index("\nframes:") :]
         (project / "params.yaml").write_text(f"{before}dataset: {json.dumps(section)}{rest}")
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, PROJECT / "stages/fetch.py"],
             cwd=project,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
         )
@@ -447,6 +475,21 @@ class TestStage:
         assert done.returncode == 0, done.stderr
         assert len(server.log) == 1
         assert [path.name for path in (project / "data/videos").iterdir()] == ["YoYo"]
+
+    def test_kill_9_while_downloading(self, project, server):
+        server.files["/m/UCF50.zip"] = zipped(UCF50)
+        server.faults = [https_server.Fault(drop_after=4000, stall=True)]
+        process = self.start(project, url=f"{server.url}/m/UCF50.zip")
+        deadline = time.monotonic() + 20
+        while not server.bodies and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert not (project / "data").exists()
+        done = self.run(project, url=f"{server.url}/m/UCF50.zip")
+        assert done.returncode == 0, done.stderr
+        assert clips_of(project / "data/videos") == CLIPS
+        assert [path.name for path in (project / ".work/downloads").iterdir()] == ["UCF50.zip"]
 
     def test_mistake_is_one_line(self, project):
         done = self.run(project, path="nowhere")
