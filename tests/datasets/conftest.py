@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 from pathlib import Path
 
 import https_server
@@ -6,9 +8,22 @@ import pytest
 from har.datasets import download
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 300 kB, where the machine lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(folder)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory) -> Path:
-    return https_server.make_certificate(tmp_path_factory.mktemp("certificate"))
+    folder = tmp_path_factory.mktemp("certificate")
+    return https_server.make_certificate().save(folder / "self-signed.pem")
 
 
 @pytest.fixture

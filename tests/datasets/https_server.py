@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -49,8 +50,31 @@ class Server:
         return [entry[1] for entry in self.log]
 
 
-def make_certificate(folder: Path, name: str = "127.0.0.1", days: int = 2) -> Path:
-    """Write a self-signed certificate and its key into one PEM file."""
+class Certificate(NamedTuple):
+    """A certificate and its key, to serve with or to sign others with."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def pem(self) -> bytes:
+        """Return the certificate alone."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def save(self, path: Path) -> Path:
+        """Write key and certificate into one file."""
+        key = self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        path.write_bytes(key + self.pem())
+        return path
+
+
+def make_certificate(
+    name: str = "127.0.0.1", *, days: int = 2, issuer: Certificate | None = None, ca: bool = True
+) -> Certificate:
+    """Make a certificate, signed by `issuer` or by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -61,25 +85,16 @@ def make_certificate(folder: Path, name: str = "127.0.0.1", days: int = 2) -> Pa
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=3))
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .sign(issuer.key if issuer else key, hashes.SHA256())
     )
-    pem = folder / f"{name}-{days}.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return pem
+    return Certificate(certificate, key)
 
 
 class _Handler(BaseHTTPRequestHandler):

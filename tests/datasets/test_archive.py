@@ -17,7 +17,7 @@ import pytest
 import rar_writer
 from rar_writer import Entry
 
-from har.datasets import archive, members, programs
+from har.datasets import archive, disk, members, programs
 from har.datasets.archive import Archive
 from har.datasets.members import Member
 from har.errors import UserError
@@ -280,6 +280,16 @@ class TestDisk:
         with pytest.raises(UserError) as raises:
             Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
         assert "free on the disk" in message(raises)
+
+    @pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar])
+    def test_disk_that_fills_up_in_the_midst(self, tmp_path, maker, small_disk, monkeypatch):
+        monkeypatch.setattr(disk, "check_free", lambda *_: None)
+        files = {f"Punch/{i}.avi": bytes([i]) * 100_000 for i in range(5)}
+        maker(tmp_path / "a", files)
+        with pytest.raises(UserError, match="Received: No space left on device"):
+            Archive(tmp_path / "a").unpack(small_disk / "out", everything)
+        for name, data in unpacked(small_disk / "out").items():
+            assert name.startswith(archive.UNFINISHED) or data == files[name]
 
     @pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar])
     def test_quota_in_the_midst(self, tmp_path, maker):

@@ -11,7 +11,7 @@ import https_server
 import pytest
 from https_server import Fault
 
-from har.datasets import checksums, download, folder
+from har.datasets import checksums, disk, download, folder
 from har.datasets.checksums import Known
 from har.errors import UserError
 
@@ -275,11 +275,29 @@ class TestCertificates:
         [("127.0.0.1", -1, "expired"), ("elsewhere.org", 2, "127.0.0.1")],
     )
     def test_what_is_wrong_is_said(self, start, target, tmp_path, monkeypatch, name, days, problem):
-        certificate = https_server.make_certificate(tmp_path, name, days)
+        made = https_server.make_certificate(name, days=days)
+        certificate = made.save(tmp_path / "certificate.pem")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         with pytest.raises(UserError) as raises:
             download.download(f"{start(certificate).url}/x", target, RIGHT)
         assert problem in message(raises)
+
+    def test_chain_without_its_middle(self, start, target, tmp_path, monkeypatch):
+        """What is wrong with UCF's server, and the mending that needs no insecurity."""
+        root = https_server.make_certificate("root.example")
+        middle = https_server.make_certificate("middle.example", issuer=root)
+        leaf = https_server.make_certificate(issuer=middle, ca=False)
+        server = start(leaf.save(tmp_path / "leaf.pem"))
+        server.files["/UCF50.rar"] = BODY
+        bundle = tmp_path / "bundle.pem"
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        bundle.write_bytes(root.pem())
+        with pytest.raises(UserError) as raises:
+            download.download(f"{server.url}/UCF50.rar", target)
+        assert "unable to get local issuer certificate" in message(raises)
+        assert "REQUESTS_CA_BUNDLE" in message(raises)
+        bundle.write_bytes(root.pem() + middle.pem())
+        assert download.download(f"{server.url}/UCF50.rar", target) == SHA256
 
     def test_insecure_with_a_checksum(self, untrusted, target, recwarn):
         untrusted.files["/UCF50.rar"] = BODY
@@ -319,6 +337,16 @@ class TestDisk:
         assert "0.00 GB" in message(raises)
         assert server.bodies <= len(BODY)
         assert not target.exists()
+
+    def test_disk_that_fills_up_in_the_midst(self, server, url, small_disk, monkeypatch):
+        monkeypatch.setattr(disk, "check_free", lambda *_: None)
+        target = small_disk / "UCF50.rar"
+        with pytest.raises(UserError) as raises:
+            download.download(url, target, RIGHT)
+        assert "Received: No space left on device" in message(raises)
+        assert "goes on where it stopped" in message(raises)
+        assert leftovers(target) == ["UCF50.rar.part", "UCF50.rar.part.json"]
+        assert BODY.startswith((small_disk / "UCF50.rar.part").read_bytes())
 
     def test_quota_in_the_midst(self, server, url, target):
         """The soft limit on the size of files stands in for a quota."""
