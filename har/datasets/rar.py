@@ -17,6 +17,7 @@ from har.datasets.members import Member, Sink, Write, broken
 from har.errors import UserError
 
 # Names and numbers of unrar.dll's interface (dll.hpp of the UnRAR source).
+_LIST, _EXTRACT = 2, 1  # to skip a member of a solid archive, the second decodes it
 _END_OF_ARCHIVE = 10
 _CHANGE_VOLUME, _PROCESS_DATA, _CHANGE_VOLUME_W = 0, 1, 3
 _VOLUME_IS_THERE = 1
@@ -52,16 +53,17 @@ class RarReader:
         ends there: the last member then fails when it is unpacked.
         """
         found = []
-        for handle, header in self._headers():
-            if header.Flags & _CONTINUED:
+        for handle, header in self._headers(_LIST):
+            if not header.Flags & _CONTINUED:
+                found.append(_member(header))
+            elif not found:
                 raise broken(self._path, "a later volume of several; name the first")
-            found.append(_member(header))
             self._process(handle, unrarlib.C_RAR_SKIP)
         return found
 
     def unpack(self, sink: Sink) -> None:
         """Write each file for which `sink` returns a writer."""
-        for handle, header in self._headers():
+        for handle, header in self._headers(_EXTRACT):
             member = _member(header)
             writer = sink(member) if member.kind == "file" else None
             if writer is None:
@@ -70,9 +72,9 @@ class RarReader:
             with writer as write:
                 self._process(handle, unrarlib.C_RAR_TEST, write)
 
-    def _headers(self) -> Iterator[tuple[Any, Any]]:
+    def _headers(self, mode: int) -> Iterator[tuple[Any, Any]]:
         try:
-            archive = unrarlib.RarArchive.open_for_processing(self._path)
+            archive = unrarlib.RarArchive(self._path, mode)
         except unrarlib.BadRarFile as error:
             raise self._failure(error.code) from None
         with archive:

@@ -11,12 +11,15 @@ class Entry:
     link: str | None = None  # a Unix symbolic link to there
     folder: bool = False
     goes_on: bool = False  # in the next volume
-    claims: int | None = None  # bytes, where the header lies
+    continued: bool = False  # from the volume before
+    claims: int | None = None  # bytes, where they are not those of the data
+    crc: int | None = None  # the same
 
 
-def write(*entries: Entry, volume: bool = False) -> bytes:
-    """Return the bytes of an archive."""
-    blocks = [_block(1, 0, [int(volume)])]
+def write(*entries: Entry, volume: int | None = None, more: bool = True) -> bytes:
+    """Return the bytes of an archive, or of a volume counted from 0 with `more` to come."""
+    number = [] if volume is None else [1] if volume == 0 else [3, volume]
+    blocks = [_block(1, 0, number or [0])]
     for entry in entries:
         extra = b""
         if entry.link is not None:
@@ -28,12 +31,20 @@ def write(*entries: Entry, volume: bool = False) -> bytes:
         mode = 0o120777 if entry.link is not None else 0o40755 if entry.folder else 0o100644
         fields = _numbers(1 if entry.folder else 4, size, mode)
         if not entry.folder:
-            fields += zlib.crc32(entry.data).to_bytes(4, "little")
+            fields += (zlib.crc32(entry.data) if entry.crc is None else entry.crc).to_bytes(
+                4, "little"
+            )
         fields += _numbers(0, 1, len(name)) + name
         blocks.append(
-            _block(2, 0x10 if entry.goes_on else 0, fields=fields, extra=extra, data=entry.data)
+            _block(
+                2,
+                entry.goes_on * 0x10 | entry.continued * 0x08,
+                fields=fields,
+                extra=extra,
+                data=entry.data,
+            )
         )
-    blocks.append(_block(5, 0, [int(volume)]))
+    blocks.append(_block(5, 0, [int(volume is not None and more)]))
     return b"Rar!\x1a\x07\x01\x00" + b"".join(blocks)
 
 

@@ -466,13 +466,38 @@ class TestRar:
 
     def test_half_a_volume(self, tmp_path, kind, monkeypatch):
         first = Entry("Punch/a.avi", b"a" * 1000, goes_on=True, claims=2000)
-        (tmp_path / "UCF50.part1.rar").write_bytes(rar_writer.write(first, volume=True))
+        (tmp_path / "UCF50.part1.rar").write_bytes(rar_writer.write(first, volume=0))
         reader_or_skip(kind, tmp_path / "UCF50.part1.rar")
         monkeypatch.setattr(archive, "_unrar_is_there", lambda: kind == "unrar2-cffi")
         with pytest.raises(UserError, match="part") as raises:
             Archive(tmp_path / "UCF50.part1.rar").unpack(tmp_path / "out", everything)
         message(raises)
         assert not (tmp_path / "out/Punch/a.avi").exists()
+
+
+@pytest.mark.parametrize("pieces", [(1000, 1000), (700, 600, 700)])
+def test_volumes_by_unrar(tmp_path, pieces):
+    pytest.importorskip("har.datasets.rar", reason="needs unrar2-cffi")
+    data, small = os.urandom(sum(pieces)), b"small"
+    starts = [sum(pieces[:i]) for i in range(len(pieces))]
+    for i, (start, size) in enumerate(zip(starts, pieces, strict=True)):
+        last = i == len(pieces) - 1
+        part = data[start : start + size]
+        entry = Entry(
+            "Punch/a.avi",
+            part,
+            goes_on=not last,
+            continued=i > 0,
+            claims=len(data),
+            crc=zlib.crc32(data if last else part),
+        )
+        entries = [entry, Entry("Punch/b.avi", small)] if last else [entry]
+        volume = rar_writer.write(*entries, volume=i, more=not last)
+        (tmp_path / f"UCF50.part{i + 1}.rar").write_bytes(volume)
+    Archive(tmp_path / "UCF50.part1.rar").unpack(tmp_path / "out", everything)
+    assert unpacked(tmp_path / "out") == {"Punch/a.avi": data, "Punch/b.avi": small}
+    with pytest.raises(UserError, match="a later volume of several; name the first"):
+        Archive(tmp_path / "UCF50.part2.rar").unpack(tmp_path / "out2", everything)
 
 
 def test_no_program_at_all(tmp_path, monkeypatch):
