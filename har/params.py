@@ -24,9 +24,11 @@ class Section(BaseModel):
 class DatasetParams(Section):
     """Where the clips come from."""
 
-    name: Literal["sample", "folder"]
+    name: Literal["sample", "ucf50", "ucf101", "folder"]
     classes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     path: Annotated[Path, Field(strict=False)]
+    url: str | None = None
+    insecure_tls: bool = False
 
 
 class FramesParams(Section):
@@ -40,7 +42,7 @@ class FramesParams(Section):
 class SplitParams(Section):
     """Which clips are for training, validation and test."""
 
-    protocol: Literal["group", "random"]
+    protocol: Literal["group", "random", "official"]
     folds: Annotated[int, Field(ge=3)]
     fold: Annotated[int, Field(ge=0)]
 
@@ -48,6 +50,8 @@ class SplitParams(Section):
     def _fold_exists(self) -> "SplitParams":
         if self.fold >= self.folds:
             raise ValueError(f"fold must be between 0 and folds - 1 = {self.folds - 1}")
+        if self.protocol == "official" and self.fold > 2:
+            raise ValueError("fold must be 0, 1 or 2: the official splits are three")
         return self
 
 

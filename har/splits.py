@@ -3,11 +3,12 @@
 Clips of one group are cut from one source video. `group_fold` keeps a group together and holds
 out the same group numbers in every class, as UCF50's protocol does (Reddy & Shah, Recognizing
 50 human action categories of web videos, MVA 2012). `random_fold` ignores groups, as tutorials
-do: it leaks, and is here to show by how much.
+do: it leaks, and is here to show by how much. `official_1` to `official_3` are UCF101's own
+splits, which keep groups apart too.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from har.errors import UserError
 from har.store import Clip
 
 COLUMNS = ("clip", "class", "group", "group_fold", "random_fold", "duplicate_of")
+OFFICIAL_COLUMNS = ("official_1", "official_2", "official_3")
 
 
 class Assignment(NamedTuple):
@@ -32,6 +34,9 @@ class Assignment(NamedTuple):
         random_fold: the fold in which it is tested when they are not.
         duplicate_of: the clip with the same bytes that stands for this one, or ''. A duplicate
             has no folds (None): byte-identical clips count once.
+        official_1: `train` or `test` in UCF101's first split, '' where that does not list it.
+        official_2: in its second.
+        official_3: in its third.
     """
 
     clip: str
@@ -40,6 +45,9 @@ class Assignment(NamedTuple):
     group_fold: int | None
     random_fold: int | None
     duplicate_of: str
+    official_1: str = ""
+    official_2: str = ""
+    official_3: str = ""
 
 
 class Subsets(NamedTuple):
@@ -50,13 +58,20 @@ class Subsets(NamedTuple):
     test: list[str]
 
 
-def assign(clips: Sequence[Clip], folds: int, seed: int) -> list[Assignment]:
-    """Give every clip a fold under both protocols.
+def assign(
+    clips: Sequence[Clip],
+    folds: int,
+    seed: int,
+    official: Mapping[str, tuple[str, str, str]] | None = None,
+) -> list[Assignment]:
+    """Give every clip a fold under all protocols.
 
     Args:
         clips: the clips.
         folds: number of folds, at least 3: test, validation and training.
         seed: of the random folds.
+        official: the sides of the three official splits, by clip; none where there are no such
+            splits.
 
     Returns:
         One row a clip, in the order of `clips`.
@@ -89,6 +104,7 @@ def assign(clips: Sequence[Clip], folds: int, seed: int) -> list[Assignment]:
             group_folds.get(clip.clip),
             random_folds.get(clip.clip),
             "" if clip.clip in group_folds else first[clip.sha256],
+            *(official or {}).get(clip.clip, ("", "", "")),
         )
         for clip in clips
     ]
@@ -134,27 +150,42 @@ def _check(clips: Sequence[Clip], folds: int) -> None:
 
 
 def write(path: Path, assignments: Sequence[Assignment]) -> None:
-    """Write split.csv."""
-    work.write_csv(path, COLUMNS, assignments)
+    """Write split.csv, with the official columns where any clip has a side in them."""
+    columns = COLUMNS
+    if any(side for row in assignments for side in row[len(COLUMNS) :]):
+        columns += OFFICIAL_COLUMNS
+    work.write_csv(path, columns, [row[: len(columns)] for row in assignments])
+
+
+def read_official(path: Path) -> dict[str, tuple[str, str, str]]:
+    """Read official.csv: the sides of the three official splits, by clip."""
+    return {
+        row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS)
+        for row in store.read_rows(path)
+    }
 
 
 def read(path: Path, protocol: str, fold: int) -> Subsets:
     """Read split.csv and return the clips of one fold of a protocol by their use.
 
     Test is fold `fold`, validation the next one (after the last, the first), training the rest.
+    Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
+    fold of its training list, training the rest of that list.
 
     Args:
         path: split.csv.
-        protocol: `group` or `random`.
+        protocol: `group`, `random` or `official`.
         fold: the fold to test on, from 0.
 
     Returns:
-        The clips; under `group` no group of a class is in two of the three.
+        The clips; but under `random` no group of a class is in two of the three.
 
     Raises:
-        UserError: the fold does not exist.
+        UserError: the fold does not exist, or the data set has no official splits.
     """
     rows = [row for row in store.read_rows(path) if not row["duplicate_of"]]
+    if protocol == "official":
+        return _read_official_fold(rows, fold)
     fold_of = {row["clip"]: int(row[f"{protocol}_fold"]) for row in rows}
     folds = max(fold_of.values()) + 1
     if not 0 <= fold < folds:
@@ -167,6 +198,42 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
         [clip for clip, f in fold_of.items() if f not in (fold, validation)],
         [clip for clip, f in fold_of.items() if f == validation],
         [clip for clip, f in fold_of.items() if f == fold],
+    )
+
+
+def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
+    if OFFICIAL_COLUMNS[0] not in rows[0]:
+        raise UserError(
+            "Expected a data set with official splits for split.protocol: official. Received: one "
+            "without. Set dataset.name: ucf101, or split.protocol: group."
+        )
+    if not 0 <= fold < len(OFFICIAL_COLUMNS):
+        raise UserError(
+            "Expected split.fold 0, 1 or 2 with split.protocol: official, which has three splits. "
+            f"Received: {fold}. Change it."
+        )
+    test, training = (
+        [row for row in rows if row[OFFICIAL_COLUMNS[fold]] == side] for side in ("test", "train")
+    )
+    tested = {(row["class"], row["group"]) for row in test}
+    if leaks := sorted({(r["class"], r["group"]) for r in training} & tested):
+        raise UserError(
+            f"Expected every group on one side of {OFFICIAL_COLUMNS[fold]}. Received: group "
+            f"{leaks[0][1]} of {leaks[0][0]} on both. Fetch UCF101 and its lists anew."
+        )
+    # Some group folds may hold test groups only (all of them where folds = groups).
+    group_folds = sorted({int(row["group_fold"]) for row in training})
+    if not test or len(group_folds) < 2:
+        raise UserError(
+            f"Expected test clips and two group folds of training clips in "
+            f"{OFFICIAL_COLUMNS[fold]}. Received: {len(test)} clips and {len(group_folds)} folds. "
+            "Take more of UCF101, or raise split.folds."
+        )
+    validation = str(group_folds[fold % len(group_folds)])
+    return Subsets(
+        [row["clip"] for row in training if row["group_fold"] != validation],
+        [row["clip"] for row in training if row["group_fold"] == validation],
+        [row["clip"] for row in test],
     )
 
 

@@ -1,7 +1,7 @@
 """Give every clip a fold.
 
 Command: python stages/split.py
-Inputs: data/clips.csv; params.yaml (seed, split.folds).
+Inputs: data/clips.csv, data/official.csv; params.yaml (seed, split.folds).
 Outputs: data/split.csv
 Cost: a second.
 """
@@ -13,14 +13,16 @@ from har.errors import run
 from har.params import load
 
 CLIPS = Path("data/clips.csv")
+OFFICIAL = Path("data/official.csv")
 SPLIT = Path("data/split.csv")
 
 
 def split() -> None:
-    """Write the folds of both protocols."""
+    """Write the folds of all protocols."""
     params = load()
     clips = store.read_clips(CLIPS)
-    assignments = splits.assign(clips, params.split.folds, params.seed)
+    official = splits.read_official(OFFICIAL)
+    assignments = splits.assign(clips, params.split.folds, params.seed, official)
     splits.write(SPLIT, assignments)
     groups = {(row.label, row.group) for row in assignments}
     print(f"{SPLIT}: {len(clips)} clips in {len(groups)} groups, {params.split.folds} folds")

@@ -17,7 +17,7 @@ def fetch(params: DatasetParams, destination: Path) -> None:
 
     Args:
         params: `path` is the folder and `classes` the sub-folders to take, all where empty.
-        destination: an empty folder.
+        destination: an empty folder, or what a killed run left of this one.
 
     Raises:
         UserError: `path` is not a folder, holds no `Class/clip.ext`, or lacks a class.
@@ -71,6 +71,7 @@ def link(source: Path, target: Path) -> None:
     """Make `target` the same file as `source` with as little copying as the system allows."""
     source = source.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)  # what a killed run made, a half copy perhaps
     for make in (os.link, os.symlink, shutil.copyfile):
         try:
             make(source, target)
