@@ -35,9 +35,11 @@ def results(metrics: Path = Path("metrics")) -> None:
     path = metrics / "metrics.json"
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        chance = next(iter(figures.values()))["chance"]
+    except (OSError, ValueError, StopIteration, KeyError):
+        found = "another content" if path.exists() else "no such file"
         raise UserError(
-            f"Expected test figures at {path}. Received: no such file. Run `dvc repro` first."
+            f"Expected test figures at {path}. Received: {found}. Run `dvc repro` first."
         ) from None
     print(
         f"{'':10}{'accuracy':>9}  {'95 % interval':14}{'macro F1':>9}{'clips':>7}"
@@ -49,7 +51,6 @@ def results(metrics: Path = Path("metrics")) -> None:
             f"{row['accuracy_high']:.3f}{row['macro_f1']:9.3f}{row['n_test']:7}"
             f"{row['n_groups']:8}{row['parameters']:12,}{row['latency_ms']:7.1f} ms"
         )
-    chance = next(iter(figures.values()))["chance"]
     print(f"Chance is {chance:.3f}. Figures: {path}")
     for picture in sorted(metrics.glob("*/*.png")):
         print(f"  {picture.as_posix()}")

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
+from har.backend import keras
 from har.training import Batches
 
 PER_CLASS_COLUMNS = ("class", "precision", "recall", "f1", "n_test")

@@ -90,12 +90,14 @@ def extract(
     Raises:
         UserError: there is no video, or a class has none that decodes.
     """
+    # Workers outlive a call and keep the working directory they were born in.
+    videos = videos.absolute()
     names = list_videos(videos)
     hashes = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
         joblib.delayed(work.file_sha256)(videos / name) for name in names
     )
     # What frames come out depends on this and on the bytes of the file, on nothing else.
-    scratch = work.folder("extract", work.digest(list(shape), video, cv2.__version__))
+    scratch = work.folder("extract", work.digest(list(shape), video, cv2.__version__)).absolute()
     files = dict(zip(names, hashes, strict=True))
     part, rows, reasons = _fill(scratch, videos, files, shape, n_jobs)
     rejected = [Rejected(name, _label(name), reason) for name, reason in sorted(reasons.items())]

@@ -12,11 +12,11 @@ import platform
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import platformdirs
 
 from har import work
+from har.backend import keras
 
 
 def measured_once(model: keras.Model, shape: tuple[int, int, int]) -> float:

@@ -1,5 +1,8 @@
 """What Keras lacks: a fused ConvLSTM2D, frame-wise folding, augmentation of whole clips."""
 
+import har.backend  # noqa: F401 (Keras is to load quietly, so this comes first)
+
+# isort: split
 import keras
 from keras import ops
 
@@ -157,11 +160,9 @@ class AugmentClip(keras.layers.Layer):
         N = ops.shape(clips)[0]
         if self.flip or self.zoom or self.shift:
             scale = 1.0 + self._draw(N, self.zoom)
-            mirror = self._draw(N, 1.0) if self.flip else ops.ones((N,), self.compute_dtype)
+            side = ops.where(self._draw(N, 1.0) < 0, -1.0, 1.0) if self.flip else 1.0
             rows = self._resampling(clips.shape[2], scale, self._draw(N, self.shift))
-            columns = self._resampling(
-                clips.shape[3], scale * ops.sign(mirror), self._draw(N, self.shift)
-            )
+            columns = self._resampling(clips.shape[3], scale * side, self._draw(N, self.shift))
             clips = self._resample(clips, rows, columns)
         if self.contrast:
             factor = self._per_clip(1.0 + self._draw(N, self.contrast))
@@ -172,23 +173,21 @@ class AugmentClip(keras.layers.Layer):
         return ops.clip(clips, 0.0, 1.0) if self.contrast or self.brightness else clips
 
     def _draw(self, n, reach: float):
-        """Draw (n,) values, uniform in [-reach, reach)."""
-        return keras.random.uniform(
-            (n,), -reach, reach, dtype=self.compute_dtype, seed=self.seed_generator
-        )
+        """Draw (n,) float32 values, uniform in [-reach, reach)."""
+        return keras.random.uniform((n,), -reach, reach, dtype="float32", seed=self.seed_generator)
 
-    @staticmethod
-    def _per_clip(values):
-        return ops.reshape(values, (-1, 1, 1, 1, 1))
+    def _per_clip(self, values):
+        return ops.cast(ops.reshape(values, (-1, 1, 1, 1, 1)), self.compute_dtype)
 
     def _resampling(self, length: int, scale, shift):
         """Return (N, length, length): the weight of each old place (last axis) at each new one."""
-        place = ops.arange(length, dtype=self.compute_dtype) - (length - 1) / 2
+        # In float32 whatever the precision: 16 bits cannot tell the pixels of a wide clip apart.
+        pixels = ops.arange(length, dtype="float32")
+        place = pixels - (length - 1) / 2
         centre = (length - 1) / 2 + shift * length
         old = place[None, :] / scale[:, None] + centre[:, None]
         old = ops.clip(old, 0, length - 1)
-        pixels = ops.arange(length, dtype=self.compute_dtype)
-        return ops.relu(1.0 - ops.abs(old[:, :, None] - pixels))
+        return ops.cast(ops.relu(1.0 - ops.abs(old[:, :, None] - pixels)), self.compute_dtype)
 
     @staticmethod
     def _resample(clips, rows, columns):

@@ -1,11 +1,12 @@
 """params.yaml as frozen pydantic models: one model a section, unknown keys are errors."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from har.errors import UserError
 
@@ -46,13 +47,13 @@ class SplitParams(Section):
     folds: Annotated[int, Field(ge=3)]
     fold: Annotated[int, Field(ge=0)]
 
-    @model_validator(mode="after")
-    def _fold_exists(self) -> "SplitParams":
-        if self.fold >= self.folds:
-            raise ValueError(f"fold must be between 0 and folds - 1 = {self.folds - 1}")
-        if self.protocol == "official" and self.fold > 2:
-            raise ValueError("fold must be 0, 1 or 2: the official splits are three")
-        return self
+    @field_validator("fold")
+    @classmethod
+    def _fold_exists(cls, fold: int, section: ValidationInfo) -> int:
+        folds = 3 if section.data.get("protocol") == "official" else section.data.get("folds")
+        if folds and fold >= folds:
+            raise ValueError(f"a fold between 0 and {folds - 1}")
+        return fold
 
 
 class AugmentParams(Section):
@@ -95,11 +96,13 @@ class LRCNParams(Section):
     units: PositiveInt
     learning_rate: PositiveFloat
 
-    @model_validator(mode="after")
-    def _a_pool_per_block(self) -> "LRCNParams":
-        if len(self.pools) != len(self.filters):
-            raise ValueError(f"pools must have one entry a block, {len(self.filters)} as filters")
-        return self
+    @field_validator("pools")
+    @classmethod
+    def _a_pool_per_block(cls, pools: tuple[int, ...], section: ValidationInfo) -> tuple[int, ...]:
+        filters = section.data.get("filters", pools)
+        if len(pools) != len(filters):
+            raise ValueError(f"one entry a block, {len(filters)} as in filters")
+        return pools
 
 
 class EvaluateParams(Section):
@@ -139,8 +142,10 @@ def load(path: Path = Path("params.yaml")) -> Params:
             f"Expected {path} in the working directory. Received: no such file in {Path.cwd()}. "
             "Run from the root of the project."
         ) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"Expected valid YAML in {path}. Received: {error}. Mend it.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"Expected valid YAML in UTF-8 in {path}. Received: {error}. Mend it."
+        ) from None
     if not isinstance(raw, dict):
         raise UserError(
             f"Expected sections ({', '.join(Params.model_fields)}) in {path}. "
@@ -163,7 +168,13 @@ def _explain(problem: dict[str, Any]) -> str:
     if problem["type"] == "missing":
         return f"expected the key {key}. Received: nothing. Add it."
     wish = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{key}: expected {wish}. Received: {problem['input']!r}. Change it."
+    value = problem["input"]
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(e[-+]?\d+)", value, re.IGNORECASE):
+        return (
+            f"{key}: expected {wish}. Received: the text {value!r}. YAML needs a point in a number "
+            f"like this: write {value.lower().replace('e', '.0e')}."
+        )
+    return f"{key}: expected {wish}. Received: {value!r}. Change it."
 
 
 def _valid_keys(parents: tuple[str | int, ...]) -> list[str]:

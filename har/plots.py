@@ -51,11 +51,17 @@ def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title
     figure, both = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     epochs = [int(row["epoch"]) for row in history]
     for axes, name in zip(both, ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [float(row[name]) for row in history], label="training")
-        axes.plot(epochs, [float(row[f"val_{name}"]) for row in history], label="validation groups")
+        axes.plot(epochs, [float(row[name]) for row in history], marker=".", label="training")
+        axes.plot(
+            epochs,
+            [float(row[f"val_{name}"]) for row in history],
+            marker=".",
+            label="validation groups",
+        )
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
         axes.set_xlabel("Epoch")
         axes.set_ylabel(name.capitalize() if name == "accuracy" else "Cross-entropy (nats)")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     both[1].set_ylim(0, 1.02)
     both[0].legend()
@@ -75,7 +81,8 @@ def contact_sheet(
         n_frames: frames shown of a clip.
     """
     strips = [contact_strip(frames, n_frames) for _, frames in rows]
-    height, width = strips[0].shape[:2] if rows else (20, 100)
+    height, width = rows[0][1].shape[1:3] if rows else (8, 16)
+    width *= n_frames
     step = height + height // 4  # room for the caption
     canvas = np.full((max(len(rows), 1) * step, width, 3), 255, np.uint8)
     figure, axes = plt.subplots(figsize=(9, 0.4 + 9 * len(canvas) / width), layout="constrained")
@@ -83,7 +90,7 @@ def contact_sheet(
     axes.set_title(title, fontsize=11)
     for i, strip in enumerate(strips):
         top = (i + 1) * step - height
-        canvas[top : top + height] = strip
+        canvas[top : top + height, : strip.shape[1]] = strip
         axes.text(0, top - height // 20, rows[i][0], fontsize=8, va="bottom")
     axes.imshow(canvas, interpolation="nearest")
     _save(figure, path)

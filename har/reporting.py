@@ -79,5 +79,5 @@ def write(
         for i in worst
     ]
     n_wrong = int((guesses != labels).sum())
-    heading = f"{title}: {n_wrong} of {len(labels)} clips taken for another class"
+    heading = f"{title}: {n_wrong or 'none'} of {len(labels)} clips taken for another class"
     plots.contact_sheet(folder / "mistakes.png", rows, heading)

@@ -3,10 +3,10 @@
 import json
 import zipfile
 from pathlib import Path
-
-import keras
+from typing import Any
 
 from har import work
+from har.backend import keras
 from har.errors import UserError
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
@@ -15,8 +15,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 def save_model(model: keras.Model, path: Path) -> None:
     """Write `model` as a `.keras` file without optimizer state, whole or not at all.
 
-    Keras stamps the time into the zip and its metadata; here both are fixed, so that the same
-    weights give the same bytes and no later stage runs again for nothing.
+    Keras stamps the time into the zip and its metadata, and memory addresses into the
+    configuration; here they are fixed, so that the same weights give the same bytes and no later
+    stage runs again for nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     stamped = work.folder("saving") / f"{path.parent.name}-{path.name}"
@@ -25,6 +26,8 @@ def save_model(model: keras.Model, path: Path) -> None:
     with zipfile.ZipFile(stamped) as source, zipfile.ZipFile(part, "w") as target:
         for name in sorted(source.namelist()):
             data = source.read(name)
+            if name == "config.json":
+                data = json.dumps(_renumber(json.loads(data), {})).encode()
             if name == "metadata.json":
                 metadata = json.loads(data)
                 metadata["date_saved"] = "1980-01-01@00:00:00"
@@ -32,6 +35,20 @@ def save_model(model: keras.Model, path: Path) -> None:
             target.writestr(zipfile.ZipInfo(name, _EPOCH), data)
     stamped.unlink()
     part.replace(path)
+
+
+def _renumber(config: Any, numbers: dict[int, int]) -> Any:
+    """Replace each `shared_object_id`, a memory address, by its rank of first appearance."""
+    if isinstance(config, list):
+        return [_renumber(item, numbers) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: numbers.setdefault(value, len(numbers))
+        if key == "shared_object_id"
+        else _renumber(value, numbers)
+        for key, value in config.items()
+    }
 
 
 def load_model(path: Path) -> keras.Model:

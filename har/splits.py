@@ -8,6 +8,7 @@ splits, which keep groups apart too.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -140,6 +141,12 @@ def _check(clips: Sequence[Clip], folds: int) -> None:
             "Expected at least 3 groups (source videos) in every class, for training, validation "
             f"and test. Received: {len(groups[fewest])} in class {fewest}. "
             "Add source videos or leave the class out with dataset.classes."
+        )
+    most = max(Counter(clip.label for clip in clips).values())
+    if most < folds:
+        raise UserError(
+            f"Expected split.folds ≤ the number of clips of the largest class, {most}. "
+            f"Received: split.folds = {folds}. Lower it or add clips."
         )
     n_groups = len(set().union(*groups.values()))
     if n_groups < folds:

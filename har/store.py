@@ -111,6 +111,7 @@ def create(
         layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         layout.set_chunk((1, T, H, W, 3))
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_obj_track_times(False)  # the same bytes at any time of day
         layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         space = h5py.h5s.create_simple((len(clips), T, H, W, 3))
         frames = h5py.h5d.create(file.id, b"frames", h5py.h5t.STD_U8LE, space, layout)

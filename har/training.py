@@ -1,16 +1,17 @@
 """Fit a network: early stopping on validation groups, and training that survives any kill."""
 
+import contextlib
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 from tqdm import tqdm
 
 from har import work
+from har.backend import keras
 from har.errors import UserError
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -117,20 +118,24 @@ def fit(
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
+    # Adam makes its moments at the first step; a resumed training needs a place for them before.
+    model.optimizer.build(model.trainable_variables)
     state = TrainingState(backup, patience, epochs)
     state.set_model(model)
     state.restore()
     if not state.finished:
         clips.start_epoch(len(state.history))
-        model.fit(
-            clips,
-            validation_data=Batches(*validation, batch),
-            epochs=epochs,
-            initial_epoch=len(state.history),
-            callbacks=[state, ProgressBar(model.name, epochs, len(train[1]), batch)],
-            shuffle=False,  # Batches shuffles itself, so that a resumed epoch is the same
-            verbose=0,
-        )
+        bar = ProgressBar(model.name, epochs, len(train[1]), batch)
+        with contextlib.closing(bar):
+            model.fit(
+                clips,
+                validation_data=Batches(*validation, batch),
+                epochs=epochs,
+                initial_epoch=len(state.history),
+                callbacks=[state, bar],
+                shuffle=False,  # Batches shuffles itself, so that a resumed epoch is the same
+                verbose=0,
+            )
     state.restore_best()
     return Fit(model, state.history, state.best_epoch)
 
@@ -244,10 +249,15 @@ class ProgressBar(keras.callbacks.Callback):
         figures = {name: f"{value:.3f}" for name, value in (logs or {}).items()}
         self._bar.set_postfix({"epoch": f"{epoch + 1}/{self._epochs}", **figures})
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+    def close(self) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()
+
+
+def versions() -> dict[str, str]:
+    """Return what a training depends on besides data, params and our code."""
+    return {"backend": keras.backend.backend(), "keras": keras.__version__}
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:

@@ -88,6 +88,8 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     frames, n_frames, size = _decode(capture, wanted, height, width)
     if n_frames == 0:
         raise UnreadableVideoError(_why(path, "no frame decodes"))
+    if n_frames == 1 and _is_picture(path):
+        raise UnreadableVideoError("a picture, not a video")
     if n_frames != expected:
         capture, facts = _open(path)
         frames, n_frames, size = _decode(capture, even_indices(n_frames, count), height, width)
@@ -107,7 +109,26 @@ def iterate(path: Path) -> Iterator[np.ndarray]:
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
 
+_PICTURES = (b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
+
+
+def _refuse(path: Path) -> None:
+    """Refuse what FFmpeg would take for a video and no person would: it renders texts as such."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    printable = all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head)
+    if head and printable and not head.startswith(b"YUV4MPEG2"):
+        raise UnreadableVideoError("a text file, not a video")
+
+
+def _is_picture(path: Path) -> bool:
+    # Raw Motion JPEG begins as a JPEG does; there only the name tells.
+    with path.open("rb") as file:
+        return path.suffix.lower() in (".jpg", ".jpeg") or file.read(4).startswith(_PICTURES)
+
+
 def _open(path: Path) -> tuple[cv2.VideoCapture, float]:
+    _refuse(path)
     # One thread a capture: clips are decoded side by side in a process per core.
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():

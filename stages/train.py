@@ -14,10 +14,9 @@ import shutil
 import sys
 from pathlib import Path
 
-import keras
-
 from har import layers, saving, splits, training, work
 from har.errors import UserError, run
+from har.models import inputs
 from har.params import load
 from har.store import FrameStore
 
@@ -43,7 +42,7 @@ def train() -> None:
         classes, shape = store.classes, store.shape
     splits.check_trainable(data[1], classes)
 
-    code = [module, layers, training, keras.__version__, keras.backend.backend()]
+    code = [module, inputs, layers, training, training.versions()]
     chosen = [params.seed, params.split.protocol, params.split.fold, params.train, settings]
     key = work.digest(FRAMES, SPLIT, *map(str, chosen), *code)
     backup = work.folder("train", approach)
@@ -73,8 +72,7 @@ def train() -> None:
         "protocol": params.split.protocol,
         "fold": params.split.fold,
         "seed": params.seed,
-        "backend": keras.backend.backend(),
-        "keras": keras.__version__,
+        **training.versions(),
     }
     folder = work.folder("train", f"{approach}-{key}")
     saving.save_model(result.model, folder / "model.keras")

@@ -131,7 +131,7 @@ def test_preview_draws_a_picture_and_says_where(frames, monkeypatch, capsys):
 def test_preview_of_some_classes(frames, monkeypatch, classes):
     assert har(monkeypatch, "preview", "--classes", classes) == 0
     height, width = cv2.imread("preview.png").shape[:2]
-    assert 0.7 < (height / width) / (0.25 * 1.25 * min(int(classes), 3) + 0.05) < 1.3
+    assert 0.7 < (height / width) / (0.125 * 1.25 * min(int(classes), 3) + 0.05) < 1.3
 
 
 @pytest.mark.parametrize(

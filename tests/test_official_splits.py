@@ -105,7 +105,7 @@ def test_params(fold, valid):
     if valid:
         assert SplitParams.model_validate(section).fold == fold
     else:
-        with pytest.raises(ValueError, match="the official splits are three"):
+        with pytest.raises(ValueError, match="between 0 and 2"):
             SplitParams.model_validate(section)
 
 

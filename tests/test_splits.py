@@ -263,11 +263,6 @@ def three_files_each() -> list[Clip]:
     return [make_clip(f"{label}/{i}.mp4") for label in "AB" for i in range(3)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=ValueError,
-    reason="scikit-learn refuses more folds than the largest class has clips",
-)
 @pytest.mark.parametrize("clips", [three_groups_each(), three_files_each()], ids=["ucf", "free"])
 def test_few_clips_a_class_and_more_folds(clips):
     # Six groups are enough for five folds, though no class has a clip in each of them.

@@ -73,9 +73,6 @@ def test_offsets_are_apart_by_a_clip_at_least(tmp_path):
     assert (tmp_path / "a.h5").stat().st_size >= max(offsets) + 3 * 5 * 7 * 3
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="HDF5 notes the time in the header of `frames`"
-)
 def test_the_same_clips_give_the_same_bytes_at_another_time(tmp_path):
     paths = [tmp_path / "a.h5", tmp_path / "b.h5"]
     for path in paths:

@@ -191,7 +191,7 @@ def noise(path):
     ("spoil", "reason"),
     [
         (no_bytes, "empty file"),
-        (text, "not a video that FFmpeg reads"),
+        (text, "a text file, not a video"),
         (noise, "not a video that FFmpeg reads"),
     ],
 )

@@ -10,12 +10,12 @@ Shapes at 20 × 64 × 64: 62×62×4 → 31 → 29×29×8 → 15 → 13×13×14 �
 2,880 features for the dense layer. Parameters: 44,524 with 4 classes, 177,050 with 50.
 """
 
-import keras
-from keras import layers
-
+from har.backend import keras
 from har.layers import ConvLSTM2D
 from har.models.inputs import clip_input
 from har.params import ConvLSTMParams, TrainParams
+
+layers = keras.layers
 
 
 def build(

@@ -1,7 +1,6 @@
 """The front that all networks share: uint8 clips in, rescaled and, in training, augmented."""
 
-import keras
-
+from har.backend import keras
 from har.layers import AugmentClip
 from har.params import TrainParams
 

@@ -10,12 +10,12 @@ Shapes at 20 × 64 × 64: 64×64×16 → 16 → 4 → 2 → 1×1×64 a frame; LS
 LSTM's own.
 """
 
-import keras
-from keras import layers
-
+from har.backend import keras
 from har.layers import FoldTime, UnfoldTime
 from har.models.inputs import clip_input
 from har.params import LRCNParams, TrainParams
+
+layers = keras.layers
 
 
 def build(

@@ -80,9 +80,6 @@ def test_a_relative_path_and_one_that_is_a_link(clips, destination, tmp_path, mo
     )
 
 
-@pytest.mark.xfail(
-    strict=True, raises=UserError, reason="a link that is there already is taken for a refusal"
-)
 def test_a_run_that_was_killed_goes_on(clips, destination):
     expected = sorted(fetch(clips, destination))
     (destination / "Jump/b.MP4").unlink()
