@@ -56,7 +56,7 @@ def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title
             epochs,
             [float(row[f"val_{name}"]) for row in history],
             marker=".",
-            label="validation groups",
+            label="validation",
         )
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
         axes.set_xlabel("Epoch")

@@ -6,7 +6,7 @@ Inputs: params.yaml (dataset); what dataset.path names, for `folder`, and where 
 Outputs: data/videos/Class/clip.ext; data/official.csv, the sides of UCF101's official splits, and
     for other data sets its header alone; checksums.json, not an output of the pipeline, where an
     archive without a published checksum is seen for the first time.
-Cost: `sample` renders 480 clips in half a minute on 2 cores; `folder` links, in seconds; UCF50
+Cost: `sample` renders 720 clips in half a minute on 2 cores; `folder` links, in seconds; UCF50
     is 3.2 GB to download, UCF101 7 GB, and about as much to unpack. The archive stays in
     .work/downloads.
 """

@@ -24,7 +24,7 @@ from har.errors import UserError
 from har.params import DatasetParams
 
 CLASSES = ("JumpingJack", "Squats", "SitDown", "StandUp", "PickUp", "PutDown")
-GROUPS = 25
+GROUPS = 30
 CLIPS_PER_GROUP = 4
 WIDTH = 160
 HEIGHT = 120
@@ -50,13 +50,13 @@ class Nuisance:
 
     # One draw a group.
     stature: Range = (0.79, 0.81)  # standing height in frame heights
-    proportions: float = 0.03  # deviation of each segment's length, of its mean
-    girth: Range = (0.95, 1.15)  # thickness of limbs, of the average
+    proportions: float = 0.02  # deviation of each segment's length, of its mean
+    girth: Range = (0.95, 1.12)  # thickness of limbs, of the average
     cyclic_yaw: Range = (-12, 12)  # degrees from the front
-    one_way_yaw: Range = (68, 88)  # degrees from the front
-    elevation: Range = (4, 10)  # degrees of the camera above the person
+    one_way_yaw: Range = (72, 88)  # degrees from the front
+    elevation: Range = (4, 8)  # degrees of the camera above the person
     off_centre_px: float = 2  # at most, to either side
-    contrast: Range = (0.05, 0.15)  # of the place, 0 = one colour, 1 = that of the people
+    contrast: Range = (0.04, 0.12)  # of the place, 0 = one colour, 1 = that of the people
     spare_chance: float = 0.05  # a seat beside who does not sit, a box beside who does not lift
     occluder_chance: float = 0.08
     occluder_px: Range = (8, 14)  # see scene.occluder
@@ -66,15 +66,15 @@ class Nuisance:
     duration_s: Range = (1.0, 1.4)  # one-way motions
     # One draw a clip.
     n_frames: tuple[int, int] = (40, 60)
-    tempo: float = 0.12  # deviation of speed within a group
-    sway_deg: float = 1.6  # amplitude in every joint
+    tempo: float = 0.1  # deviation of speed within a group
+    sway_deg: float = 1.2  # amplitude in every joint
     framing_px: float = 1  # at most, to each side
     framing_zoom: float = 0.02  # at most, either way
     pan_px: float = 1.5  # over the clip, at most, either way
     zoom: float = 0.02  # over the clip, at most, either way
     shake_px: Range = (0.1, 0.6)  # amplitude
     roll_deg: float = 0.6  # amplitude
-    light_drift: float = 0.1  # change of gain over the clip, at most, either way
+    light_drift: float = 0.06  # change of gain over the clip, at most, either way
     flicker: float = 0.03  # amplitude of gain
     noise: float = 4.0  # sensor noise, deviation in grey levels
 
