@@ -26,7 +26,7 @@ EDITS = [
         ["extract", "train-convlstm", "train-lrcn", "evaluate"],
     ),
     ("a knob of lrcn", change("lrcn.units", 5), ["train-lrcn", "evaluate"]),
-    ("a knob of convlstm", change("convlstm.dropout", 0.1), ["train-convlstm", "evaluate"]),
+    ("a knob of convlstm", change("convlstm.learning_rate", 0.01), ["train-convlstm", "evaluate"]),
     (
         "the code of lrcn",
         edit("har/models/lrcn.py", 'activation="relu"', 'activation="elu"'),
