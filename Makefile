@@ -3,13 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSTALLED_DEV := .venv/.installed-dev
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 # The stages run as plain `python`, which is to be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup repro results test lint lock clean
+.PHONY: help setup repro results remote pull push report resolve test test-all lint lock clean
 
 help:   ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 setup: $(INSTALLED)   ## make .venv from the locked requirements
 
@@ -21,6 +23,12 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+# What tests and style need besides; everything else in the same versions.
+$(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
+	@echo "Adding what the tests need (once, some minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
 repro: setup   ## run the pipeline: every stage whose inputs changed
 	@dvc repro --quiet
 	@har results
@@ -28,15 +36,40 @@ repro: setup   ## run the pipeline: every stage whose inputs changed
 results: setup   ## show the figures of the last run
 	@har results
 
-test: setup   ## run all tests
+remote: setup   ## name the storage of results: make remote URL=s3://… (ssh://…, gs://…, /folder)
+	@har remote "$(URL)" $(if $(ENDPOINT),--endpoint "$(ENDPOINT)")
+
+pull: setup   ## bring the results of this commit instead of computing them
+	@har pull
+
+push: setup   ## send the results of this commit to the storage
+	@har push
+
+BASE ?= main
+report: setup   ## what changed since main (or BASE=…), as a page: .work/report/report.html
+	@har report --base "$(BASE)" --folder .work/report
+
+resolve: setup   ## after a merge with a conflict in dvc.lock: mend it and run what is left
+	@har resolve
+
+test: $(INSTALLED_DEV)   ## run the tests
 	@python -m pytest -q
 
-lint: setup   ## check style
+test-all: $(INSTALLED_DEV)   ## run the slow tests too: browsers, servers, whole runs of DVC
+	@python -m pytest -q -m ""
+
+lint: $(INSTALLED_DEV)   ## check style
 	@ruff check .
 	@ruff format --check .
 
-lock:   ## renew requirements.txt from pyproject.toml
-	@uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header --output-file requirements.txt pyproject.toml
+.PHONY: compare
+compare: setup   ## every approach on every fold of `comparison` in params.yaml, one table
+	@dvc repro --quiet comparison/dvc.yaml
+	@cat metrics/comparison.md
+
+lock:   ## renew requirements.txt and requirements-dev.txt from pyproject.toml
+	@$(LOCK) --extra dev --output-file requirements-dev.txt pyproject.toml
+	@$(LOCK) --constraint requirements-dev.txt --output-file requirements.txt pyproject.toml
 
 clean:   ## remove work in progress (outputs and the DVC cache stay)
 	@rm -rf .work

@@ -14,4 +14,10 @@ import wrapt
 os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-wrapt.register_post_import_hook(lambda _: importlib.import_module("har.layers"), "keras")
+
+def _register_layers(_: object) -> None:
+    importlib.import_module("har.layers")
+    importlib.import_module("har.front")
+
+
+wrapt.register_post_import_hook(_register_layers, "keras")

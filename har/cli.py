@@ -1,6 +1,7 @@
 """The `har` command."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -62,20 +63,278 @@ def preview(
     seed: Annotated[int, typer.Option(min=0, help="Draw other classes and clips.")] = 0,
     output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
 ) -> None:
-    """Draw a contact sheet: random classes, a random clip of each, its frames."""
-    import numpy as np
+    """Show the data set: a table of its classes, clips that leak, and a sheet of random clips."""
+    from har import preview
 
-    from har import plots
-    from har.store import FrameStore
-
-    rng = np.random.default_rng(seed)
-    with FrameStore(Path("data/frames.h5")) as store:
-        chosen = rng.permutation(len(store.classes))[:classes]
-        clips = [
-            store.clips[rng.choice(np.flatnonzero(store.labels == label))]
-            for label in sorted(chosen)
-        ]
-        rows = list(zip(clips, store.read(clips)[0], strict=True))
-        title = f"{len(rows)} of {len(store.classes)} classes"
-    plots.contact_sheet(output, rows, title)
+    for line in preview.report(Path("data"), Path("params.yaml")):
+        print(line)
+    preview.contact_sheet(Path("data/frames.h5"), output, classes, seed)
     print(output)
+
+
+@app.command()
+def clean(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="Folders of .work, as extract; all if none.")
+    ] = None,
+) -> None:
+    """Remove work in progress, .work/: frames kept for the next run, half downloads, back-ups."""
+    from har import work
+
+    freed = work.clean(parts or [])
+    for name, size in freed.items():
+        print(f"{name:16}{size / 1e6:12,.1f} MB")
+    print(f"{'freed':16}{sum(freed.values()) / 1e6:12,.1f} MB")
+
+
+@app.command()
+def remote(
+    url: Annotated[str, typer.Argument(help="s3://…, ssh://…, gs://… or a folder.")],
+    endpoint: Annotated[str | None, typer.Option(help="An S3 server's own address.")] = None,
+) -> None:
+    """Name the storage that results are pushed to and pulled from."""
+    from har import remote
+
+    print(f"Results are kept at {remote.set_up(url, endpoint)}. Commit .dvc/config.")
+
+
+@app.command()
+def pull(
+    jobs: Annotated[int | None, typer.Option(min=1, help="Files at a time.")] = None,
+    force: Annotated[bool, typer.Option(help="Replace outputs changed by hand.")] = False,
+) -> None:
+    """Bring the results of this commit instead of computing them."""
+    from har import remote
+
+    print(remote.pull(jobs, force))
+
+
+@app.command()
+def push(
+    renew: Annotated[bool, typer.Option(help="Send again what the remote has.")] = False,
+    clips: Annotated[bool, typer.Option(help="Send the clips of UCF50 or UCF101 too.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Files at a time.")] = None,
+    outputs: Annotated[list[str] | None, typer.Argument(help="With --renew: only these.")] = None,
+) -> None:
+    """Send the results of this commit to the remote storage."""
+    from har import remote
+
+    if outputs and not renew:
+        raise UserError(
+            f"Expected no names without --renew. Received: {', '.join(outputs)}. "
+            "Run `har push` to send everything."
+        )
+    print(remote.push(jobs, clips, tuple(outputs or ()) if renew else None))
+
+
+@app.command()
+def report(
+    base: Annotated[str, typer.Option(help="The commit or branch to compare with.")] = "main",
+    folder: Annotated[
+        Path | None, typer.Option(help="Write report.md, report.html and pictures here.")
+    ] = None,
+    pictures_url: Annotated[
+        str | None, typer.Option(help="Where the pictures of report.md will be.")
+    ] = None,
+) -> None:
+    """Tell what this change does to the figures, as the page of a pull request."""
+    from har import report
+
+    comparison = report.compare(base, folder)
+    if folder is None:
+        print(report.markdown(comparison, pictures_url), end="")
+    else:
+        print(report.write(comparison, folder, pictures_url))
+
+
+@app.command()
+def resolve() -> None:
+    """After a merge with a conflict in dvc.lock: mend it and run what is left."""
+    from har import conflict, remote
+
+    again = conflict.resolve()
+    print(f"dvc.lock is merged; run by both sides, so to run again: {', '.join(again) or 'none'}.")
+    conflict.rerun(pull=remote.has_remote())
+    print("Done. Look at `har results`, then `git commit`.")
+
+
+@app.command()
+def watch(
+    once: Annotated[bool, typer.Option(help="Show the curves as they are and leave.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option(help="Write .work/tensorboard too, for `tensorboard --logdir` of it.")
+    ] = False,
+) -> None:
+    """Draw the curves of the training that runs in another terminal, epoch by epoch."""
+    import shutil
+
+    from har import watch
+
+    events = watch.EventFiles() if tensorboard else None
+    pictures = watch.frames(shutil.get_terminal_size().columns, interval_sec=1.0)
+    try:
+        for picture in pictures:
+            if events:
+                events.update(watch.trainings())
+            clear = "" if once else "\x1b[2J\x1b[H"
+            print(f"{clear}{picture or 'No training yet: run `dvc repro`.'}", flush=True)
+            if once:
+                return
+    except KeyboardInterrupt:
+        return
+
+
+@app.command()
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Files, folders, addresses (http://…, needs har[youtube] for pages) or camera:0.",
+        ),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the model; the best by metrics.json if not given."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show of a clip.")] = 5,
+    timeline: Annotated[
+        bool | None,
+        typer.Option(
+            "--timeline/--clip",
+            help="Answers along the video, or one of it all; by default over 30 s is a timeline.",
+        ),
+    ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="Seconds of video behind an answer; else as the clips it learnt."
+        ),
+    ] = None,
+    stride: Annotated[
+        float | None,
+        typer.Option(
+            min=0.02, help="Seconds between answers; a quarter of the window if not given."
+        ),
+    ] = None,
+    smooth: Annotated[int, typer.Option(min=1, help="Average so many of the last answers.")] = 3,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Below this probability: unknown.")
+    ] = 0.5,
+    hysteresis: Annotated[
+        float, typer.Option(min=0, max=1, help="A label changes for one that is better by this.")
+    ] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the segments as CSV.")] = None,
+    srt: Annotated[Path | None, typer.Option(help="Write subtitles, SubRip.")] = None,
+    vtt: Annotated[Path | None, typer.Option(help="Write subtitles, WebVTT.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="Write the video with labels, MP4 (needs har[video]).")
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Stop a camera after this time, not by Ctrl-C.")
+    ] = None,
+    max_mb: Annotated[float, typer.Option(min=0.1, help="Of a download.")] = 500,
+    max_minutes: Annotated[float, typer.Option(min=0.1, help="Of a downloaded video.")] = 150,
+) -> None:
+    """Recognise what happens in videos: a clip's likeliest classes, a long video's timeline."""
+    from har.predictor import source
+    from har.predictor.camera import Camera
+    from har.predictor.download import Bounds
+    from har.predictor.prediction import CLIP, TIMELINE, Settings
+    from har.predictor.session import Outputs, Session
+    from har.predictor.timeline import Smoothing
+
+    outputs = Outputs(top, as_json, csv, srt, vtt, video)
+    outputs.check(sources)
+    cameras = [source.camera_of(name) for name in sources]
+    if any(camera is not None for camera in cameras) and len(sources) > 1:
+        raise UserError(
+            f"Expected a camera by itself. Received: {', '.join(sources)}. "
+            "Run `har predict` once for the camera and once for the rest."
+        )
+    if timeline is None and (window or stride):
+        timeline = True
+    settings = Settings(
+        kind={None: None, True: TIMELINE, False: CLIP}[timeline],
+        window=window,
+        stride=stride,
+        smoothing=Smoothing(smooth, threshold, hysteresis),
+    )
+    # What is not there is said before the model loads, which takes some seconds.
+    camera = None if cameras[0] is None else Camera(cameras[0])
+    if camera is None and len(sources) == 1:
+        source.files_of(sources[0])
+    session = Session(_open_recogniser(model), settings, outputs, Bounds(max_mb, max_minutes))
+    if camera:
+        session.watch(camera, seconds)
+    else:
+        session.run(sources)
+
+
+def _open_recogniser(folder: Path | None):
+    """Load the model that is named, or else the best one."""
+    from har.predictor.recogniser import Recogniser, best_model
+
+    return Recogniser.open(folder or best_model(Path("metrics/metrics.json"), Path("models")))
+
+
+class Format(StrEnum):
+    """What a network can be exported to."""
+
+    ONNX = "onnx"
+    LITERT = "litert"
+    SAVED_MODEL = "savedmodel"
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="Folder of the model: models/lrcn, say.")],
+    to: Annotated[Format, typer.Option(help="The format (needs har[export]).")],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="8-bit whole numbers, calibrated on training clips.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="File or folder to write; exports/… if not given.")
+    ] = None,
+    data: Annotated[Path, typer.Option(help="Folder of frames.h5 and split.csv.")] = Path("data"),
+) -> None:
+    """Write a model for ONNX Runtime, LiteRT or TensorFlow, checked against the original."""
+    from har import export as exporting
+    from har.predictor.recogniser import Recogniser
+
+    exporting.check(to.value, int8=int8)
+    recogniser = Recogniser.open(model)
+    clips = exporting.read_clips(recogniser, data)
+    output = output or exporting.default_output(model, to.value, int8=int8)
+    report = exporting.export(recogniser, model, to.value, clips, output, int8=int8)
+    print(
+        f"{report.output}: largest difference {report.difference:.1e} on {report.n_checked} clips\n"
+        f"{'':10}{'exported':>12}{'original':>12}"
+    )
+    rows = [
+        ("accuracy", "{:.3f}", report.accuracy),
+        ("size", "{:.2f} MB", report.megabytes),
+        ("latency", "{:.2f} ms", report.milliseconds),
+    ]
+    for name, form, (exported, original) in rows:
+        print(f"{name:10}{form.format(exported):>12}{form.format(original):>12}")
+
+
+@app.command()
+def serve(
+    models: Annotated[Path, typer.Option(help="Folder of the models.")] = Path("models"),
+    metrics: Annotated[Path, typer.Option(help="Test figures.")] = Path("metrics/metrics.json"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    max_mb: Annotated[float, typer.Option(min=1, help="Of an upload or a download.")] = 100,
+    max_minutes: Annotated[float, typer.Option(min=0.1, help="Of a video.")] = 5,
+) -> None:
+    """Open a page that recognises uploads, addresses and the camera (needs har[app])."""
+    from har.app import server
+    from har.app.limits import Limits, is_public
+
+    limits = Limits(max_mb, max_minutes, public=is_public(host))
+    server.run(models, metrics, host, port, limits)

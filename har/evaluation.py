@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
+from har import calibration
 from har.backend import keras
-from har.training import Batches
+from har.feed import Batches
 
 PER_CLASS_COLUMNS = ("class", "precision", "recall", "f1", "n_test")
 
@@ -47,8 +48,8 @@ def figures(
 
     Returns:
         `accuracy` with its 95 % interval `accuracy_low`, `accuracy_high`, `top5`, `macro_f1`
-        (over the classes in `labels` or predicted), `loss` (cross-entropy, nats), `n_test` and
-        `n_groups`.
+        (over the classes in `labels` or predicted), `loss` (cross-entropy, nats),
+        `calibration_error`, `n_test` and `n_groups`.
     """
     predicted = probabilities.argmax(axis=1)
     right = predicted == labels
@@ -61,6 +62,7 @@ def figures(
         "top5": float((rank < 5).mean()),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
         "loss": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
+        "calibration_error": calibration.error(probabilities, labels),
         "n_test": len(labels),
         "n_groups": len(set(groups)),
     }

@@ -3,6 +3,11 @@
 Workers decode clips and write their pixels straight into the store under `.work/`; a journal
 beside it names every clip that is done. A run that was killed, and a run after some clips were
 added, takes from there what it finds by content (SHA-256) and decodes the rest.
+
+What stays in `.work/extract/` after a run: the store that became the output, whose blocks it
+shares where the file system links, and stores of other frames params, the latest used first, as
+long as together they stay below `HAR_SCRATCH_GB` (default 4, which holds UCF101 at
+20 × 64 × 64). Going back to other params then decodes nothing.
 """
 
 import json
@@ -10,8 +15,7 @@ import math
 import os
 import re
 import shutil
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +23,14 @@ import cv2
 import joblib
 from tqdm import tqdm
 
-from har import store, video, work
+from har import decoding, store, video, work, workers
 from har.errors import UserError
 from har.store import Clip
 
 _GROUP = re.compile(r"_(g\d+)_(c\d+)$")
+SECONDS = 300.0
+"""After which a file's decoder counts as hanging; two more for each megabyte."""
+SCRATCH_GB = 4.0
 
 
 class Rejected(NamedTuple):
@@ -61,7 +68,8 @@ def list_videos(folder: Path) -> list[str]:
     Raises:
         UserError: there is none.
     """
-    files = (path.relative_to(folder) for path in folder.glob("*/**/*") if path.is_file())
+    found = (path for path in folder.glob("*/**/*") if path.is_file() or path.is_symlink())
+    files = (path.relative_to(folder) for path in found if not path.is_dir())
     clips = sorted(
         file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts)
     )
@@ -82,7 +90,8 @@ def extract(
         videos: folder of `Class/clip.ext`.
         shape: (T, H, W) of the frames to keep of each clip.
         output: the frame store to write; it appears whole or not at all.
-        n_jobs: processes; -1 is one a core.
+        n_jobs: processes; -1 is one a core; 1 is this process, which a decoder that crashes
+            then takes with it.
 
     Returns:
         The clips that decode, in the order of the store, and the files that do not.
@@ -93,24 +102,61 @@ def extract(
     # Workers outlive a call and keep the working directory they were born in.
     videos = videos.absolute()
     names = list_videos(videos)
+    bound = scratch_bound()
+    workers.backend()
     hashes = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-        joblib.delayed(work.file_sha256)(videos / name) for name in names
+        joblib.delayed(_sha256)(videos / name) for name in names
     )
+    files = {name: key for name, key in zip(names, hashes, strict=True) if key}
+    reasons = dict.fromkeys((name for name in names if name not in files), UNREADABLE)
+    _check_classes(names, reasons)
     # What frames come out depends on this and on the bytes of the file, on nothing else.
     scratch = work.folder("extract", work.digest(list(shape), video, cv2.__version__)).absolute()
-    files = dict(zip(names, hashes, strict=True))
-    part, rows, reasons = _fill(scratch, videos, files, shape, n_jobs)
-    rejected = [Rejected(name, _label(name), reason) for name, reason in sorted(reasons.items())]
-    if rejected:
-        _check_classes(names, rejected)
-        good = {name: sha256 for name, sha256 in files.items() if name not in reasons}
-        part, rows, _ = _fill(scratch, videos, good, shape, n_jobs)
+    part, rows, bad = _fill(scratch, videos, files, shape, n_jobs, bound)
+    reasons |= bad
+    _check_classes(names, reasons)
+    if bad:
+        files = {name: sha256 for name, sha256 in files.items() if name not in bad}
+        part, rows, _ = _fill(scratch, videos, files, shape, n_jobs, bound)
     _publish(part, output)
+    for file in scratch.iterdir():
+        if file.stem != part.stem:
+            file.unlink()  # all of it that is still in use is in `part`
+    _prune(scratch.parent, bound, {part})
     clips = [
         Clip(name, _label(name), group_of(name), files[name], *row.facts)
         for name, row in rows.items()
     ]
-    return clips, rejected
+    return clips, [Rejected(name, _label(name), reasons[name]) for name in sorted(reasons)]
+
+
+UNREADABLE = "cannot be read: a link to nothing, or permission denied"
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return work.file_sha256(path)
+    except (FileNotFoundError, PermissionError):
+        return None
+
+
+def scratch_bound() -> int:
+    """Return how many bytes of older stores may stay: `HAR_SCRATCH_GB`, 4 by default.
+
+    Raises:
+        UserError: it is no number, or less than 0.
+    """
+    text = os.environ.get("HAR_SCRATCH_GB") or str(SCRATCH_GB)
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise UserError(
+            f"Expected gigabytes, 0 or more, in HAR_SCRATCH_GB. Received: {text}. "
+            f"Unset it for {SCRATCH_GB:g}."
+        )
+    return int(size * 1e9)
 
 
 def _label(name: str) -> str:
@@ -118,7 +164,12 @@ def _label(name: str) -> str:
 
 
 def _fill(
-    scratch: Path, videos: Path, files: dict[str, str], shape: tuple[int, int, int], n_jobs: int
+    scratch: Path,
+    videos: Path,
+    files: dict[str, str],
+    shape: tuple[int, int, int],
+    n_jobs: int,
+    bound: int,
 ) -> tuple[Path, dict[str, _Row], dict[str, str]]:
     """Fill a store in `scratch` with the frames of `files`, going on where a kill stopped it.
 
@@ -128,13 +179,16 @@ def _fill(
         files: SHA-256 by name, in the order of the rows.
         shape: (T, H, W).
         n_jobs: processes.
+        bound: bytes of other stores that may stay.
 
     Returns:
         The store, the row of each clip that decodes and the reason for each that does not.
     """
-    done = _read_journals(scratch)
     part = scratch / f"{work.digest(files)}.h5"
     journal = part.with_suffix(".jsonl")
+    # Runs that were killed one after the other, each with other files, leave a store each.
+    _prune(scratch.parent, bound, {part, *sorted(scratch.glob("*.h5"), key=_used)[-1:]})
+    done = _read_journals(scratch)
     if not (part.exists() and journal.exists()):
         fresh = part.with_suffix(".new")
         offsets = store.create(fresh, list(files), [_label(name) for name in files], shape)
@@ -154,28 +208,30 @@ def _fill(
             log.flush()
 
         for name, sha256 in files.items():
-            if found := done.get(sha256):
-                if (found.store, found.offset) != (part, places[name]):
-                    _copy(found, part, places[name], shape)
+            if found := done.get((sha256, part, places[name])):
+                rows[name] = found
+            elif found := done.get((sha256,)):
+                _copy(found, part, places[name], shape)
                 finished(name, found.facts)
         todo = [name for name in files if name not in rows]
-        pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-        results = pool(
-            joblib.delayed(_decode)(videos / name, shape, part, places[name]) for name in todo
-        )
+        jobs = {
+            name: workers.Job((videos / name, shape, part, places[name]), _patience(videos / name))
+            for name in todo
+        }
+        results = workers.each(decoding.decode, jobs, scratch, n_jobs=n_jobs)
         bar = tqdm(
             results, total=len(files), initial=len(rows), desc="Decoding", unit="clip", disable=None
         )
-        for name, result in zip(todo, bar if todo else (), strict=True):
-            if isinstance(result, str):
-                reasons[name] = result
-            else:
+        for name, result in bar if todo else ():
+            if isinstance(result, video.VideoFacts):
                 finished(name, result)
+            else:
+                reasons[name] = result.reason if isinstance(result, workers.Lost) else result
     return part, {name: rows[name] for name in files if name in rows}, reasons
 
 
-def _read_journals(scratch: Path) -> dict[str, _Row]:
-    """Return the rows that earlier runs decoded, by SHA-256."""
+def _read_journals(scratch: Path) -> dict[tuple, _Row]:
+    """Return the rows that earlier runs decoded, by (SHA-256,) and (SHA-256, store, offset)."""
     done = {}
     for journal in sorted(scratch.glob("*.jsonl")):
         part = journal.with_suffix(".h5")
@@ -184,42 +240,29 @@ def _read_journals(scratch: Path) -> dict[str, _Row]:
                 sha256, offset, *facts = json.loads(line)
             except json.JSONDecodeError:
                 continue  # a line that a kill cut short
-            done[sha256] = _Row(part, offset, video.VideoFacts(*facts))
+            row = _Row(part, offset, video.VideoFacts(*facts))
+            done[(sha256,)] = done[(sha256, part, offset)] = row
     return done
 
 
-def _decode(
-    path: Path, shape: tuple[int, int, int], part: Path, offset: int
-) -> video.VideoFacts | str:
-    """Put a clip's frames in their place in `part`; return its facts, or why there are none."""
-    try:
-        frames, facts = video.read_clip(path, *shape)
-    except video.UnreadableVideoError as error:
-        return str(error)
-    _write(part, offset, frames.data)
-    return facts
+def _patience(path: Path) -> float:
+    return SECONDS + 2 * path.stat().st_size / 1e6
 
 
 def _copy(row: _Row, part: Path, offset: int, shape: tuple[int, int, int]) -> None:
     with row.store.open("rb") as file:
         file.seek(row.offset)
-        _write(part, offset, file.read(math.prod(shape) * 3))
+        decoding.write(part, offset, file.read(math.prod(shape) * 3))
 
 
-def _write(part: Path, offset: int, pixels: bytes | memoryview) -> None:
-    with part.open("r+b") as file:
-        file.seek(offset)
-        file.write(pixels)
-
-
-def _check_classes(names: Sequence[str], rejected: Sequence[Rejected]) -> None:
+def _check_classes(names: Sequence[str], reasons: Mapping[str, str]) -> None:
     """Raise a `UserError` where a class has no clip left."""
-    left = Counter(map(_label, names)) - Counter(row.label for row in rejected)
-    for row in rejected:
-        if row.label not in left:
+    left = {_label(name) for name in names if name not in reasons}
+    for name in sorted(reasons):
+        if _label(name) not in left:
             raise UserError(
-                f"Expected at least one clip of class {row.label} that decodes. "
-                f"Received: none; {row.clip}: {row.reason}. "
+                f"Expected at least one clip of class {_label(name)} that decodes. "
+                f"Received: none; {name}: {reasons[name]}. "
                 "Replace the files or leave the class out with dataset.classes."
             )
 
@@ -234,9 +277,24 @@ def _publish(part: Path, output: Path) -> None:
     except OSError:
         shutil.copyfile(part, link)
     link.replace(output)
-    for scratch in part.parent.parent.iterdir():
-        if scratch != part.parent:
-            shutil.rmtree(scratch)
-    for file in part.parent.iterdir():
-        if file.stem != part.stem:
-            file.unlink()
+
+
+def _prune(root: Path, bound: int, keep: set[Path]) -> None:
+    """Remove the stores longest unused, until all but those to keep are within `bound` bytes."""
+    size = 0
+    for part in sorted(root.glob("*/*.h5"), key=_used, reverse=True):
+        if part in keep:
+            continue
+        size += part.stat().st_size
+        if size > bound:
+            part.with_suffix(".jsonl").unlink(missing_ok=True)
+            part.unlink()
+    for folder in root.iterdir():
+        if folder not in {part.parent for part in keep} and not any(folder.glob("*.h5")):
+            shutil.rmtree(folder)
+
+
+def _used(part: Path) -> float:
+    """Return when a run last used a store: each opens its journal and adds to it."""
+    journal = part.with_suffix(".jsonl")
+    return journal.stat().st_mtime if journal.exists() else 0.0

@@ -1,10 +1,12 @@
-"""What Keras lacks: a fused ConvLSTM2D, frame-wise folding, augmentation of whole clips."""
+"""What Keras lacks: a fused ConvLSTM2D and frame-wise folding of clips."""
 
-import har.backend  # noqa: F401 (Keras is to load quietly, so this comes first)
+from har import backend
 
 # isort: split
 import keras
 from keras import ops
+
+LANES = 16  # float32 numbers in a vector of AVX-512
 
 register = keras.saving.register_keras_serializable("har")
 
@@ -36,6 +38,14 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
                 f"data_format. Received: other values of {', '.join(refused)}. "
                 "Use keras.layers.ConvLSTM2D for these."
             )
+        for function in (self.activation, self.recurrent_activation):
+            name = keras.activations.serialize(function)
+            if not isinstance(name, str) or name not in ACTIVATIONS:
+                raise ValueError(
+                    "har.layers.ConvLSTM2D expects activations out of "
+                    f"{', '.join(ACTIVATIONS)}. Received: {name}. "
+                    "Use keras.layers.ConvLSTM2D for others."
+                )
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         """Run the recurrence; called by Keras's `RNN.call`."""
@@ -45,31 +55,136 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
                 "Give every clip the same number of frames."
             )
         cell = self.cell
-        frames = fold(sequences)
+        T = sequences.shape[1]
+        h, c = initial_state
+        # With time in front, the gates of a step lie together in memory.
+        frames = fold(ops.transpose(sequences, (1, 0, 2, 3, 4)))
         gates = ops.conv(
             frames, cell.kernel, cell.strides, cell.padding, dilation_rate=cell.dilation_rate
         )
         if cell.use_bias:
             gates = gates + cell.bias
-        gates = ops.transpose(unfold(gates, sequences.shape[1]), (1, 0, 2, 3, 4))
-        h, c = initial_state
+        gates = ops.reshape(gates, (T, -1, *gates.shape[1:]))
         keep = None
         if training and cell.recurrent_dropout:
             keep = keras.random.dropout(
                 ops.ones_like(h), cell.recurrent_dropout, seed=cell.seed_generator
             )
+        states, c = self._recur(gates, ops.convert_to_tensor(cell.recurrent_kernel), h, c, keep)
+        return states[-1], ops.transpose(states, (1, 0, 2, 3, 4)), [states[-1], c]
 
-        def step(state, from_input):
-            h, c = state
-            h = h if keep is None else h * keep
-            from_state = ops.conv(h, cell.recurrent_kernel, padding="same")
-            i, f, g, o = ops.split(from_input + from_state, 4, axis=-1)
-            c = cell.recurrent_activation(f) * c + cell.recurrent_activation(i) * cell.activation(g)
-            h = cell.recurrent_activation(o) * cell.activation(c)
-            return (h, c), (h, c)
+    def _recur(self, gates, kernel, h, c, keep):
+        """Return the states h of all steps, (T, N, H, W, filters), and the last c.
 
-        (h, c), (sequence, _) = ops.scan(step, (h, c), gates)
-        return h, ops.transpose(sequence, (1, 0, 2, 3, 4)), [h, c]
+        Its gradient is written out: the loop back through time then holds nothing but what each
+        step needs of the next one, and the kernel's gradient is one convolution of all steps.
+        """
+        T = gates.shape[0]
+        steps = ops.arange(T)
+        forward = backend.fused(self._forward)
+        backward = backend.fused(self._backward)
+
+        def drop(h):
+            return h if keep is None else h * keep
+
+        def step(state, t):
+            h, c, _ = state
+            z = constant_gates[t] + ops.conv(drop(h), constant_kernel, padding="same")
+            h, c_next = forward(z, c)
+            # `ops.scan` of TensorFlow wants outputs shaped as the state is.
+            return (h, c_next, z), (h, c, z)
+
+        constant_gates, constant_kernel, h0, c0 = map(ops.stop_gradient, (gates, kernel, h, c))
+        start = (h0, c0, ops.zeros_like(constant_gates[0]))
+        (_, c_last, _), (states, cs, zs) = ops.scan(step, start, steps)
+        # Never computed, as nothing asks for its value: it is here for the kernel's gradient.
+        before = drop(ops.concatenate([h0[None], states[:-1]]))
+        from_states = ops.conv(fold(before), kernel, padding="same")
+        from_states = ops.reshape(from_states, ops.shape(gates))
+
+        @ops.custom_gradient
+        def with_gradient(gates, from_states, h, c):
+            def gradient(*upstream):
+                d_states, d_c = keras.tree.flatten(upstream)
+
+                def step_back(state, t):
+                    d_h, d_c, _ = state
+                    d_gates, d_c = backward(zs[t], cs[t], d_h + d_states[t], d_c)
+                    d_h = drop(_state_gradient(d_gates, constant_kernel))
+                    return (d_h, d_c, d_gates), (d_h, d_c, d_gates)
+
+                end = (ops.zeros_like(h0), d_c, ops.zeros_like(start[2]))
+                (d_h, d_c, _), (_, _, d_gates) = ops.scan(step_back, end, steps, reverse=True)
+                return d_gates, d_gates, d_h, d_c
+
+            return (states, c_last), gradient
+
+        return with_gradient(gates, from_states, h, c)
+
+    def _forward(self, z, c):
+        """Return the next h and c of a step from the gates before their activations."""
+        activation, _ = _activation(self.activation)
+        recurrent, _ = _activation(self.recurrent_activation)
+        i, f, g, o = ops.split(z, 4, axis=-1)
+        c = recurrent(f) * c + recurrent(i) * activation(g)
+        return recurrent(o) * activation(c), c
+
+    def _backward(self, z, c, d_h, d_c):
+        """Return the gradients of `z` and of `c`, the memory before the step."""
+        activation, slope = _activation(self.activation)
+        recurrent, recurrent_slope = _activation(self.recurrent_activation)
+        i, f, g, o = ops.split(z, 4, axis=-1)
+        i, f, g, o = recurrent(i), recurrent(f), activation(g), recurrent(o)
+        y = activation(f * c + i * g)
+        d_c = d_c + d_h * o * slope(y)
+        d_i, d_f, d_g, d_o = d_c * g, d_c * c, d_c * i, d_h * y
+        d_z = [
+            d_i * recurrent_slope(i),
+            d_f * recurrent_slope(f),
+            d_g * slope(g),
+            d_o * recurrent_slope(o),
+        ]
+        return ops.concatenate(d_z, axis=-1), d_c * f
+
+
+def _state_gradient(d_gates, kernel):
+    """Return the gradient of what `ops.conv(…, kernel, padding="same")` made gates of.
+
+    A convolution with the kernel turned round. Its few filters would leave most of a CPU's vector
+    idle, so it makes those of several columns at once, with a kernel as much wider.
+    """
+    height, width, filters, _ = kernel.shape
+    H, W = d_gates.shape[1:3]
+    columns = max(1, LANES // filters)
+    turned = ops.transpose(ops.flip(kernel, (0, 1)), (0, 1, 3, 2))
+    turned = [
+        ops.pad(turned, ((0, 0), (column, columns - 1 - column), (0, 0), (0, 0)))
+        for column in range(columns)
+    ]
+    # What "same" padded on the left and above is now padded on the right and below.
+    blocks = -(-W // columns)
+    below, right = (height - 1) // 2, (width - 1) // 2 + blocks * columns - W
+    padding = ((0, 0), (height - 1 - below, below), (width - 1 - (width - 1) // 2, right), (0, 0))
+    d_h = ops.conv(ops.pad(d_gates, padding), ops.concatenate(turned, axis=-1), (1, columns))
+    return ops.reshape(d_h, (-1, H, blocks * columns, filters))[:, :, :W]
+
+
+def _activation(function):
+    """Return an activation and its slope by its value."""
+    return ACTIVATIONS[keras.activations.serialize(function)]
+
+
+ACTIVATIONS = {
+    "linear": (lambda x: x, ops.ones_like),
+    "relu": (ops.relu, lambda y: ops.cast(y > 0, y.dtype)),
+    "tanh": (ops.tanh, lambda y: 1 - y * y),
+    # By way of tanh, which XLA computes twice as fast.
+    "sigmoid": (lambda x: 0.5 * ops.tanh(0.5 * x) + 0.5, lambda y: y * (1 - y)),
+    "hard_sigmoid": (
+        ops.hard_sigmoid,
+        lambda y: ops.cast(ops.logical_and(y > 0, y < 1), y.dtype) / 6,
+    ),
+}
 
 
 def fold(clips):
@@ -117,91 +232,3 @@ class UnfoldTime(keras.layers.Layer):
     def get_config(self):
         """Return what `__init__` takes."""
         return {**super().get_config(), "n_frames": self.n_frames}
-
-
-@register
-class AugmentClip(keras.layers.Layer):
-    """Change training clips at random, each clip in one way for all its frames.
-
-    Mirroring, scaling and shifting together are one resampling along the height and one along
-    the width: each a product with an interpolation matrix a clip (bilinear, edges repeated), so
-    they run fast on any backend and device.
-
-    Args:
-        flip: mirror left and right, half of the clips.
-        zoom: scale between 1 - zoom and 1 + zoom.
-        shift: move by up to this part of the height and of the width.
-        brightness: add up to this part of the full range.
-        contrast: multiply the distance from the clip's mean by 1 - contrast to 1 + contrast.
-        seed: of the random draws.
-
-    Input and output: (N, T, H, W, C) float in [0, 1]. Unchanged outside of training.
-    """
-
-    def __init__(
-        self,
-        flip: bool = True,
-        zoom: float = 0.0,
-        shift: float = 0.0,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        seed: int | None = None,
-        **kwargs,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.flip, self.zoom, self.shift = flip, zoom, shift
-        self.brightness, self.contrast, self.seed = brightness, contrast, seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, clips, training=False):
-        """Return `clips`, changed in training."""
-        if not training:
-            return clips
-        N = ops.shape(clips)[0]
-        if self.flip or self.zoom or self.shift:
-            scale = 1.0 + self._draw(N, self.zoom)
-            side = ops.where(self._draw(N, 1.0) < 0, -1.0, 1.0) if self.flip else 1.0
-            rows = self._resampling(clips.shape[2], scale, self._draw(N, self.shift))
-            columns = self._resampling(clips.shape[3], scale * side, self._draw(N, self.shift))
-            clips = self._resample(clips, rows, columns)
-        if self.contrast:
-            factor = self._per_clip(1.0 + self._draw(N, self.contrast))
-            mean = ops.mean(clips, axis=(1, 2, 3, 4), keepdims=True)
-            clips = (clips - mean) * factor + mean
-        if self.brightness:
-            clips = clips + self._per_clip(self._draw(N, self.brightness))
-        return ops.clip(clips, 0.0, 1.0) if self.contrast or self.brightness else clips
-
-    def _draw(self, n, reach: float):
-        """Draw (n,) float32 values, uniform in [-reach, reach)."""
-        return keras.random.uniform((n,), -reach, reach, dtype="float32", seed=self.seed_generator)
-
-    def _per_clip(self, values):
-        return ops.cast(ops.reshape(values, (-1, 1, 1, 1, 1)), self.compute_dtype)
-
-    def _resampling(self, length: int, scale, shift):
-        """Return (N, length, length): the weight of each old place (last axis) at each new one."""
-        # In float32 whatever the precision: 16 bits cannot tell the pixels of a wide clip apart.
-        pixels = ops.arange(length, dtype="float32")
-        place = pixels - (length - 1) / 2
-        centre = (length - 1) / 2 + shift * length
-        old = place[None, :] / scale[:, None] + centre[:, None]
-        old = ops.clip(old, 0, length - 1)
-        return ops.cast(ops.relu(1.0 - ops.abs(old[:, :, None] - pixels)), self.compute_dtype)
-
-    @staticmethod
-    def _resample(clips, rows, columns):
-        _, T, H, W, C = clips.shape
-        # (N, T, H, W·C) with rows in front; then (N, T·H, W, C) with columns in front.
-        tall = ops.matmul(rows[:, None], ops.reshape(clips, (-1, T, H, W * C)))
-        wide = ops.matmul(columns[:, None], ops.reshape(tall, (-1, T * H, W, C)))
-        return ops.reshape(wide, (-1, T, H, W, C))
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the input."""
-        return input_shape
-
-    def get_config(self):
-        """Return what `__init__` takes."""
-        names = ("flip", "zoom", "shift", "brightness", "contrast", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,9 +1,12 @@
 """params.yaml as frozen pydantic models: one model a section, unknown keys are errors."""
 
 import difflib
+import importlib
 import re
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -12,6 +15,7 @@ from har.errors import UserError
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+Part = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 IntTuple = Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)]
 
@@ -64,45 +68,89 @@ class AugmentParams(Section):
     shift: Rate
     brightness: Rate
     contrast: Rate
+    saturation: Rate
+    tint: Rate
+    shuffle: Part
+    grey: Part
 
 
 class TrainParams(Section):
     """What all approaches share in training."""
 
+    frames: PositiveInt  # a network sees of a clip
+    jitter: bool  # draws them at random in training, and averages all views in a test
     epochs: PositiveInt
     batch: PositiveInt
     patience: PositiveInt
     schedule: Literal["constant", "cosine"]
+    weight_decay: Rate
+    average: Rate  # momentum of the moving average of weights; 0: none
+    label_smoothing: Rate
+    balance: bool  # classes with few clips count more
     centre: bool  # pixels from -1 to 1 instead of 0 to 1
-    augment: AugmentParams
+    augment: AugmentParams | None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 
-class ConvLSTMParams(Section):
-    """The ConvLSTM network: one ConvLSTM2D block an entry of `filters`."""
+class ApproachParams(Section):
+    """What the section of every approach has: its rate, and where it departs from `train`."""
 
-    filters: IntTuple
-    dropout: Rate
-    recurrent_dropout: Rate
     learning_rate: PositiveFloat
+    train: dict[str, Any] = {}
 
 
-class LRCNParams(Section):
-    """The LRCN network: a frame CNN with one block an entry of `filters`, then an LSTM."""
+class SeeingParams(ApproachParams):
+    """Of an approach that can see pixels, motion between neighbouring frames, or both."""
 
-    filters: IntTuple
-    pools: IntTuple
-    dropout: Rate
-    units: PositiveInt
-    learning_rate: PositiveFloat
+    see: Literal["pixels", "motion", "both"]
 
-    @field_validator("pools")
-    @classmethod
-    def _a_pool_per_block(cls, pools: tuple[int, ...], section: ValidationInfo) -> tuple[int, ...]:
-        filters = section.data.get("filters", pools)
-        if len(pools) != len(filters):
-            raise ValueError(f"one entry a block, {len(filters)} as in filters")
-        return pools
+
+class BackboneParams(Section):
+    """A pretrained network whose features other networks learn from, and what it is shown."""
+
+    count: PositiveInt  # frames of a clip, picked evenly
+    height: Annotated[int, Field(ge=32)]
+    width: Annotated[int, Field(ge=32)]
+    mirrored: bool  # features of the mirrored clip too
+    weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, a file or a URL
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None  # of the file of weights
+
+
+class Trial(NamedTuple):
+    """What is tried.
+
+    Attributes:
+        approach: a module of `har.models`.
+        protocol: `group`, `random` or `official`.
+        fold: the fold to test on, from 0.
+        seed: of weights, order of clips, dropout and augmentation.
+    """
+
+    approach: str
+    protocol: str
+    fold: int
+    seed: int
+
+    def __str__(self) -> str:
+        """Return the trial's name, which is that of its folder."""
+        return f"{self.approach}-{self.protocol}-{self.fold}-{self.seed}"
+
+
+class ComparisonParams(Section):
+    """Which trials the comparison holds: every approach on every fold of every protocol."""
+
+    approaches: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    protocols: Annotated[
+        tuple[Literal["group", "random", "official"], ...], Field(strict=False, min_length=1)
+    ]
+    folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)
+    ]
+
+    def trials(self, approach: str, protocol: str) -> list[Trial]:
+        """Return the trials of an approach under a protocol."""
+        return [Trial(approach, protocol, *which) for which in product(self.folds, self.seeds)]
 
 
 class EvaluateParams(Section):
@@ -113,16 +161,89 @@ class EvaluateParams(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml.
+
+    A section that is named as a module of `har.models`, and not declared here, is that approach's
+    own: its module's `Params` checks it when the approach is asked for, see `approach`. So an
+    approach is one file and its section, and no stage that trains nothing loads its code.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     dataset: DatasetParams
     frames: FramesParams
     split: SplitParams
     train: TrainParams
-    convlstm: ConvLSTMParams
-    lrcn: LRCNParams
     evaluate: EvaluateParams
+    comparison: ComparisonParams
+    backbones: dict[str, BackboneParams]
+    features: dict[str, str]  # of which backbone an approach reads features instead of frames
+
+    @field_validator("features")
+    @classmethod
+    def _backbones_exist(cls, features: dict[str, str], whole: ValidationInfo) -> dict[str, str]:
+        known = whole.data.get("backbones", {})
+        if unknown := sorted(set(features.values()) - set(known)):
+            raise ValueError(f"sections of backbones ({', '.join(known)}), not {unknown[0]}")
+        return features
+
+    def check_approach(self, name: str) -> None:
+        """Raise a `UserError` where there is no approach `name`."""
+        known = approaches()
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "Choose one of them."
+            raise UserError(
+                f"Expected an approach: {', '.join(known)}. Received: {name or 'nothing'}. {hint}"
+            )
+
+    def approach(self, name: str) -> Any:
+        """Return the section of an approach.
+
+        Raises:
+            UserError: there is no such approach, it has no section, or the section is wrong.
+        """
+        self.check_approach(name)
+        section = getattr(self, name, None)
+        if section is None:
+            raise UserError(
+                f"Expected the section {name} in params.yaml. Received: nothing. Add it, with the "
+                f"keys of har/models/{name}.py."
+            )
+        return _validate(importlib.import_module(f"har.models.{name}").Params, section, name)
+
+    def recipe(self, name: str) -> TrainParams:
+        """Return the `train` section as it holds for an approach, whose own `train` goes first.
+
+        Raises:
+            UserError: as `approach`, or a value that cannot be.
+        """
+        section = self.approach(name)
+        own = section.train
+        merged = {**self.train.model_dump(), **own}
+        if isinstance(own.get("augment"), dict) and self.train.augment is not None:
+            merged["augment"] = {**self.train.augment.model_dump(), **own["augment"]}
+        recipe = _validate(TrainParams, merged, f"{name}.train" if own else "train")
+        stored = self.frames.count
+        if name not in self.features and (stored < recipe.frames or stored % recipe.frames):
+            raise UserError(
+                f"params.yaml: train.frames: expected {stored} (frames.count) or a number that "
+                f"divides it. Received: {recipe.frames}. Change one of the two."
+            )
+        if getattr(section, "see", "pixels") != "pixels" and recipe.frames < 2:
+            raise UserError(
+                f"params.yaml: train.frames: expected at least 2, because {name}.see is "
+                f"{section.see} and motion is between frames. Received: {recipe.frames}. "
+                "Change one of the two."
+            )
+        return recipe
+
+
+def approaches() -> list[str]:
+    """Return the names of all approaches: the modules of `har.models` that have `build`."""
+    modules = sorted((Path(__file__).parent / "models").glob("*.py"))
+    return [path.stem for path in modules if "\ndef build(" in path.read_text(encoding="utf-8")]
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -151,20 +272,41 @@ def load(path: Path = Path("params.yaml")) -> Params:
             f"Expected sections ({', '.join(Params.model_fields)}) in {path}. "
             f"Received: {type(raw).__name__}. Restore the file from Git."
         )
+    sections = [*Params.model_fields, *approaches()]
+    unknown = [_unknown(str(key), str(key), sections) for key in raw if key not in sections]
     try:
-        return Params.model_validate(raw)
+        params = Params.model_validate({key: raw[key] for key in raw if key in sections})
     except ValidationError as error:
-        problems = [_explain(problem) for problem in error.errors()]
-        raise UserError("\n       ".join(f"{path}: {problem}" for problem in problems)) from None
+        raise _wrong(path, error, Params, (), unknown) from None
+    if unknown:
+        raise _wrong(path, None, Params, (), unknown)
+    return params
 
 
-def _explain(problem: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
+def _validate(model: type[Section], values: Any, key: str) -> Any:
+    """Check a part of params.yaml by itself."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _wrong("params.yaml", error, model, (key,)) from None
+
+
+def _wrong(
+    path: Path | str,
+    error: ValidationError | None,
+    model: type[BaseModel],
+    above: tuple[str, ...],
+    problems: Sequence[str] = (),
+) -> UserError:
+    found = [_explain(problem, model, above) for problem in (error.errors() if error else ())]
+    return UserError("\n       ".join(f"{path}: {problem}" for problem in (*found, *problems)))
+
+
+def _explain(problem: dict[str, Any], model: type[BaseModel], above: tuple[str, ...]) -> str:
+    key = ".".join(str(part) for part in (*above, *problem["loc"]))
     if problem["type"] == "extra_forbidden":
-        valid = _valid_keys(problem["loc"][:-1])
-        close = difflib.get_close_matches(str(problem["loc"][-1]), valid, n=1)
-        hint = f"Did you mean {close[0]}?" if close else "Remove it or rename it."
-        return f"expected one of {', '.join(valid)}. Received: the unknown key {key}. {hint}"
+        valid = _valid_keys(model, problem["loc"][:-1])
+        return _unknown(key, str(problem["loc"][-1]), valid)
     if problem["type"] == "missing":
         return f"expected the key {key}. Received: nothing. Add it."
     wish = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -177,8 +319,17 @@ def _explain(problem: dict[str, Any]) -> str:
     return f"{key}: expected {wish}. Received: {value!r}. Change it."
 
 
-def _valid_keys(parents: tuple[str | int, ...]) -> list[str]:
-    model: type[BaseModel] = Params
+def _unknown(key: str, name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1)
+    hint = f"Did you mean {close[0]}?" if close else "Remove it or rename it."
+    return f"expected one of {', '.join(valid)}. Received: the unknown key {key}. {hint}"
+
+
+def _valid_keys(model: type[BaseModel], parents: tuple[str | int, ...]) -> list[str]:
     for parent in parents:
-        model = model.model_fields[str(parent)].annotation  # type: ignore[assignment]
+        field = model.model_fields.get(str(parent))
+        if field is None:
+            continue  # the name of an entry, as in `backbones`
+        found = [field.annotation, *get_args(field.annotation)]
+        model = next(kind for kind in found if isinstance(kind, type) and issubclass(kind, Section))
     return list(model.model_fields)

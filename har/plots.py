@@ -36,7 +36,7 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
     axes.set_ylabel("True class")
     axes.set_title(title)
     figure.colorbar(image, ax=axes, shrink=0.7, label="Share of the true class")
-    _save(figure, path)
+    save(figure, path)
 
 
 def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title: str) -> None:
@@ -66,7 +66,7 @@ def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title
     both[1].set_ylim(0, 1.02)
     both[0].legend()
     figure.suptitle(title)
-    _save(figure, path)
+    save(figure, path)
 
 
 def contact_sheet(
@@ -93,7 +93,7 @@ def contact_sheet(
         canvas[top : top + height, : strip.shape[1]] = strip
         axes.text(0, top - height // 20, rows[i][0], fontsize=8, va="bottom")
     axes.imshow(canvas, interpolation="nearest")
-    _save(figure, path)
+    save(figure, path)
 
 
 def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
@@ -110,7 +110,8 @@ def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
     return np.concatenate(list(frames[picked]), axis=1)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def save(figure: plt.Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     figure.savefig(part, dpi=120, format="png")

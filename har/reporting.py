@@ -6,9 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from har import evaluation, plots, work
-
-PREDICTION_COLUMNS = ("clip", "group", "actual", "predicted")
+from har import evaluation, plots, predictions, work
 
 
 class Test(NamedTuple):
@@ -49,17 +47,11 @@ def write(
         best_epoch: the epoch the weights are of, from 1.
         n_mistakes: clips on the sheet of mistakes, at most.
     """
-    _, groups, frames, labels, classes = test
+    clips, groups, frames, labels, classes = test
     guesses = probabilities.argmax(axis=1)
-    work.write_csv(
+    predictions.write(
         folder / "predictions.csv",
-        (*PREDICTION_COLUMNS, *classes),
-        (
-            (clip, group, classes[label], classes[guess], *(f"{p:.6f}" for p in row))
-            for clip, group, label, guess, row in zip(
-                test.clips, groups, labels, guesses, probabilities, strict=True
-            )
-        ),
+        predictions.Predictions(clips, groups, labels, probabilities, classes),
     )
     work.write_csv(
         folder / "per_class.csv",

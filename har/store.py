@@ -123,6 +123,8 @@ def create(
 class FrameStore:
     """An open frames.h5, to read from.
 
+    `FeatureStore` has the same interface, so what learns from one learns from the other.
+
     Attributes:
         clips: the clips' paths, one a row.
         labels: int64 (N,), the class of each row.
@@ -130,22 +132,25 @@ class FrameStore:
         shape: (T, H, W) of a clip's frames.
     """
 
+    _dataset = "frames"
+    _stage = "dvc repro extract"
+
     def __init__(self, path: Path) -> None:
         """Open `path`.
 
         Raises:
-            UserError: the file is not there or is no frame store.
+            UserError: the file is not there or is no such store.
         """
         try:
             self._file = h5py.File(path)
             self.clips: list[str] = [name.decode() for name in self._file["clip"][:]]
             self.labels: np.ndarray = self._file["label"][:]
             self.classes: list[str] = json.loads(self._file.attrs["classes"])
-            self._frames = self._file["frames"]
+            self._frames = self._file[self._dataset]
         except (OSError, KeyError) as error:
             raise UserError(
-                f"Expected a file of frames at {path}. Received: {error}. "
-                "Run `dvc repro extract` to make it."
+                f"Expected a file of {self._dataset} at {path}. Received: {error}. "
+                f"Run `{self._stage}` to make it."
             ) from None
         self.shape: tuple[int, int, int] = tuple(self._frames.shape[1:4])
         self._row = {clip: row for row, clip in enumerate(self.clips)}
@@ -157,7 +162,7 @@ class FrameStore:
             Frames uint8 (len(clips), T, H, W, 3) RGB and labels int64 (len(clips),). The frames
             are read straight into the returned array: no second copy exists at any time.
         """
-        frames = np.empty((len(clips), *self._frames.shape[1:]), np.uint8)
+        frames = np.empty((len(clips), *self._frames.shape[1:]), self._frames.dtype)
         for target, clip in enumerate(clips):
             self._frames.read_direct(frames, np.s_[self._row[clip]], np.s_[target])
         return frames, self.labels_of(clips)
@@ -175,3 +180,65 @@ class FrameStore:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def write_features(
+    path: Path, clips: Sequence[Clip], features: Iterable[np.ndarray], facts: dict[str, Any]
+) -> None:
+    """Write a feature store: what `FeatureStore` reads.
+
+    Args:
+        path: the HDF5 file.
+        clips: in the order of the rows.
+        features: of each clip, float16 (V, T, D).
+        facts: of the backbone, kept as the attribute `facts`.
+    """
+    classes = sorted({clip.label for clip in clips})
+    labels = np.array([classes.index(clip.label) for clip in clips], np.int64)
+    text = h5py.string_dtype("utf-8")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("clip", data=[clip.clip for clip in clips], dtype=text)
+        file.create_dataset("sha256", data=[clip.sha256 for clip in clips], dtype=text)
+        file.create_dataset("label", data=labels)
+        file.attrs["classes"] = json.dumps(classes)
+        file.attrs["facts"] = json.dumps(facts)
+        rows = None
+        for i, row in enumerate(features):
+            if rows is None:
+                rows = file.create_dataset(
+                    "features", (len(clips), *row.shape), np.float16, chunks=(1, *row.shape)
+                )
+            rows[i] = row
+
+
+def write_no_features(path: Path) -> None:
+    """Write the store of an approach that reads frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.attrs["reads"] = "frames"
+
+
+def read_features(path: Path) -> dict[str, np.ndarray]:
+    """Read the features of a store by the SHA-256 of the clips."""
+    with h5py.File(path) as file:
+        names = [name.decode() for name in file["sha256"][:]]
+        return dict(zip(names, file["features"][:], strict=True))
+
+
+class FeatureStore(FrameStore):
+    """An open file of features, to read from: like `FrameStore`, but with `features`.
+
+    `read` returns float16 (len(clips), V, T, D): V views of a clip, as it is and perhaps mirrored;
+    T time steps; D numbers each. `shape` is (V, T, D).
+
+    Attributes:
+        facts: of the backbone: its name, its section of params.yaml, its weights.
+    """
+
+    _dataset = "features"
+    _stage = "dvc repro comparison/dvc.yaml"
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`; raises as `FrameStore` does."""
+        super().__init__(path)
+        self.facts: dict[str, Any] = json.loads(self._file.attrs["facts"])

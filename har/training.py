@@ -10,48 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from har import work
+from har import distribution, work
 from har.backend import keras
 from har.errors import UserError
+from har.feed import Batches, StoredFrames
+from har.params import TrainParams
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-
-
-class Batches(keras.utils.PyDataset):
-    """Clips in batches, cut from one uint8 array that is never copied as a whole.
-
-    Args:
-        frames: uint8 (N, T, H, W, 3) RGB.
-        labels: int64 (N,).
-        batch: clips a batch; the last one may be smaller.
-        seed: shuffle anew each epoch, by seed and epoch alone; `None` keeps the order.
-    """
-
-    def __init__(
-        self, frames: np.ndarray, labels: np.ndarray, batch: int, seed: int | None = None
-    ) -> None:
-        super().__init__()
-        self._frames, self._labels = frames, labels
-        self._batch, self._seed = batch, seed
-        self.start_epoch(0)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Put the clips in the order of `epoch`, counted from 0."""
-        self.epoch = epoch
-        self._order = np.arange(len(self._labels))
-        if self._seed is not None:
-            np.random.default_rng([self._seed, epoch]).shuffle(self._order)
-
-    def on_epoch_end(self) -> None:
-        """Go to the next epoch; called by Keras."""
-        self.start_epoch(self.epoch + 1)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self._batch)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        rows = self._order[index * self._batch : (index + 1) * self._batch]
-        return self._frames[rows], self._labels[rows]
 
 
 class Fit(NamedTuple):
@@ -70,31 +35,29 @@ class Fit(NamedTuple):
 
 def fit(
     build: Callable[[], keras.Model],
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
+    train: tuple[np.ndarray | StoredFrames, np.ndarray],
+    validation: tuple[np.ndarray | StoredFrames, np.ndarray],
     *,
+    n_classes: int,
     learning_rate: float,
-    schedule: str,
-    epochs: int,
-    batch: int,
-    patience: int,
-    precision: str,
+    recipe: TrainParams,
     seed: int,
     backup: Path,
 ) -> Fit:
-    """Train with Adam until the validation loss has not fallen for `patience` epochs.
+    """Train until the validation loss has not fallen for `recipe.patience` epochs.
+
+    The optimizer is AdamW (Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019;
+    Adam where `weight_decay` is 0). With `average`, what is validated and kept is the moving
+    average of the weights, not the weights themselves (Polyak & Juditsky, 1992). `balance` weighs
+    each clip by the inverse share of its class, so that classes count the same.
 
     Args:
-        build: makes the network, from uint8 clips to class probabilities.
-        train: frames uint8 (N, T, H, W, 3) and labels int64 (N,).
+        build: makes the network, from clips to class probabilities.
+        train: frames uint8 (N, T, H, W, 3), or features, and labels int64 (N,).
         validation: the same, of groups that are neither in training nor in test.
-        learning_rate: of Adam, at its highest.
-        schedule: `constant`, or `cosine`: up in a straight line over the first twentieth of all
-            steps, then down to 0 along a cosine (Loshchilov & Hutter, SGDR, ICLR 2017).
-        epochs: at most.
-        batch: clips a step.
-        patience: epochs.
-        precision: Keras dtype policy.
+        n_classes: number of classes.
+        learning_rate: at its highest.
+        recipe: the `train` section.
         seed: of initial weights, order of clips, dropout and augmentation.
         backup: file that keeps the state after each epoch; where it exists, training goes on
             from it and ends with the same bytes as an unbroken one.
@@ -105,34 +68,37 @@ def fit(
     Raises:
         UserError: the loss is not a number any more.
     """
-    keras.config.set_dtype_policy(precision)
+    keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(seed)
     model = build()
-    clips = Batches(*train, batch, seed)
+    clips = Batches(train[0], _one_hot(train[1], n_classes), recipe.batch, seed)
     model.compile(
-        # A rare steep batch would throw the ConvLSTM's tanh gates into saturation for good.
-        keras.optimizers.Adam(
-            _schedule(schedule, learning_rate, epochs * len(clips)), clipnorm=1.0
-        ),
-        "sparse_categorical_crossentropy",
+        _optimizer(recipe, learning_rate, recipe.epochs * len(clips)),
+        keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
     # Adam makes its moments at the first step; a resumed training needs a place for them before.
     model.optimizer.build(model.trainable_variables)
-    state = TrainingState(backup, patience, epochs)
+    state = TrainingState(backup, recipe.patience, recipe.epochs)
     state.set_model(model)
     state.restore()
     if not state.finished:
         clips.start_epoch(len(state.history))
-        bar = ProgressBar(model.name, epochs, len(train[1]), batch)
+        bar = ProgressBar(model.name, recipe.epochs, len(train[1]), recipe.batch)
+        # The averaged weights are in the network while it is validated, which is when `state`
+        # looks at them: it has to come first.
+        swap = [keras.callbacks.SwapEMAWeights()] if recipe.average else []
         with contextlib.closing(bar):
             model.fit(
                 clips,
-                validation_data=Batches(*validation, batch),
-                epochs=epochs,
+                validation_data=Batches(
+                    validation[0], _one_hot(validation[1], n_classes), recipe.batch
+                ),
+                epochs=recipe.epochs,
                 initial_epoch=len(state.history),
-                callbacks=[state, bar],
+                callbacks=[state, *swap, bar],
+                class_weight=_class_weights(train[1], n_classes) if recipe.balance else None,
                 shuffle=False,  # Batches shuffles itself, so that a resumed epoch is the same
                 verbose=0,
             )
@@ -140,13 +106,36 @@ def fit(
     return Fit(model, state.history, state.best_epoch)
 
 
-def _schedule(name: str, learning_rate: float, steps: int):
-    if name == "constant":
-        return learning_rate
-    warm_up = steps // 20
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
+def _one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    return np.eye(n_classes, dtype=np.float32)[labels]
+
+
+def _class_weights(labels: np.ndarray, n_classes: int) -> dict[int, float]:
+    """Return weights whose mean over the clips is 1; a class without clips counts nothing."""
+    counts = np.bincount(labels, minlength=n_classes)
+    share = len(labels) / max((counts > 0).sum(), 1)
+    return {i: share / n if n else 0.0 for i, n in enumerate(counts.tolist())}
+
+
+def _optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> keras.Optimizer:
+    rate = learning_rate
+    if recipe.schedule == "cosine":
+        warm_up = steps // 20
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
+        )
+    decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}
+    optimizer = (keras.optimizers.AdamW if decay else keras.optimizers.Adam)(
+        rate,
+        **decay,
+        # A rare steep batch would throw a ConvLSTM's tanh gates into saturation for good.
+        clipnorm=1.0,
+        use_ema=recipe.average > 0,
+        ema_momentum=recipe.average or 0.99,
     )
+    if decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -161,6 +150,7 @@ class TrainingState(keras.callbacks.Callback):
         self._backup, self._patience, self._epochs = backup, patience, epochs
         self.history: list[dict[str, float]] = []
         self._best: list[np.ndarray] = []
+        self._validated: list[np.ndarray] = []
 
     @property
     def best_epoch(self) -> int:
@@ -189,6 +179,10 @@ class TrainingState(keras.callbacks.Callback):
         """Give the network the weights of the best epoch."""
         self.model.set_weights(self._best)
 
+    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
+        """Take the weights that were validated: averaged ones leave the network after this."""
+        self._validated = self.model.get_weights()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Note the epoch, keep what is best, save, and stop when patience is over."""
         row = {name: float((logs or {})[name]) for name in HISTORY_COLUMNS[1:]}
@@ -199,8 +193,9 @@ class TrainingState(keras.callbacks.Callback):
             )
         self.history.append({"epoch": epoch + 1, **row})
         if self.best_epoch == epoch + 1:
-            self._best = self.model.get_weights()
-        self._save()
+            self._best = self._validated
+        if distribution.share().process == 0:
+            self._save()
         self.model.stop_training = self.finished
 
     def _variables(self) -> list[keras.Variable]:

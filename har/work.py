@@ -10,10 +10,12 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from har.errors import UserError
 
 ROOT = Path(".work")
 
@@ -46,6 +48,36 @@ def folder(*names: str) -> Path:
     path = ROOT.joinpath(*names)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def clean(names: Sequence[str] = ()) -> dict[str, int]:
+    """Remove what is in `.work/`, or the parts of it named.
+
+    Returns:
+        The bytes that became free, by part. Files that outputs share through hard links are
+        removed and free nothing.
+
+    Raises:
+        UserError: there is no such part.
+    """
+    found = {path.name: path for path in sorted(ROOT.iterdir())} if ROOT.is_dir() else {}
+    for name in names:
+        if name not in found:
+            raise UserError(
+                f"Expected a part of {ROOT}: {', '.join(found) or 'there is none'}. "
+                f"Received: {name}."
+            )
+    freed = {}
+    for name in names or found:
+        path = found[name]
+        files = [path, *path.rglob("*")]
+        stats = [file.lstat() for file in files if file.is_symlink() or not file.is_dir()]
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        freed[name] = sum(stat.st_size for stat in stats if stat.st_nlink == 1)
+    return freed
 
 
 def publish(finished: Path, output: Path) -> None:

@@ -1,11 +1,12 @@
 """Train one approach from scratch.
 
-Command: python stages/train.py convlstm | lrcn
+Command: python stages/train.py convlstm | lrcn | any other module of har.models that reads frames
 Inputs: data/frames.h5, data/split.csv; params.yaml (seed, split.protocol, split.fold, train and
     the section of the approach).
 Outputs: models/<approach>/: model.keras, history.csv, card.json
-Cost: on 2 cores about 50 clips a second with ConvLSTM and 250 with LRCN, times epochs. Kill it
-    at any time: the next run goes on from the last finished epoch.
+Cost: on 2 cores about 40 clips a second, times epochs. Kill it at any time: the next run goes on
+    from the last finished epoch.
+Several GPUs or hosts: docs/scale-out.md
 """
 
 import importlib
@@ -14,57 +15,70 @@ import shutil
 import sys
 from pathlib import Path
 
-from har import layers, saving, splits, training, work
-from har.errors import UserError, run
-from har.models import inputs
+from har import (
+    backend,
+    calibration,
+    distribution,
+    feed,
+    front,
+    layers,
+    saving,
+    splits,
+    training,
+    work,
+)
+from har.errors import run
+from har.models import inputs, residual
 from har.params import load
 from har.store import FrameStore
 
 FRAMES = Path("data/frames.h5")
 SPLIT = Path("data/split.csv")
-APPROACHES = ("convlstm", "lrcn")
 
 
 def train() -> None:
     """Train the approach named on the command line."""
-    approach = sys.argv[1] if len(sys.argv) == 2 else " ".join(sys.argv[1:])
-    if approach not in APPROACHES:
-        raise UserError(
-            f"Expected an approach: {' or '.join(APPROACHES)}. Received: {approach or 'nothing'}. "
-            "Run `python stages/train.py lrcn`, say."
-        )
+    approach = " ".join(sys.argv[1:])
+    share = distribution.start()
     params = load()
-    settings = getattr(params, approach)
+    settings, recipe = params.approach(approach), params.recipe(approach)
     module = importlib.import_module(f"har.models.{approach}")
     subsets = splits.read(SPLIT, params.split.protocol, params.split.fold)
     with FrameStore(FRAMES) as store:
-        data, validation = store.read(subsets.train), store.read(subsets.validation)
+        data, validation = (
+            feed.load(store, clips) for clips in (subsets.train, subsets.validation)
+        )
         classes, shape = store.classes, store.shape
-    splits.check_trainable(data[1], classes)
+        splits.check_trainable(data[1], classes)
+        code = [module, inputs, residual, front, layers, backend, feed, training]
+        chosen = [params.seed, params.split.protocol, params.split.fold, recipe, settings]
+        key = work.digest(FRAMES, SPLIT, *map(str, chosen), *code, training.versions())
+        backup = work.folder("train", approach)
 
-    code = [module, inputs, layers, training, training.versions()]
-    chosen = [params.seed, params.split.protocol, params.split.fold, params.train, settings]
-    key = work.digest(FRAMES, SPLIT, *map(str, chosen), *code)
-    backup = work.folder("train", approach)
-    result = training.fit(
-        lambda: module.build(len(classes), shape, settings, params.train, params.seed),
-        data,
-        validation,
-        learning_rate=settings.learning_rate,
-        schedule=params.train.schedule,
-        epochs=params.train.epochs,
-        batch=params.train.batch,
-        patience=params.train.patience,
-        precision=params.train.precision,
-        seed=params.seed,
-        backup=backup / f"{key}.npz",
-    )
+        def build():
+            return module.build(len(classes), shape, settings, recipe, params.seed)
+
+        result = training.fit(
+            build,
+            data,
+            validation,
+            n_classes=len(classes),
+            learning_rate=settings.learning_rate,
+            recipe=recipe,
+            seed=params.seed,
+            backup=backup / f"{key}.npz",
+        )
+        if share.process:
+            return  # the first process writes
+        model = distribution.alone(build, result.model)
+        temperature = calibration.calibrate(model, *validation, recipe.batch)
 
     card = {
         "approach": approach,
         "classes": classes,
         "frames": dict(zip(("count", "height", "width"), shape, strict=True)),
-        "parameters": result.model.count_params(),
+        "parameters": model.count_params(),
+        "temperature": round(temperature, 4),
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "n_train": len(subsets.train),
@@ -75,7 +89,7 @@ def train() -> None:
         **training.versions(),
     }
     folder = work.folder("train", f"{approach}-{key}")
-    saving.save_model(result.model, folder / "model.keras")
+    saving.save_model(model, folder / "model.keras")
     training.write_history(folder / "history.csv", result.history)
     work.write_text(folder / "card.json", json.dumps(card, indent=2) + "\n")
     work.publish(folder, Path("models") / approach)

@@ -112,6 +112,8 @@ def frames(in_tmp_path) -> Path:
         for i, offset in enumerate(offsets):
             file.seek(offset)
             file.write(np.full((4, 16, 16, 3), 20 * i, np.uint8).tobytes())
+    rows = [store.Clip(c, c.split("/")[0], c, c, 50, 25.0, 64, 32) for c in clips]
+    store.write_clips(Path("data/clips.csv"), rows)
     return path
 
 
@@ -119,7 +121,9 @@ def test_preview_draws_a_picture_and_says_where(frames, monkeypatch, capsys):
     pictures = []
     for seed, output in (("0", "a.png"), ("0", "b.png"), ("1", "c.png")):
         assert har(monkeypatch, "preview", "--seed", seed, "--output", output) == 0
-        assert capsys.readouterr() == (f"{output}\n", "")
+        said = capsys.readouterr().out.splitlines()
+        assert said[0].split()[:2] == ["class", "clips"]
+        assert said[-1] == output
         assert cv2.imread(output) is not None
         pictures.append(Path(output).read_bytes())
     assert pictures[0] == pictures[1] != pictures[2]
@@ -148,3 +152,15 @@ def test_preview_without_frames(in_tmp_path, run_python):
     assert process.returncode == 2
     assert process.stderr.startswith("Error: Expected a file of frames at data/frames.h5. Received")
     assert "Traceback" not in process.stderr
+
+
+def test_clean_says_what_it_freed(in_tmp_path, monkeypatch, capsys):
+    folder = Path(".work/extract")
+    folder.mkdir(parents=True)
+    (folder / "a.h5").write_bytes(b"x" * 2_000_000)
+    assert har(monkeypatch, "clean") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [["extract", "2.0", "MB"], ["freed", "2.0", "MB"]]
+    assert not folder.exists()
+    assert har(monkeypatch, "clean", "extract") == 2
+    assert "Expected a part of .work" in capsys.readouterr().err

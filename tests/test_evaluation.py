@@ -41,6 +41,9 @@ def test_figures_by_hand():
     expected = -np.mean(np.log([0.7, 0.5, 0.1, 0.6, 0.4, 0.8]))
     assert found["loss"] == pytest.approx(expected)
     assert found["top5"] == 1.0
+    # Bins of 0.5, 0.6 (two clips), 0.7, 0.8 (two): how far their confidence is from what is right.
+    off = abs(0.5 - 1) + abs(0.6 + 0.6 - 1) + abs(0.7 - 1) + abs(0.8 + 0.8 - 1)
+    assert found["calibration_error"] == pytest.approx(off / 6)
     assert (found["n_test"], found["n_groups"]) == (6, 5)
     assert all(type(value) in (int, float) for value in found.values())
 

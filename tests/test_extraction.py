@@ -284,14 +284,83 @@ def test_clips_of_equal_bytes_each_have_a_row(add_clips):
         np.testing.assert_array_equal(stored()[name], stored()[JUMP[0]])
 
 
-def test_work_in_progress_does_not_pile_up(add_clips):
+def scratch_files() -> list[str]:
+    return sorted(path.suffix for path in Path(".work").rglob("*") if path.is_file())
+
+
+def test_work_in_progress_does_not_pile_up(add_clips, monkeypatch):
+    monkeypatch.setenv("HAR_SCRATCH_GB", "0")
     add_clips(*RUN, *JUMP)
     extract()
     extract(shape=(2, 16, 16))
     add_clips(clip_name("Run", 3, 6))
     extract()
-    files = [path for path in Path(".work").rglob("*") if path.is_file()]
-    assert sorted(path.suffix for path in files) == [".h5", ".jsonl"]
+    assert scratch_files() == [".h5", ".jsonl"]
+
+
+def test_going_back_to_other_frames_decodes_nothing(add_clips):
+    add_clips(*RUN, *JUMP)
+    first = extract()
+    spoil_pixels(OUTPUT, offset_of(RUN[1]))
+    OUTPUT.unlink()
+    extract(shape=(2, 16, 16))
+    OUTPUT.unlink()
+    assert extract() == first
+    assert [name for name, frames in stored().items() if is_spoilt(frames)] == [RUN[1]]
+
+
+def test_the_stores_longest_unused_go_when_scratch_is_full(add_clips, monkeypatch):
+    add_clips(*RUN, *JUMP)
+    shapes = [(count, 64, 64) for count in (1, 2, 3, 4)]
+    sizes = {}
+    for shape in shapes:
+        extract(shape=shape)
+        sizes[shape] = OUTPUT.stat().st_size
+        time.sleep(0.02)
+    kept = sizes[shapes[1]] + sizes[shapes[0]]
+    monkeypatch.setenv("HAR_SCRATCH_GB", str((kept + 1) / 1e9))
+    extract(shape=shapes[0])  # used again, so that it is not the oldest any more
+    time.sleep(0.02)
+    extract(shape=shapes[1])
+    left = sorted(path.stat().st_size for path in Path(".work").rglob("*.h5"))
+    assert left == [sizes[shapes[0]], sizes[shapes[1]]]
+    assert scratch_files() == [".h5"] * 2 + [".jsonl"] * 2
+
+
+def test_stores_of_killed_runs_are_bounded_too(add_clips, monkeypatch):
+    monkeypatch.setenv("HAR_SCRATCH_GB", "0")
+    for name in (*RUN, *JUMP):
+        add_clips(name)
+        monkeypatch.setattr(extraction, "_publish", lambda *_: 1 / 0)  # dies before it tidies
+        with pytest.raises(ZeroDivisionError):
+            extract()
+    assert len(list(Path(".work").rglob("*.h5"))) == 2  # the run's and the one it took over from
+
+
+@pytest.mark.parametrize("size", ["much", "-1", "nan", "inf"])
+def test_a_wrong_bound(add_clips, monkeypatch, size):
+    add_clips(*RUN)
+    monkeypatch.setenv("HAR_SCRATCH_GB", size)
+    with pytest.raises(UserError, match=f"in HAR_SCRATCH_GB. Received: {size}"):
+        extract()
+
+
+def test_the_journal_does_not_grow_with_the_runs(add_clips):
+    add_clips(*RUN, *JUMP)
+    extract()
+    [journal] = Path(".work").rglob("*.jsonl")
+    lines = journal.read_text().split()
+    for _ in range(3):
+        extract()
+    assert journal.read_text().split() == lines
+
+
+def test_links_to_nothing_are_rejected(add_clips):
+    add_clips(*RUN)
+    (VIDEOS / "Run/gone.avi").symlink_to("nowhere.avi")
+    clips, rejected = extract()
+    assert [clip.clip for clip in clips] == sorted(RUN)
+    assert rejected == [("Run/gone.avi", "Run", extraction.UNREADABLE)]
 
 
 def test_bad_files_are_named_and_change_nothing_else(add_clips, cut):

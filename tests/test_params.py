@@ -47,7 +47,11 @@ def test_loaded_params_cannot_be_changed(tmp_path, raw):
     for section, name in ((loaded, "seed"), (loaded.frames, "count"), (loaded.train, "augment")):
         with pytest.raises(pydantic.ValidationError, match="frozen"):
             setattr(section, name, getattr(section, name))
-    for value in (loaded.convlstm.filters, loaded.lrcn.pools, loaded.dataset.classes):
+    tutorial, recipe = loaded.approach("lrcn_tutorial"), loaded.recipe("lrcn")
+    for section, name in ((tutorial, "units"), (recipe, "epochs"), (recipe.augment, "zoom")):
+        with pytest.raises(pydantic.ValidationError, match="frozen"):
+            setattr(section, name, getattr(section, name))
+    for value in (tutorial.filters, tutorial.pools, loaded.dataset.classes):
         assert isinstance(value, tuple)
 
 
@@ -61,16 +65,48 @@ def test_loaded_params_cannot_be_changed(tmp_path, raw):
         ("split.folds", 25),
         ("split.protocol", "random"),
         ("dataset.classes", ["Walk", "Run"]),
-        ("lrcn.learning_rate", 1),
-        ("lrcn.dropout", 0),
-        ("convlstm.filters", [3]),
         ("train.schedule", "constant"),
+        ("train.frames", 40),
+        ("train.frames", 2),
+        ("train.jitter", False),
+        ("train.weight_decay", 0),
+        ("train.average", 0),
+        ("train.label_smoothing", 0),
+        ("train.augment", None),
         ("train.augment.flip", False),
+        ("train.augment.shuffle", 1),
+        ("train.augment.grey", 1.0),
     ],
 )
 def test_values_that_are_fine(tmp_path, raw, key, value):
     place(raw, key, value)
-    assert load(tmp_path, raw)
+    loaded = load(tmp_path, raw)
+    for name in ("convlstm", "lrcn", "convlstm_tutorial", "lrcn_tutorial"):
+        assert loaded.recipe(name) if key != "frames.count" else loaded.approach(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lrcn.learning_rate", 1),
+        ("lrcn.dropout", 0),
+        ("lrcn.see", "pixels"),
+        ("convlstm.see", "both"),
+        ("convlstm.train", {}),
+        ("convlstm_tutorial.filters", [3]),
+        ("lrcn_tutorial.train.augment", {"flip": False}),
+    ],
+)
+def test_values_of_approaches_that_are_fine(tmp_path, raw, key, value):
+    place(raw, key, value)
+    name, first, *rest = key.split(".")
+    loaded = load(tmp_path, raw)
+    found = getattr(loaded.approach(name), first)
+    if rest:
+        assert loaded.recipe(name).augment.flip is False
+    else:
+        assert found == (tuple(value) if isinstance(value, list) else value)
+    assert loaded.recipe(name)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +131,16 @@ def test_values_that_are_fine(tmp_path, raw, key, value):
         ("train.precision", "float64"),
         ("train.augment.zoom", 1.0),
         ("train.augment.shift", -0.1),
-        ("convlstm.filters", []),
-        ("convlstm.filters", [4, 0]),
-        ("convlstm.dropout", 1.0),
-        ("convlstm.recurrent_dropout", -0.5),
-        ("convlstm.learning_rate", 0.0),
-        ("convlstm.learning_rate", float("inf")),
-        ("convlstm.learning_rate", float("nan")),
-        ("lrcn.units", 0),
+        ("train.augment.saturation", 1.0),
+        ("train.augment.tint", -0.1),
+        ("train.augment.shuffle", 1.01),
+        ("train.augment.grey", -0.01),
+        ("train.frames", 0),
+        ("train.weight_decay", -0.1),
+        ("train.weight_decay", 1.0),
+        ("train.average", 1.0),
+        ("train.average", -0.5),
+        ("train.label_smoothing", 1.0),
         ("evaluate.bootstrap", 0),
         ("evaluate.mistakes", 0),
         # Wrong types.
@@ -122,17 +160,21 @@ def test_values_that_are_fine(tmp_path, raw, key, value):
         ("train.augment", True),
         ("train.augment.flip", 1),
         ("train.augment.flip", "yes"),
-        ("lrcn.learning_rate", "0.001"),
-        ("lrcn.dropout", "a quarter"),
-        ("lrcn.filters", 16),
-        ("lrcn.filters", [16, "32", 64, 64]),
+        ("train.jitter", 1),
+        ("train.balance", "yes"),
+        ("train.frames", 20.0),
+        ("train.average", None),
     ],
 )
 def test_values_that_are_refused(tmp_path, raw, key, value):
     place(raw, key, value)
     with pytest.raises(UserError, match=rf"{re.escape(key)}\b.*: expected .+ Received: ") as caught:
         load(tmp_path, raw)
-    message = str(caught.value)
+    assert_tells(caught.value, value)
+
+
+def assert_tells(error: UserError, value) -> None:
+    message = str(error)
     assert "params.yaml" in message
     if not isinstance(value, list | dict | float):
         assert f"Received: {value!r}. " in message
@@ -145,15 +187,47 @@ def test_a_fold_that_does_not_exist(tmp_path, raw, fold, folds):
         load(tmp_path, raw)
 
 
-def test_a_pool_for_each_block(tmp_path, raw):
-    raw["lrcn"]["pools"] = [4, 4, 2]
-    with pytest.raises(UserError, match=r"lrcn\.pools: .* 4 .*Received: \[4, 4, 2\]"):
-        load(tmp_path, raw)
-
-
 @pytest.mark.parametrize(
-    ("key", "value"), [("split.fold", 5), ("split.fold", 99), ("lrcn.pools", [4, 4, 2])]
+    ("key", "value"),
+    [
+        ("convlstm.see", "sound"),
+        ("convlstm.width", 0),
+        ("convlstm.dropout", 1.0),
+        ("convlstm.learning_rate", 0.0),
+        ("convlstm.learning_rate", float("inf")),
+        ("convlstm.learning_rate", float("nan")),
+        ("convlstm.train", None),
+        ("convlstm.train", [1]),
+        ("lrcn.units", 0),
+        ("lrcn.learning_rate", "0.001"),
+        ("lrcn.dropout", "a quarter"),
+        ("convlstm_tutorial.filters", []),
+        ("convlstm_tutorial.filters", [4, 0]),
+        ("convlstm_tutorial.recurrent_dropout", -0.5),
+        ("lrcn_tutorial.filters", 16),
+        ("lrcn_tutorial.filters", [16, "32", 64, 64]),
+        ("lrcn_tutorial.train.epochs", 0),
+        ("lrcn_tutorial.train.schedule", "linear"),
+        ("lrcn_tutorial.train.augment", {"zoom": 2.0}),
+    ],
 )
+def test_values_of_approaches_that_are_refused_when_they_are_asked_for(tmp_path, raw, key, value):
+    place(raw, key, value)
+    loaded = load(tmp_path, raw)  # whoever trains another approach is not stopped by it
+    assert loaded.recipe("transformer")
+    with pytest.raises(UserError, match=rf"{re.escape(key)}\b.*: expected .+ Received: ") as caught:
+        loaded.recipe(key.split(".")[0])
+    assert_tells(caught.value, value)
+
+
+def test_a_pool_for_each_block(tmp_path, raw):
+    raw["lrcn_tutorial"]["pools"] = [4, 4, 2]
+    loaded = load(tmp_path, raw)
+    with pytest.raises(UserError, match=r"lrcn_tutorial\.pools: .* 4 .*Received: \[4, 4, 2\]\. "):
+        loaded.approach("lrcn_tutorial")
+
+
+@pytest.mark.parametrize(("key", "value"), [("split.fold", 5), ("split.fold", 99)])
 def test_a_rule_about_two_keys_names_the_wrong_one(tmp_path, raw, key, value):
     place(raw, key, value)
     with pytest.raises(UserError, match=rf"{re.escape(key)}: expected .+ Received: ") as caught:
@@ -170,7 +244,8 @@ def test_a_rule_about_two_keys_names_the_wrong_one(tmp_path, raw, key, value):
         ("split.foldss", "folds"),
         ("train.epoch", "epochs"),
         ("train.augment.flipp", "flip"),
-        ("lrcn.learningrate", "learning_rate"),
+        ("train.averag", "average"),
+        ("train.augment.satuartion", "saturation"),
         ("frame", "frames"),
         ("convlsmt", "convlstm"),
         ("dataest", "dataset"),
@@ -186,6 +261,129 @@ def test_misspelt_keys_and_sections(tmp_path, raw, key, suggestion):
         with pytest.raises(UserError, match=f"Received: the unknown key {key}") as caught:
             load(tmp_path, wrong)
         assert f"Did you mean {suggestion}?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "suggestion"),
+    [
+        ("lrcn.learningrate", "learning_rate"),
+        ("lrcn.widht", "width"),
+        ("convlstm.se", "see"),
+        ("lrcn_tutorial.pool", "pools"),
+        ("lrcn_tutorial.train.epoch", "epochs"),
+    ],
+)
+def test_misspelt_keys_of_an_approach(tmp_path, raw, key, suggestion):
+    place(raw, key, 1)
+    with pytest.raises(UserError, match=f"Received: the unknown key {key}") as caught:
+        load(tmp_path, raw).recipe(key.split(".")[0])
+    assert f"Did you mean {suggestion}?" in str(caught.value)
+
+
+def test_a_misspelt_change_an_approach_recipe_makes_to_augmentation(tmp_path, raw):
+    raw["lrcn"]["train"] = {"augment": {"zooom": 0.1}}
+    with pytest.raises(UserError, match=r"unknown key lrcn\.train\.augment\.zooom") as caught:
+        load(tmp_path, raw).recipe("lrcn")
+    assert "Did you mean zoom?" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["lrnc", "convlstm-tutorial", "lrcn_tutorials", "train", ""])
+def test_unknown_approaches_are_named(tmp_path, raw, name):
+    with pytest.raises(UserError, match=f"Received: {name or 'nothing'}") as caught:
+        load(tmp_path, raw).recipe(name)
+    for known in ("convlstm", "convlstm_tutorial", "lrcn", "lrcn_tutorial"):
+        assert known in str(caught.value)
+
+
+def test_an_approach_without_a_section(tmp_path, raw):
+    del raw["lrcn"]
+    with pytest.raises(UserError, match=r"the section lrcn in params.yaml. Received: nothing"):
+        load(tmp_path, raw).approach("lrcn")
+
+
+def test_the_shared_recipe_holds_for_an_approach_without_its_own(tmp_path, raw):
+    loaded = load(tmp_path, raw)
+    assert loaded.recipe("lrcn") == loaded.recipe("convlstm") == loaded.train
+
+
+def test_an_approach_own_recipe_goes_first_and_the_rest_is_shared(tmp_path, raw):
+    raw["lrcn"]["train"] = {"epochs": 3, "augment": {"zoom": 0.5, "flip": False}}
+    loaded = load(tmp_path, raw)
+    shared = loaded.train.model_dump()
+    augment = shared["augment"] | {"zoom": 0.5, "flip": False}
+    assert loaded.recipe("lrcn").model_dump() == shared | {"epochs": 3, "augment": augment}
+    assert loaded.recipe("convlstm").model_dump() == shared
+
+
+def test_an_approach_can_go_without_augmentation_and_with_it_all_by_itself(tmp_path, raw):
+    augment = dict(raw["train"]["augment"])
+    raw["lrcn"]["train"] = {"augment": None}
+    loaded = load(tmp_path, raw)
+    assert loaded.recipe("lrcn").augment is None
+    assert loaded.recipe("convlstm").augment == loaded.train.augment
+
+    raw["train"]["augment"] = None
+    raw["lrcn"]["train"] = {"augment": augment}
+    loaded = load(tmp_path, raw)
+    assert loaded.recipe("lrcn").augment.model_dump() == augment
+    assert loaded.recipe("convlstm").augment is None
+
+    del augment["zoom"]  # there is nothing it could be taken from
+    with pytest.raises(UserError, match=r"expected the key lrcn\.train\.augment\.zoom\. Received"):
+        load(tmp_path, raw).recipe("lrcn")
+
+
+TUTORIAL = {
+    "jitter": False,
+    "batch": 4,
+    "schedule": "constant",
+    "weight_decay": 0.0,
+    "average": 0.0,
+    "label_smoothing": 0.0,
+    "balance": False,
+    "centre": False,
+    "augment": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "patience"), [("convlstm_tutorial", 50, 10), ("lrcn_tutorial", 70, 15)]
+)
+def test_the_recipe_of_the_tutorial_has_none_of_ours(raw, name, epochs, patience):
+    recipe = params.load(COMMITTED).recipe(name).model_dump()
+    expected = TUTORIAL | {"epochs": epochs, "patience": patience}
+    assert {key: recipe[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(("stored", "seen"), [(40, 3), (40, 80), (20, 40), (7, 2), (1, 20)])
+def test_frames_that_a_network_sees_divide_the_stored_ones(tmp_path, raw, stored, seen):
+    raw["frames"]["count"], raw["train"]["frames"] = stored, seen
+    loaded = load(tmp_path, raw)
+    with pytest.raises(
+        UserError,
+        match=rf"train\.frames: expected {stored} \(frames\.count\).* Received: {seen}\. ",
+    ):
+        loaded.recipe("lrcn")
+    # Features have frames of their own.
+    assert loaded.recipe("i3d").frames == seen
+
+
+@pytest.mark.parametrize(("stored", "seen"), [(40, 2), (40, 20), (40, 40), (2, 2), (9, 3)])
+def test_stored_frames_are_a_multiple_of_the_seen_ones(tmp_path, raw, stored, seen):
+    raw["frames"]["count"], raw["train"]["frames"] = stored, seen
+    assert load(tmp_path, raw).recipe("lrcn").frames == seen
+
+
+@pytest.mark.parametrize("see", ["motion", "both"])
+def test_motion_needs_two_frames(tmp_path, raw, see):
+    raw["lrcn"] |= {"see": see, "train": {"frames": 1}}
+    loaded = load(tmp_path, raw)
+    with pytest.raises(
+        UserError, match=rf"train\.frames: .*at least 2.*lrcn\.see is {see}.*: 1\. "
+    ):
+        loaded.recipe("lrcn")
+    raw["lrcn"]["see"] = "pixels"
+    assert load(tmp_path, raw).recipe("lrcn").frames == 1
 
 
 def test_an_unknown_key_without_a_likely_meaning_lists_the_valid_ones(tmp_path, raw):

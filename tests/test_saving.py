@@ -8,21 +8,29 @@ import pytest
 
 from har import saving
 from har.errors import UserError
-from har.models import convlstm, lrcn
-from har.params import ConvLSTMParams, LRCNParams, load
+from har.models import convlstm, convlstm_tutorial, lrcn, lrcn_tutorial
+from har.params import load
 
+# Two views of the four frames that are stored.
 TRAIN = load(Path(__file__).resolve().parents[1] / "params.yaml").train
+TRAIN = TRAIN.model_copy(update={"frames": 2})
+NEW = {"see": "motion", "width": 2, "units": 4, "dropout": 0.2, "learning_rate": 0.001}
+OLD = {"filters": (2, 3), "dropout": 0.2, "learning_rate": 0.001}
+APPROACHES = {
+    "convlstm": (convlstm, NEW),
+    "lrcn": (lrcn, NEW | {"see": "both"}),
+    "convlstm_tutorial": (convlstm_tutorial, OLD | {"recurrent_dropout": 0.2}),
+    "lrcn_tutorial": (lrcn_tutorial, OLD | {"pools": (2, 2), "units": 4}),
+}
 
 
 def build(approach: str) -> keras.Model:
     keras.utils.set_random_seed(1)
-    common = {"filters": (2, 3), "dropout": 0.2, "learning_rate": 0.001}
-    if approach == "lrcn":
-        return lrcn.build(3, (4, 16, 16), LRCNParams(pools=(2, 2), units=4, **common), TRAIN, 1)
-    return convlstm.build(3, (4, 16, 16), ConvLSTMParams(recurrent_dropout=0.2, **common), TRAIN, 1)
+    module, section = APPROACHES[approach]
+    return module.build(3, (4, 16, 16), module.Params(**section), TRAIN, 1)
 
 
-@pytest.mark.parametrize("approach", ["convlstm", "lrcn"])
+@pytest.mark.parametrize("approach", APPROACHES)
 def test_the_same_model_gives_the_same_bytes(in_tmp_path, approach):
     paths = [Path("one/model.keras"), Path("two/model.keras")]
     models = []  # all are kept, so that no two have objects at one address
@@ -55,7 +63,7 @@ LOAD = """
 import sys
 import har, keras
 import numpy as np
-for approach in ("convlstm", "lrcn"):
+for approach in sys.argv[1:]:
     model = keras.saving.load_model(f"{approach}.keras", safe_mode=True)
     found = model.predict_on_batch(np.load("clips.npy"))
     assert np.abs(found - np.load(f"{approach}.npy")).max() < 1e-6, approach
@@ -65,14 +73,14 @@ for approach in ("convlstm", "lrcn"):
 def test_a_fresh_interpreter_loads_with_nothing_but_import_har(in_tmp_path, run_python):
     clips = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), np.uint8)
     np.save("clips.npy", clips)
-    for approach in ("convlstm", "lrcn"):
+    for approach in APPROACHES:
         model = build(approach)
         saving.save_model(model, Path(f"{approach}.keras"))
         expected = model.predict_on_batch(clips)
         np.save(f"{approach}.npy", expected)
         loaded = saving.load_model(Path(f"{approach}.keras"))
         np.testing.assert_array_equal(loaded.predict_on_batch(clips), expected)
-    process = run_python(LOAD, cwd=in_tmp_path)
+    process = run_python(LOAD, *APPROACHES, cwd=in_tmp_path)
     assert process.returncode == 0, process.stderr
 
 

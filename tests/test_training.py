@@ -1,15 +1,16 @@
 import io
 import json
-import tracemalloc
 from contextlib import redirect_stderr
 
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from har import layers, training, work
+from har import feed, front, training, work
 from har.errors import UserError
-from har.training import Batches
+from har.params import TrainParams
 
 SHAPE = (3, 8, 8)
 N_CLASSES = 3
@@ -39,7 +40,7 @@ def build(hidden: int = 8) -> keras.Model:
     """A small network with every kind of randomness: augmentation, dropout, initial weights."""
     clips = keras.Input((*SHAPE, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(clips)
-    x = layers.AugmentClip(zoom=0.1, shift=0.1, brightness=0.1, contrast=0.1, seed=1)(x)
+    x = front.AugmentClip(zoom=0.1, shift=0.1, brightness=0.1, contrast=0.1, seed=1)(x)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dropout(0.2, seed=2)(x)
     x = keras.layers.Dense(hidden, "relu")(x)
@@ -47,19 +48,44 @@ def build(hidden: int = 8) -> keras.Model:
     return keras.Model(clips, x, name="small")
 
 
-def fit(folder, train=None, validation=None, build=build, **changes) -> training.Fit:
-    arguments = {
-        "learning_rate": 0.003,
-        "schedule": "cosine",
-        "epochs": 4,
-        "batch": 4,
-        "patience": 10,
-        "precision": "float32",
-        "seed": 3,
-        "backup": folder / "backup.npz",
-    }
+RECIPE = TrainParams(
+    frames=SHAPE[0],
+    jitter=False,
+    epochs=4,
+    batch=4,
+    patience=10,
+    schedule="cosine",
+    weight_decay=0.0,
+    average=0.0,
+    label_smoothing=0.0,
+    balance=False,
+    centre=False,
+    augment=None,
+    precision="float32",
+)
+
+
+def fit(
+    folder,
+    train=None,
+    validation=None,
+    build=build,
+    *,
+    learning_rate=0.003,
+    n_classes=N_CLASSES,
+    seed=3,
+    **recipe,
+) -> training.Fit:
+    assert set(recipe) <= set(TrainParams.model_fields)
     return training.fit(
-        build, train or make_clips(18), validation or make_clips(9, 1), **(arguments | changes)
+        build,
+        train or make_clips(18),
+        validation or make_clips(9, 1),
+        n_classes=n_classes,
+        learning_rate=learning_rate,
+        recipe=RECIPE.model_copy(update=recipe),
+        seed=seed,
+        backup=folder / "backup.npz",
     )
 
 
@@ -88,61 +114,15 @@ class PowerCut(np.ndarray):
         return np.asarray(super().__getitem__(rows))
 
 
+@pytest.fixture(autouse=True)
+def no_reading_ahead(monkeypatch):
+    """The power fails at a batch that is asked for, not at one that is read for later."""
+    monkeypatch.setattr(feed, "AHEAD", 0)
+
+
 def with_power_cut(clips, left: int):
     PowerCut.left = left
     return clips[0].view(PowerCut), clips[1]
-
-
-def test_batches_are_uint8_and_hold_every_clip_once():
-    frames, labels = make_clips(10)
-    batches = Batches(frames, labels, 4, seed=1)
-    assert len(batches) == 3
-    got = [batches[i] for i in range(3)]
-    assert [len(x) for x, _ in got] == [4, 4, 2]
-    for x, y in got:
-        assert x.dtype == np.uint8
-        for clip, label in zip(x, y, strict=True):
-            [row] = np.flatnonzero((frames == clip).all(axis=(1, 2, 3, 4)))
-            assert labels[row] == label
-    together = np.concatenate([x for x, _ in got])
-    assert sorted(map(bytes, together)) == sorted(map(bytes, frames))
-
-
-def orders(n_epochs: int, seed, start: int = 0) -> list[list[int]]:
-    rows = np.arange(12)
-    batches = Batches(rows.astype(np.uint8), rows, 5, seed)
-    batches.start_epoch(start)
-    found = []
-    for _ in range(n_epochs):
-        found.append(np.concatenate([batches[i][1] for i in range(len(batches))]).tolist())
-        batches.on_epoch_end()
-    return found
-
-
-def test_each_epoch_has_its_own_order_and_every_run_the_same():
-    four = orders(4, seed=7)
-    assert len({tuple(order) for order in four}) == 4
-    assert all(sorted(order) == list(range(12)) for order in four)
-    assert orders(4, seed=7) == four
-    assert orders(4, seed=8) != four
-    assert orders(2, seed=7, start=2) == four[2:]
-
-
-def test_without_a_seed_the_order_is_kept():
-    assert orders(2, seed=None) == [list(range(12))] * 2
-
-
-def test_batches_never_copy_the_whole():
-    frames = np.zeros((500, 4, 16, 16, 3), np.uint8)
-    labels = np.zeros(500, np.int64)
-    tracemalloc.start()
-    batches = Batches(frames, labels, 10, seed=1)
-    for i in range(len(batches)):
-        assert batches[i][0].dtype == np.uint8
-    batches.on_epoch_end()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 6 * frames[:10].nbytes < frames.nbytes / 5
 
 
 def test_training_learns(tmp_path):
@@ -182,6 +162,43 @@ def test_resuming_with_another_precision_and_schedule(tmp_path, precision):
     assert_same(fit(tmp_path / "broken", **options), unbroken)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"average": 0.9},
+        {"weight_decay": 0.2},
+        {"label_smoothing": 0.2, "balance": True},
+        {
+            "average": 0.9,
+            "weight_decay": 0.2,
+            "label_smoothing": 0.2,
+            "balance": True,
+            "precision": "mixed_float16",
+        },
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_resuming_with_each_ingredient_of_the_recipe(tmp_path, options):
+    train = make_clips(18)
+    train = train[0], train[1] * (np.arange(18) < 15)  # classes of unequal size
+    options = {"epochs": 2, "learning_rate": 0.01, **options}
+    unbroken = fit(tmp_path / "unbroken", train, **options)
+    with pytest.raises(Exception, match="the power is cut"):
+        fit(tmp_path / "broken", with_power_cut(train, 7), **options)
+    assert (tmp_path / "broken" / "backup.npz").exists()
+    assert_same(fit(tmp_path / "broken", train, **options), unbroken)
+
+
+def test_a_power_cut_while_averaged_weights_are_validated(tmp_path):
+    options = {"epochs": 2, "average": 0.9}
+    unbroken = fit(tmp_path / "unbroken", **options)
+    # Three batches an epoch and one that Keras peeks at: it stops within the second epoch's.
+    with pytest.raises(Exception, match="the power is cut"):
+        fit(tmp_path / "broken", validation=with_power_cut(make_clips(9, 1), 5), **options)
+    assert (tmp_path / "broken" / "backup.npz").exists()
+    assert_same(fit(tmp_path / "broken", **options), unbroken)
+
+
 def test_finished_training_is_not_begun_again(tmp_path):
     result = fit(tmp_path, epochs=2)
     assert_same(fit(tmp_path, with_power_cut(make_clips(18), 0), epochs=2), result)
@@ -200,7 +217,8 @@ def test_early_stopping(tmp_path):
     best = fit(tmp_path / "best", None, wrong, **options | {"epochs": result.best_epoch})
     for a, b in zip(result.model.get_weights(), best.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    found = result.model.evaluate(*wrong, verbose=0, return_dict=True)["loss"]
+    one_hot = np.eye(N_CLASSES, dtype=np.float32)[wrong[1]]
+    found = result.model.evaluate(frames, one_hot, verbose=0, return_dict=True)["loss"]
     assert found == pytest.approx(min(losses), rel=1e-5)
     # Patience and the best weights survive an interruption.
     with pytest.raises(Exception, match="the power is cut"):
@@ -223,6 +241,165 @@ def test_the_cosine_schedule(tmp_path):
     for step, share in ((0, 0.0), (1, 0.5), (2, 1.0), (21, 0.5), (40, 0.0)):
         optimizer.iterations.assign(step)
         assert float(optimizer.learning_rate) == pytest.approx(0.01 * share, abs=1e-7), step
+
+
+def linear() -> keras.Model:
+    """From four numbers to three classes, without anything random but the initial weights."""
+    numbers = keras.Input((4,))
+    return keras.Model(numbers, keras.layers.Dense(N_CLASSES, "softmax")(numbers), name="linear")
+
+
+def make_numbers(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, N_CLASSES, n)
+    numbers = rng.normal(0, 1, (n, 4)).astype(np.float32)
+    numbers[np.arange(n), labels] += 1
+    return numbers, labels
+
+
+def initial(seed: int = 3, build=linear) -> list[np.ndarray]:
+    """The weights that a training begins with."""
+    keras.utils.set_random_seed(seed)
+    return build().get_weights()
+
+
+def probabilities(weights: list[np.ndarray], numbers: np.ndarray) -> np.ndarray:
+    kernel, bias = (w.astype(np.float64) for w in weights)
+    powers = np.exp(numbers @ kernel + bias)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def costs(weights: list[np.ndarray], numbers, labels, smoothing: float = 0.0) -> np.ndarray:
+    """Cross-entropy of each clip, by its definition."""
+    wanted = np.eye(N_CLASSES)[labels] * (1 - smoothing) + smoothing / N_CLASSES
+    return -(wanted * np.log(probabilities(weights, numbers))).sum(axis=1)
+
+
+def test_averaged_weights_are_what_is_validated_and_kept(tmp_path):
+    train, validation = make_numbers(22), make_numbers(12, 1)
+    options = {"learning_rate": 0.1, "schedule": "constant", "epochs": 12, "batch": 22}
+    momentum = 0.8
+    result = fit(tmp_path, train, validation, linear, average=momentum, **options)
+
+    # The same training step by step, averaged by hand.
+    keras.utils.set_random_seed(3)
+    model = linear()
+    model.compile(
+        keras.optimizers.Adam(options["learning_rate"], clipnorm=1.0),
+        "categorical_crossentropy",
+        jit_compile=False,
+    )
+    labels = np.eye(N_CLASSES, dtype=np.float32)[train[1]]
+    average, kept, losses, of_last_step = None, [], [], []
+    for _ in range(options["epochs"]):
+        model.train_on_batch(train[0], labels)  # one step an epoch, in which order does not count
+        now = model.get_weights()
+        average = average or now
+        average = [momentum * a + (1 - momentum) * w for a, w in zip(average, now, strict=True)]
+        kept.append(average)
+        losses.append(costs(average, *validation).mean())
+        of_last_step.append(costs(now, *validation).mean())
+    found = [row["val_loss"] for row in result.history]
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+    assert np.abs(np.subtract(found, of_last_step)).max() > 1e-3, "averaging changes nothing"
+    assert result.best_epoch == 1 + int(np.argmin(losses))
+    for a, b in zip(result.model.get_weights(), kept[result.best_epoch - 1], strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    again = result.model.predict(validation[0], verbose=0)
+    np.testing.assert_allclose(
+        again, probabilities(kept[result.best_epoch - 1], validation[0]), atol=1e-5
+    )
+
+
+def test_averaging_leaves_the_training_itself_alone(tmp_path):
+    """The weights that are stepped on are not the averaged ones: the training loss is the same."""
+    options = {"learning_rate": 0.1, "epochs": 3, "schedule": "constant", "build": linear}
+    data = make_numbers(22), make_numbers(12, 1)
+    plain = fit(tmp_path / "plain", *data, **options).history
+    averaged = fit(tmp_path / "averaged", *data, average=0.9, **options).history
+    for a, b in zip(plain, averaged, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_label_smoothing_reaches_the_loss(tmp_path, smoothing):
+    train, validation = make_numbers(10), make_numbers(8, 1)
+    options = {"batch": 16, "epochs": 1, "label_smoothing": smoothing}
+    [row] = fit(tmp_path, train, validation, linear, **options).history
+    # One batch, so the loss is that of the initial weights.
+    assert row["loss"] == pytest.approx(costs(initial(), *train, smoothing).mean(), rel=1e-4)
+    plain = costs(initial(), *train).mean()
+    assert (abs(row["loss"] - plain) > 1e-3) == (smoothing > 0)
+
+
+@settings(deadline=None)
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=40))
+def test_class_weights_make_classes_count_the_same(labels):
+    labels = np.array(labels)
+    weights = training._class_weights(labels, 6)
+    assert set(weights) == set(range(6))
+    of_clips = np.array([weights[label] for label in labels.tolist()])
+    assert of_clips.mean() == pytest.approx(1)
+    shares = [of_clips[labels == i].sum() for i in set(labels.tolist())]
+    assert shares == pytest.approx([shares[0]] * len(shares))
+    assert weights[5] == 0
+
+
+@pytest.mark.parametrize("balance", [False, True])
+def test_balance_weighs_the_loss(tmp_path, balance):
+    numbers, labels = make_numbers(20)
+    labels = np.array([0] * 14 + [1] * 4 + [2] * 2)
+    options = {"batch": 32, "epochs": 1, "balance": balance}
+    [row] = fit(tmp_path, (numbers, labels), make_numbers(8, 1), linear, **options).history
+    weights = np.repeat(np.array([1 / 14, 1 / 4, 1 / 2]) * 20 / 3, [14, 4, 2]) if balance else 1
+    expected = (weights * costs(initial(), numbers, labels)).mean()
+    assert row["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_balance_takes_the_shares_of_classes_out_of_the_gradient(tmp_path):
+    # Clips that tell nothing: only how many there are of each class can be learned.
+    labels = np.repeat([0, 1, 2], [18, 4, 2])
+    nothing = np.zeros((24, 4), np.float32), labels
+    validation = np.zeros((24, 4), np.float32), labels
+    options = {
+        "batch": 24,
+        "epochs": 60,
+        "patience": 60,
+        "learning_rate": 0.1,
+        "schedule": "constant",
+        "build": linear,
+    }
+    losses = {}
+    for balance in (False, True):
+        result = fit(tmp_path / str(balance), nothing, validation, balance=balance, **options)
+        losses[balance] = result.history[-1]["loss"]
+    shares = np.array([18, 4, 2]) / 24
+    assert losses[False] == pytest.approx(-(shares * np.log(shares)).sum(), abs=0.01)
+    assert losses[True] == pytest.approx(np.log(3), abs=0.01)
+
+
+def with_normalisation() -> keras.Model:
+    """A normalisation and a dense layer, whose classes are alike for a row of zeros."""
+    numbers = keras.Input((4,))
+    x = keras.layers.BatchNormalization(gamma_initializer="ones", beta_initializer="zeros")(numbers)
+    x = keras.layers.Dense(N_CLASSES, "softmax", bias_initializer="ones")(x)
+    return keras.Model(numbers, x, name="normalised")
+
+
+def test_weight_decay_is_for_kernels_alone(tmp_path):
+    # Zeros, and as many clips of each class: there is no gradient but rounding.
+    nothing = np.zeros((6, 4), np.float32), np.arange(6) % N_CLASSES
+    options = {"learning_rate": 0.5, "schedule": "constant", "batch": 6, "epochs": 1}
+    before = initial(build=with_normalisation)
+    for decay in (0.0, 0.8):
+        folder = tmp_path / str(decay)
+        result = fit(folder, nothing, nothing, with_normalisation, weight_decay=decay, **options)
+        for weight, start in zip(result.model.weights, before, strict=True):
+            found = np.asarray(weight)
+            if weight.name == "kernel":
+                np.testing.assert_allclose(found, start * (1 - 0.5 * decay), rtol=1e-5)
+            elif weight.name in ("gamma", "bias"):  # 1 at the start
+                np.testing.assert_allclose(found, start, atol=0.1)
 
 
 def test_the_bar_ends_its_line_before_an_error_is_told(tmp_path):
@@ -269,6 +446,11 @@ from pathlib import Path
 import keras
 import psutil
 from har import store, training
+from har.params import TrainParams
+
+recipe = TrainParams(frames=8, jitter=False, epochs=1, batch=16, patience=2, schedule="constant",
+    weight_decay=0.0, average=0.0, label_smoothing=0.0, balance=True, centre=False, augment=None,
+    precision="float32")
 
 def build():
     clips = keras.Input((8, 64, 64, 3), dtype="uint8")
@@ -292,8 +474,7 @@ def peak_after_training_on(n):
     store.create(Path(f"{n}.h5"), names, [name[0] for name in names], (8, 64, 64))
     with store.FrameStore(Path(f"{n}.h5")) as frames:
         train, validation = frames.read(names[10:]), frames.read(names[:10])
-    training.fit(build, train, validation, learning_rate=0.01, schedule="constant", epochs=1,
-        batch=16, patience=2, precision="float32", seed=1,
+    training.fit(build, train, validation, n_classes=2, learning_rate=0.01, recipe=recipe, seed=1,
         backup=Path(f"{n}.npz"))
     return peak
 

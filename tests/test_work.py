@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from har import errors, work
+from har.errors import UserError
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -115,3 +116,22 @@ def test_csv_round_trip(tmp_path_factory, rows):
 def test_csv_writes_nothing_for_none(in_tmp_path):
     work.write_csv(Path("t.csv"), ("a", "b"), [(None, 0), ("x, y", 'say "z"')])
     assert Path("t.csv").read_text() == 'a,b\n,0\n"x, y","say ""z"""\n'
+
+
+def test_clean_removes_work_and_says_what_became_free(in_tmp_path):
+    assert work.clean() == {}
+    (work.folder("extract", "key") / "a.h5").write_bytes(b"x" * 1000)
+    (work.folder("downloads") / "b").write_bytes(b"y" * 10)
+    Path("output.h5").hardlink_to(".work/extract/key/a.h5")
+    (work.folder("extract") / "c").write_bytes(b"z" * 7)
+    assert work.clean(["extract"]) == {"extract": 7}
+    assert work.clean() == {"downloads": 10}
+    assert list(work.ROOT.iterdir()) == []
+    assert Path("output.h5").stat().st_size == 1000
+
+
+def test_clean_of_a_part_that_is_not_there(in_tmp_path):
+    work.folder("downloads")
+    with pytest.raises(UserError, match=r"\.work: downloads\. Received: extrct"):
+        work.clean(["extrct"])
+    assert Path(".work/downloads").is_dir()

@@ -18,10 +18,11 @@ SMALL = {
     "frames.count": 4,
     "frames.height": 16,
     "frames.width": 16,
+    "train.frames": 2,
     "train.epochs": 2,
-    "convlstm.filters": [2],
-    "lrcn.filters": [4, 4],
-    "lrcn.pools": [2, 2],
+    "convlstm.width": 4,
+    "convlstm.units": 4,
+    "lrcn.width": 4,
     "lrcn.units": 4,
     "evaluate.bootstrap": 50,
 }
@@ -55,6 +56,36 @@ class Project:
         for command in ("git init -q", "git add -A", "git commit -qm start"):
             self.run(*command.split())
 
+    def copy(self, path: Path) -> "Project":
+        """Copy the project as it stands, with outputs, cache and history."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return self._moved(path)
+
+    def clone(self, path: Path) -> "Project":
+        """Clone the project with Git, as a second machine does: without outputs and cache."""
+        self.run("git", "clone", "-q", ".", str(path))
+        return self._moved(path)
+
+    def _moved(self, path: Path) -> "Project":
+        other = object.__new__(Project)
+        other.path, other.env = path, self.env | {"PYTHONPATH": str(path)}
+        return other
+
+    def har(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run the `har` command of this copy."""
+        code = "import sys; sys.argv[0] = 'har'; from har.cli import main; main()"
+        return self.python("-c", code, *args, check=check)
+
+    def dvc(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run DVC."""
+        return self.python("-m", "dvc", *args, check=check)
+
+    def commit(self, message: str) -> str:
+        """Commit everything and return the commit's hash."""
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", message)
+        return self.run("git", "rev-parse", "HEAD").stdout.strip()
+
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; show its output where it fails."""
         identity = {
@@ -73,9 +104,9 @@ class Project:
         """Run Python in the project."""
         return self.run(sys.executable, *args, check=check)
 
-    def repro(self) -> list[str]:
+    def repro(self, *options: str) -> list[str]:
         """Run `dvc repro` and return the stages that really ran, in order."""
-        output = self.python("-m", "dvc", "repro").stdout
+        output = self.python("-m", "dvc", "repro", *options).stdout
         return re.findall(r"^Running stage '([\w-]+)'", output, re.MULTILINE)
 
     def set(self, **values: object) -> None:
@@ -124,6 +155,22 @@ def fill(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def latency_cache(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("latency")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, latency_cache) -> Project:
+    """A project that has been run and committed, on branch main; copy it before a change.
+
+    Its clips are in a folder that copies and clones share.
+    """
+    clips = tmp_path_factory.mktemp("shared") / "clips"
+    fill(clips)
+    project = Project(tmp_path_factory.mktemp("finished"), latency_cache)
+    project.run("git", "branch", "-M", "main")
+    project.set(**SMALL | {"dataset.path": str(clips)})
+    project.repro()
+    project.commit("run")
+    return project
 
 
 @pytest.fixture

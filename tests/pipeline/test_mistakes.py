@@ -55,7 +55,29 @@ def test_a_mistake_is_one_line(new_project, before, stage, params, prepare, says
 def test_train_names_the_approaches(new_project, argv):
     done = new_project().python("stages/train.py", *argv, check=False)
     assert done.returncode == 2
-    assert "convlstm or lrcn" in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: Expected an approach: ")
+    for name in ("convlstm", "convlstm_tutorial", "lrcn", "lrcn_tutorial"):
+        assert f" {name}," in line
+    assert f"Received: {' '.join(argv) or 'nothing'}. " in line
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"frames.count": 5}, "train.frames: expected 5 (frames.count) or a number that divides"),
+        ({"lrcn.widht": 3}, "the unknown key lrcn.widht. Did you mean width?"),
+        ({"lrcn.train": {"frames": 1}}, "at least 2, because lrcn.see is motion"),
+    ],
+)
+def test_train_names_what_is_wrong_with_an_approach(new_project, params, says):
+    project = new_project()
+    project.set(**params)
+    done = project.python("stages/train.py", "lrcn", check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert says in line
+    assert "Received: " in line
 
 
 def test_bad_files_are_named_and_the_rest_is_trained_on(new_project):

@@ -22,14 +22,14 @@ EDITS = [
     ("nothing", lambda project: None, []),
     (
         "frames.count",
-        change("frames.count", 5),
+        change("frames.count", 6),
         ["extract", "train-convlstm", "train-lrcn", "evaluate"],
     ),
     ("a knob of lrcn", change("lrcn.units", 5), ["train-lrcn", "evaluate"]),
     ("a knob of convlstm", change("convlstm.learning_rate", 0.01), ["train-convlstm", "evaluate"]),
     (
         "the code of lrcn",
-        edit("har/models/lrcn.py", 'activation="relu"', 'activation="elu"'),
+        edit("har/models/lrcn.py", "use_cudnn=False)", "use_cudnn=False, unit_forget_bias=False)"),
         ["train-lrcn", "evaluate"],
     ),
     ("split.fold", change("split.fold", 1), ["train-convlstm", "train-lrcn", "evaluate"]),

@@ -1,0 +1,68 @@
+"""Pickles of NumPy arrays, read without running what a pickle may ask to run.
+
+A pickle is a program: loading one from a stranger calls whatever it names. Here it may name the
+three things that an array is made of (in pickle protocols 3 and 4), and what comes out may hold
+arrays of numbers in dicts.
+"""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from har.errors import UserError
+
+_ALLOWED = {
+    (module, name): value
+    for package in ("numpy.core", "numpy._core")
+    for module, name, value in (
+        (f"{package}.multiarray", "_reconstruct", np._core.multiarray._reconstruct),
+        ("numpy", "ndarray", np.ndarray),
+        ("numpy", "dtype", np.dtype),
+    )
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it names {module}.{name}") from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it names an object outside the file")
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read a pickle of nested dicts of numeric arrays.
+
+    Returns:
+        The arrays by the path of their keys, joined with `/`.
+
+    Raises:
+        UserError: the file names anything but arrays, or is no such pickle. Nothing of it ran.
+    """
+    try:
+        with path.open("rb") as file:
+            return dict(_flatten(_ArrayUnpickler(file).load(), ()))
+    except FileNotFoundError:
+        raise UserError(
+            f"Expected weights at {path}. Received: no such file. Name another file."
+        ) from None
+    except Exception as error:  # a broken pickle can raise nearly anything
+        raise UserError(
+            f"Expected a pickle of NumPy arrays alone at {path}. Received: another content: "
+            f"{error}. Bring the file anew from where it is published."
+        ) from None
+
+
+def _flatten(tree: Any, keys: tuple[str, ...]):
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _flatten(value, (*keys, str(key)))
+    elif isinstance(tree, np.ndarray) and tree.dtype.kind in "fiub":
+        yield "/".join(keys), tree
+    else:
+        raise pickle.UnpicklingError(f"{'/'.join(keys) or 'it'} is no array of numbers")

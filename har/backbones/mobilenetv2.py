@@ -1,0 +1,25 @@
+"""MobileNetV2, pretrained on ImageNet: 1,280 numbers a frame.
+
+Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks (CVPR 2018).
+Parameters: 2,257,984. Cost: 0.30 G multiply-adds a frame of 224 × 224.
+"""
+
+from har.backbones import imagenet
+from har.backend import keras
+
+NAMED = imagenet.NAMED
+
+
+def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
+    """Build the network for clips, see `imagenet.build`; features are (N, T, 1280)."""
+    return imagenet.build(cnn, rescale, shape, weights, "mobilenetv2")
+
+
+def cnn(size: tuple[int, int], weights: str) -> keras.Model:
+    """Load the network for frames of `size`, (H, W)."""
+    return imagenet.load(keras.applications.MobileNetV2, size, weights, "mobilenetv2")
+
+
+def rescale(frames):
+    """Bring RGB frames from 0 … 255 to what `cnn` takes: -1 to 1."""
+    return keras.layers.Rescaling(1 / 127.5, offset=-1)(frames)

@@ -1,0 +1,81 @@
+"""Confidence that means what it says: temperature scaling, and how far off confidence is."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from har.backend import keras
+from har.feed import Batches
+
+N_BINS = 10
+
+
+def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature that makes the averaged views most likely.
+
+    Logits are divided by it: above 1 a network was too sure of itself (Guo et al., On Calibration
+    of Modern Neural Networks, ICML 2017). Which class wins in a view does not change.
+
+    Args:
+        probabilities: (N, V, C), of V views of each clip; rows sum to 1.
+        labels: int (N,), the true classes. Of validation clips, never of test clips.
+
+    Returns:
+        A number from 0.25 to 16: where every validation clip is right, nothing else would keep the
+        network from claiming to be certain.
+    """
+    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        scaled -= scaled.max(axis=-1, keepdims=True)
+        views = np.exp(scaled)
+        averaged = (views / views.sum(axis=-1, keepdims=True)).mean(axis=1)
+        return -np.log(np.maximum(averaged[np.arange(len(labels)), labels], 1e-12)).mean()
+
+    # With several views there can be more than one minimum. 1 is on the grid.
+    grid = np.linspace(np.log(0.25), np.log(16.0), 25)
+    best = int(np.argmin([loss(place) for place in grid]))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    found = minimize_scalar(loss, bounds=around, method="bounded").x
+    return float(np.exp(min(found, grid[best], key=loss)))
+
+
+def calibrate(model: keras.Model, clips: np.ndarray, labels: np.ndarray, batch: int) -> float:
+    """Divide the logits of `model` by the temperature that fits validation clips, for good.
+
+    The weights of its layer `classes` are divided, so whoever loads the network, or a form it is
+    exported to, gets calibrated probabilities.
+
+    Args:
+        model: ends in the dense softmax layer `classes`, averaged over views or not.
+        clips: what it takes, of N validation clips.
+        labels: int (N,).
+        batch: clips at a time.
+
+    Returns:
+        The temperature.
+    """
+    layer = model.get_layer("classes")
+    views = keras.Model(model.input, layer.output)
+    said = views.predict(Batches(clips, labels, batch), verbose=0)
+    result = temperature(said.reshape(len(labels), -1, said.shape[-1]), labels)
+    layer.set_weights([weights / np.float32(result) for weights in layer.get_weights()])
+    return result
+
+
+def error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the expected calibration error: how far confidence is from accuracy, on average.
+
+    Clips are put into 10 bins of equal width by the confidence of the winning class; each bin's
+    distance between mean confidence and accuracy counts by its clips (Naeini et al., AAAI 2015).
+    Few clips make it larger than it is in truth.
+
+    Args:
+        probabilities: (N, C), rows sum to 1.
+        labels: int (N,).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=N_BINS)
+    return float(np.abs(gaps).sum() / len(labels))

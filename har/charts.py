@@ -1,0 +1,127 @@
+"""Pictures of the comparison, drawn as `har.plots` draws: without a display, the same bytes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from har.plots import plt, save
+
+_COLOURS = {"group": "#1f5c99", "official": "#2e7d32", "random": "#d98c2b"}
+
+
+def accuracies(
+    path: Path, table: Mapping[str, Mapping[str, Any]], protocols: Sequence[str], chance: float
+) -> None:
+    """Draw each approach's accuracy and interval under each protocol, the best at the top.
+
+    Args:
+        path: PNG to write.
+        table: figures by approach and protocol.
+        protocols: the first one ranks.
+        chance: drawn as a line.
+    """
+    names = sorted(table, key=lambda name: table[name][protocols[0]]["accuracy"])
+    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.45 * len(names)), layout="constrained")
+    for i, protocol in enumerate(protocols):
+        rows = [table[name][protocol] for name in names]
+        middle = np.array([row["accuracy"] for row in rows])
+        reach = [
+            middle - [row["accuracy_low"] for row in rows],
+            [row["accuracy_high"] for row in rows] - middle,
+        ]
+        places = np.arange(len(names)) + 0.15 * ((len(protocols) - 1) / 2 - i)
+        axes.errorbar(
+            middle,
+            places,
+            xerr=np.maximum(reach, 0),
+            fmt="o",
+            capsize=3,
+            color=_COLOURS[protocol],
+            label=protocol,
+        )
+    axes.axvline(chance, color="grey", linestyle=":", label="chance")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("Test accuracy, 95 % interval over groups")
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper center", ncols=len(protocols) + 1)
+    save(figure, path)
+
+
+def front(
+    path: Path, points: Mapping[str, tuple[float, float]], best: Sequence[str], protocol: str
+) -> None:
+    """Draw accuracy over latency, and the approaches that no faster one beats.
+
+    Args:
+        path: PNG to write.
+        points: latency (ms) and accuracy by approach.
+        best: the Pareto front, the fastest first.
+        protocol: of the accuracies.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
+    steps = [points[name] for name in best]
+    axes.step(*zip(*steps, strict=True), where="post", color="#1f5c99", alpha=0.6, label="front")
+    for name, (latency, accuracy) in sorted(points.items()):
+        on_front = name in best
+        axes.plot(latency, accuracy, "o", color="#1f5c99" if on_front else "grey")
+        axes.annotate(name, (latency, accuracy), (4, 4), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.margins(x=0.2, y=0.1)  # room for the names
+    axes.set_xlabel("Latency of one clip at batch 1 on this machine (ms)")
+    axes.set_ylabel(f"Test accuracy, {protocol} folds")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(loc="lower right")
+    save(figure, path)
+
+
+def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: str) -> None:
+    """Draw the part of each class's clips that each approach recognised.
+
+    Args:
+        path: PNG to write.
+        recalls: by approach, then by class.
+        protocol: of the trials.
+    """
+    names = list(recalls)
+    columns = sorted({name for row in recalls.values() for name in row})
+    values = np.array([[recalls[name].get(c, np.nan) for c in columns] for name in names])
+    size = (2.5 + 0.5 * len(columns), 1.8 + 0.4 * len(names))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    if len(columns) <= 12:
+        for i, j in np.ndindex(*values.shape):
+            colour = "black" if values[i, j] > 0.6 else "white"
+            axes.text(
+                j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=8
+            )
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if len(columns) > 12 else 45)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_title(f"Part of the class's clips recognised, {protocol} folds", fontsize=10)
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    save(figure, path)
+
+
+def pairs(path: Path, accuracies: Mapping[str, Mapping[str, float]]) -> None:
+    """Draw how well each approach tells an action from the same action backwards.
+
+    Args:
+        path: PNG to write.
+        accuracies: by approach, then by pair of classes.
+    """
+    names = sorted(accuracies, key=lambda name: np.mean(list(accuracies[name].values())))
+    both = list(next(iter(accuracies.values())))
+    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.45 * len(names)), layout="constrained")
+    height = 0.8 / len(both)
+    for i, pair in enumerate(both):
+        places = np.arange(len(names)) + height * ((len(both) - 1) / 2 - i)
+        axes.barh(places, [accuracies[name][pair] for name in names], height, label=pair)
+    axes.axvline(0.5, color="black", linestyle=":", label="chance")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("Part of the clips whose own class was the likelier of the two")
+    axes.set_title("The same frames in opposite order: sitting down or standing up?", fontsize=10)
+    figure.legend(loc="outside lower center", ncols=len(both) + 1, fontsize=8)
+    save(figure, path)

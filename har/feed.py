@@ -1,0 +1,178 @@
+"""The one data feed: clips in batches, uint8 until they are on the device.
+
+Frames that fit stay where they are used: in the memory of the accelerator, where a step's only
+input from the host is which clips it takes, or else in the host's. Frames that do not fit stay in
+the HDF5 file and are read a few batches ahead. The batches are the same wherever they come from.
+
+`HAR_FEED` overrides the choice: `device`, `memory` or `file`.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from har import backend, distribution
+from har.backend import keras
+from har.errors import UserError
+from har.store import FrameStore
+
+PLACES = ("device", "memory", "file")
+ROOM = 0.5  # of what is free; the network, the batches and others need memory too
+AHEAD = 2  # batches
+GROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
+
+
+class StoredFrames:
+    """Clips of a frame store, to index like an array: `frames[rows]` reads them from the file.
+
+    Attributes:
+        shape: (N, T, H, W, 3).
+    """
+
+    def __init__(self, store: FrameStore, clips: Sequence[str]) -> None:
+        self._store, self._clips = store, clips
+        self.shape = (len(clips), *store.shape, 3)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self._store.read([self._clips[row] for row in rows])[0]
+
+
+def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFrames, np.ndarray]:
+    """Return the frames of `clips`, in memory if they fit there, and their labels.
+
+    Args:
+        store: where the clips are; it has to stay open while their frames are used.
+        clips: their names.
+
+    Returns:
+        Frames, uint8 (N, T, H, W, 3) RGB or the same to be read row by row, and int64 (N,).
+
+    Raises:
+        UserError: `HAR_FEED` is set to something else than a place.
+    """
+    n_bytes = len(clips) * math.prod(store.shape) * 3
+    if _chosen() == "file" or (not _chosen() and n_bytes > ROOM * available_memory()):
+        return StoredFrames(store, clips), store.labels_of(clips)
+    return store.read(clips)
+
+
+def available_memory() -> int:
+    """Return how many bytes this process may still take: of the machine, or of its container."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = int((GROUP / "memory.max").read_text())  # or the text "max"
+        free = min(free, limit - int((GROUP / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(free, 0)
+
+
+def _chosen() -> str | None:
+    """Return what `HAR_FEED` says."""
+    place = os.environ.get("HAR_FEED") or None
+    if place not in (None, *PLACES):
+        raise UserError(
+            f"Expected HAR_FEED to be {', '.join(PLACES)} or not set. Received: {place}. "
+            "Unset it to let free memory decide."
+        )
+    return place
+
+
+class Batches(keras.utils.PyDataset):
+    """Clips in batches.
+
+    With several devices (`har.distribution`) the last batch is filled up from the first one, so
+    that it can be shared out evenly, and each process gets its part of every batch.
+
+    Args:
+        frames: uint8 (N, T, H, W, 3) RGB, an array or `StoredFrames`; never copied as a whole
+            within the host's memory.
+        labels: (N, …), any numbers.
+        batch: clips a batch; the last one may be smaller.
+        seed: shuffle anew each epoch, by seed and epoch alone; `None` keeps the order.
+
+    Attributes:
+        place: where the frames are, one of `PLACES`.
+
+    Raises:
+        UserError: the batch cannot be shared out evenly among the devices.
+    """
+
+    def __init__(
+        self,
+        frames: np.ndarray | StoredFrames,
+        labels: np.ndarray,
+        batch: int,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._share = distribution.share()
+        self._share.check(batch)
+        self._frames, self._labels = frames, labels
+        self._batch, self._seed = batch, seed
+        self.place = _place(frames, self._share)
+        if self.place == "device":
+            self._frames = distribution.everywhere(frames)
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="har-feed")
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Put the clips in the order of `epoch`, counted from 0."""
+        self.epoch = epoch
+        self._order = np.arange(len(self._labels))
+        if self._seed is not None:
+            np.random.default_rng([self._seed, epoch]).shuffle(self._order)
+        n = math.ceil(len(self._order) / self._share.devices) * self._share.devices
+        self._order = np.resize(self._order, n)  # goes round to the first clips
+        self._coming: dict[int, Future] = {}
+
+    def on_epoch_end(self) -> None:
+        """Go to the next epoch; called by Keras."""
+        self.start_epoch(self.epoch + 1)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._labels) / self._batch)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the frames and labels of a batch; frames on a device are a tensor of it."""
+        rows = self._rows(index)
+        if self.place == "device":
+            chosen = distribution.shared_out(rows.astype(np.int32))
+            return keras.ops.take(self._frames, chosen, axis=0), self._labels[rows]
+        # In the background: what Keras itself prefetches depends on its backend.
+        for ahead in range(index, min(index + AHEAD + 1, len(self))):
+            if ahead not in self._coming:
+                self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
+        return self._coming.pop(index).result(), self._labels[rows]
+
+    def _rows(self, index: int) -> np.ndarray:
+        """Return which clips are in this process's part of a batch."""
+        return self._share.part(self._order[index * self._batch : (index + 1) * self._batch])
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        return self._frames[rows]
+
+
+def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
+    """Return where `Batches` keeps `frames`."""
+    if isinstance(frames, StoredFrames):
+        return "file"
+    # Arrays that span processes cannot be indexed by one of them.
+    possible = keras.backend.backend() == "jax" and share.processes == 1
+    if _chosen() == "device" and not possible:
+        raise UserError(
+            "Expected HAR_FEED=device with KERAS_BACKEND=jax and one process. Received: "
+            f"{keras.backend.backend()} and {share.processes} processes. Set HAR_FEED=memory."
+        )
+    if _chosen() == "memory" or not possible:
+        return "memory"
+    fits = frames.nbytes <= ROOM * backend.free_accelerator_memory()
+    return "device" if fits or _chosen() == "device" else "memory"

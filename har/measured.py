@@ -1,0 +1,34 @@
+"""Times that are measured once per machine and then remembered.
+
+A measured time differs from run to run, and in an output it would make every run differ from the
+last. So the first figure is kept in the user's cache folder (or `HAR_CACHE`), as `har.latency`
+does, where fresh clones on the same machine find it too.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from har import work
+
+
+def once(kind: str, key: str, measure: Callable[[], float]) -> float:
+    """Return the time that was measured first under `key`, or measure it.
+
+    Args:
+        kind: of time, the folder of its notes.
+        key: digest of all the time depends on, but for the machine.
+        measure: returns the time.
+    """
+    cache = Path(os.environ.get("HAR_CACHE") or platformdirs.user_cache_path("har"))
+    machine = work.digest([platform.node(), platform.machine(), os.cpu_count()], key)
+    note = cache / kind / f"{machine}.json"
+    try:
+        return float(json.loads(note.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        work.write_text(note, json.dumps(measure()))
+        return float(json.loads(note.read_text(encoding="utf-8")))

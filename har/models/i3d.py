@@ -1,0 +1,46 @@
+"""I3D: one dense layer on features of a 3D Inception network that knows Kinetics-400.
+
+Idea: features learned from 240,000 clips of 400 actions need little more than a linear classifier
+(Carreira & Zisserman, Quo Vadis, Action Recognition?, CVPR 2017). The backbone is frozen, see
+`har.backbones.i3d`: its features are made once, by `stages/features.py`, and are read by every
+fold.
+
+Shapes at 32 × 224 × 224: features 2 views × 4 moments × 1024, averaged. Parameters: 6,148 with
+4 classes, of a normalisation and the dense layer, and 12,279,984 of the backbone. Cost: 56 G
+multiply-adds a clip and view, all of the backbone.
+"""
+
+from har.backend import keras
+from har.models.views import classes_of, feature_input
+from har.params import ApproachParams, Rate, TrainParams
+
+layers = keras.layers
+
+
+class Params(ApproachParams):
+    """The `i3d` section."""
+
+    dropout: Rate
+
+
+def build(
+    n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
+) -> keras.Model:
+    """Build the network.
+
+    Args:
+        n_classes: number of classes.
+        shape: (V, T, D) of a clip's features.
+        params: the `i3d` section.
+        train: the `train` section, of which features need nothing.
+        seed: of dropout; initial weights follow Keras's global seed.
+
+    Returns:
+        A model from features (N, V, T, D) to (N, n_classes) float32 probabilities.
+    """
+    features, x = feature_input(shape)
+    x = layers.GlobalAveragePooling1D()(x)
+    x = layers.BatchNormalization(scale=False, center=False)(x)
+    x = layers.Dropout(params.dropout, seed=seed)(x)
+    outputs = classes_of(x, shape[0], n_classes)
+    return keras.Model(features, outputs, name="i3d")

@@ -1,0 +1,30 @@
+"""LRCN on MobileNetV2: an LSTM over what a CNN that knows ImageNet sees in each frame.
+
+Idea: see `har.models.lrcn`, with transfer learning in place of a CNN from scratch (Donahue et al.,
+Long-term Recurrent Convolutional Networks, CVPR 2015, whose CNN was pretrained on ImageNet too).
+The LSTM's states and the frames' features, both averaged over time, go to the classes.
+
+Frozen (`tune: 0`, and a line in `features`): `stages/features.py` makes the features once and
+every fold reads them. Tuned (`tune: 20`, say, and no such line): clips of data/frames.h5 go
+through the CNN, whose last layers learn too; set `frames.height` and `.width` to 224 or so.
+
+Shapes at 20 × 224 × 224: features 2 views × 20 × 1280 → 20 × 128 → LSTM 64, and the 128.
+Parameters: 216,708 with 4 classes, frozen, and 2,257,984 of the backbone. Cost: 8.5 M
+multiply-adds a clip, and the backbone's 0.3 G a frame and view.
+"""
+
+from har.backbones import mobilenetv2
+from har.backend import keras
+from har.models.pretrained_lrcn import LRCNParams, build_on
+from har.params import TrainParams
+
+
+class Params(LRCNParams):
+    """The `lrcn_mobilenetv2` section."""
+
+
+def build(
+    n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
+) -> keras.Model:
+    """Build the network; arguments and model as in `pretrained_lrcn.build_on`."""
+    return build_on(mobilenetv2, "lrcn_mobilenetv2", n_classes, shape, params, train, seed)

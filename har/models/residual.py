@@ -1,0 +1,34 @@
+"""The residual frame CNN that LRCN and ConvLSTM share.
+
+Residual blocks (He et al., Deep Residual Learning, CVPR 2016, with the shortcut of ResNet-D: an
+average before the 1 × 1 convolution) and batch normalisation, which lets a network of few clips
+learn fast and is a mild regulariser.
+"""
+
+from har.backend import keras
+
+layers = keras.layers
+MOMENTUM = 0.95  # of batch statistics: at Keras's 0.99 the first epochs of few clips say nothing
+
+
+def frame_cnn(x, width: int):
+    """Apply the CNN to images: (N, H, W, C) to (N, H/16, W/16, 4·width), sizes rounded up."""
+    x = _convolution(x, width, 3, 2)
+    x = layers.ReLU()(x)
+    for factor in (2, 3, 4):
+        x = _block(x, factor * width)
+    return x
+
+
+def _block(x, filters: int):
+    """Apply a residual block that halves height and width."""
+    shortcut = layers.AveragePooling2D(2, padding="same")(x)
+    shortcut = _convolution(shortcut, filters, 1)
+    x = layers.ReLU()(_convolution(x, filters, 3, 2))
+    x = _convolution(x, filters, 3)
+    return layers.ReLU()(layers.Add()([x, shortcut]))
+
+
+def _convolution(x, filters: int, kernel: int, strides: int = 1):
+    x = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False)(x)
+    return layers.BatchNormalization(momentum=MOMENTUM)(x)

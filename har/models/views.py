@@ -1,0 +1,22 @@
+"""The front and the end of networks that learn from features of `har.features`.
+
+A clip comes as V views, as it is and mirrored. Each is read by the same weights, and what they say
+is averaged before the last layer: averaged logits, so that the last layer is the dense one.
+"""
+
+from har.backend import keras
+from har.layers import FoldTime, UnfoldTime
+
+layers = keras.layers
+
+
+def feature_input(shape: tuple[int, int, int]):
+    """Return the input of features, (N, V, T, D) float32, and them as (N·V, T, D)."""
+    features = keras.Input(shape, dtype="float32", name="features")
+    return features, FoldTime()(features)
+
+
+def classes_of(x, n_views: int, n_classes: int):
+    """Return class probabilities, (N, n_classes) float32, of one vector a view, (N·V, D)."""
+    x = layers.GlobalAveragePooling1D()(UnfoldTime(n_views)(x))
+    return layers.Dense(n_classes, activation="softmax", dtype="float32", name="classes")(x)

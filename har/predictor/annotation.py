@@ -1,0 +1,174 @@
+"""A video with what was recognised written on it, as browsers play it: H.264 in MP4."""
+
+import functools
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from har import video
+from har.errors import UserError
+from har.predictor.prediction import Prediction, name_of
+from har.predictor.recogniser import Recogniser
+
+_CLOCK = 90_000  # ticks a second, of most video formats
+_LONGEST, _WIDEST_SMALL = 1920, 320
+
+
+def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output: Path) -> None:
+    """Write the video at `path` again with its segments' labels on it.
+
+    Args:
+        prediction: of this video.
+        recogniser: the model it is from.
+        path: the video.
+        output: the MP4 to write; it appears whole or not at all.
+
+    Raises:
+        UserError: PyAV is not installed, or `output` is no `.mp4`.
+    """
+    segments = iter(prediction.segments)
+    segment = next(segments)
+    with AnnotatedVideo(output) as written:
+        for seconds, frame in video.timed(path):
+            while seconds >= segment.end and (following := next(segments, None)):
+                segment = following
+            name = name_of(segment, recogniser.classes)
+            share = min(seconds / max(prediction.seconds, 1e-9), 1.0)
+            written.write(seconds, frame, name, segment.probability, share)
+
+
+def playable(path: Path, output: Path) -> None:
+    """Write the video at `path` again as MP4 that browsers play; raises as `annotate` does."""
+    with AnnotatedVideo(output) as written:
+        for seconds, frame in video.timed(path):
+            written.write(seconds, frame, None)
+
+
+class AnnotatedVideo:
+    """An MP4 that is being written; use it in a `with` statement."""
+
+    def __init__(self, output: Path) -> None:
+        """Begin.
+
+        Args:
+            output: `….mp4`; it appears when the `with` statement ends without an error.
+
+        Raises:
+            UserError: PyAV is not installed, or `output` is no `.mp4`.
+        """
+        check_writable(output)
+        import av
+
+        self._output = output
+        output.parent.mkdir(parents=True, exist_ok=True)
+        self._part = output.with_name(f".{output.name}.part")
+        options = {"movflags": "faststart"}
+        self._container = av.open(str(self._part), "w", format="mp4", options=options)
+        self._stream = None
+        self._size = (0, 0)
+        self._last = -1
+
+    def write(
+        self,
+        seconds: float,
+        frame: np.ndarray,
+        label: str | None,
+        probability: float = 0.0,
+        share: float = 0.0,
+    ) -> None:
+        """Add a frame.
+
+        Args:
+            seconds: its time, from 0.
+            frame: uint8 (H, W, 3) RGB; all frames are brought to the size of the first.
+            label: what to write on it; `None` leaves it as it is.
+            probability: in [0, 1].
+            share: how much of the video has gone by, in [0, 1]; 0 draws no line.
+        """
+        import av
+
+        if self._stream is None:
+            self._size = _playable_size(*frame.shape[:2])
+            self._stream = self._container.add_stream("libx264", rate=25)
+            self._stream.width, self._stream.height = self._size
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.options = {"crf": "23", "preset": "veryfast"}
+            self._stream.codec_context.time_base = Fraction(1, _CLOCK)
+        if frame.shape[1::-1] != self._size:
+            frame = cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA)
+        if label is not None:
+            frame = _drawn(frame, label, probability, share)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
+        self._last = max(round(seconds * _CLOCK), self._last + 1)
+        picture.pts, picture.time_base = self._last, Fraction(1, _CLOCK)
+        self._container.mux(self._stream.encode(picture))
+
+    def __enter__(self) -> "AnnotatedVideo":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._stream is not None and kind is None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
+        if kind is None and self._stream is not None:
+            self._part.replace(self._output)
+        else:
+            self._part.unlink(missing_ok=True)
+
+
+def check_writable(output: Path) -> None:
+    """Raise a `UserError` where no annotated video can be written to `output`."""
+    if output.suffix.lower() != ".mp4":
+        raise UserError(
+            f"Expected a file name that ends with .mp4. Received: {output}. "
+            "Annotated videos are H.264 in MP4, which every browser plays."
+        )
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "Expected PyAV to write an annotated video. Received: not installed. "
+            'Run `pip install "har[video]"`.'
+        ) from None
+
+
+def _playable_size(height: int, width: int) -> tuple[int, int]:
+    """Return (width, height) that H.264 players take: even, not huge; and wide enough to read."""
+    scale = min(_LONGEST / max(height, width), 1.0)
+    if max(height, width) < _WIDEST_SMALL:
+        scale = _WIDEST_SMALL / max(height, width)
+    return tuple(max(round(side * scale / 2) * 2, 2) for side in (width, height))
+
+
+def _drawn(frame: np.ndarray, label: str, probability: float, share: float) -> np.ndarray:
+    height, width = frame.shape[:2]
+    frame = frame.copy()
+    strip = _strip(label, f"{probability:.0%}", width, max(height // 10, 18))[:height]
+    below = frame[height - len(strip) :]
+    below[:] = (below.astype(np.uint16) + 2 * strip) // 3
+    if share:
+        frame[-3:, : round(width * share)] = (255, 255, 255)
+    return frame
+
+
+@functools.lru_cache(maxsize=64)
+def _strip(label: str, note: str, width: int, height: int) -> np.ndarray:
+    """Draw `label` at the left and `note` at the right, white on black, uint16 (H, W, 3)."""
+    from matplotlib import font_manager
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("RGB", (width, height))
+    # DejaVu comes with matplotlib and has letters that OpenCV's own font lacks.
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), height * 0.6)
+    draw = ImageDraw.Draw(picture)
+    draw.text((height * 0.3, height / 2), label, anchor="lm", font=font, fill="white")
+    draw.text((width - height * 0.3, height / 2), note, anchor="rm", font=font, fill="white")
+    return np.asarray(picture, np.uint16)

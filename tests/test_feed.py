@@ -1,0 +1,198 @@
+import tracemalloc
+
+import keras
+import numpy as np
+import pytest
+
+from har import backend, feed, store
+from har.errors import UserError
+from har.feed import Batches, StoredFrames
+
+SHAPE = (3, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def free_choice(monkeypatch):
+    monkeypatch.delenv("HAR_FEED", raising=False)
+
+
+def make_clips(n: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (n, *SHAPE, 3), np.uint8), rng.integers(0, 5, n)
+
+
+@pytest.fixture
+def frame_store(tmp_path):
+    """A real file of 23 clips, their names in another order than the file's, and their pixels."""
+    frames, _ = make_clips(23)
+    names = [f"{'AB'[i % 2]}/{i:02}" for i in range(23)]
+    path = tmp_path / "frames.h5"
+    offsets = store.create(path, names, [name[0] for name in names], SHAPE)
+    with path.open("r+b") as file:
+        for offset, clip in zip(offsets, frames, strict=True):
+            file.seek(offset)
+            file.write(clip.tobytes())
+    order = np.random.default_rng(1).permutation(23)
+    with store.FrameStore(path) as opened:
+        yield opened, [names[i] for i in order], frames[order], order % 2
+
+
+def epochs(batches: Batches, n: int = 2) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    found = []
+    for _ in range(n):
+        found.append([tuple(map(np.asarray, batches[i])) for i in range(len(batches))])
+        batches.on_epoch_end()
+    return found
+
+
+def places() -> list[str]:
+    return ["memory", "file"] + ["device"] * (keras.backend.backend() == "jax")
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_the_batches_are_the_same_wherever_the_frames_are(frame_store, monkeypatch, seed):
+    opened, names, frames, labels = frame_store
+    rows = np.arange(23)
+    expected = []
+    for epoch in range(2):
+        order = rows.copy()
+        if seed is not None:
+            np.random.default_rng([seed, epoch]).shuffle(order)
+        expected.append([order[i : i + 5] for i in range(0, 23, 5)])
+    for place in places():
+        monkeypatch.setenv("HAR_FEED", place)
+        batches = Batches(*feed.load(opened, names), 5, seed)
+        assert batches.place == place
+        found = epochs(batches)
+        for parts, chosen in zip(found, expected, strict=True):
+            assert len(parts) == len(chosen) == 5
+            for (x, y), part in zip(parts, chosen, strict=True):
+                assert x.dtype == np.uint8
+                np.testing.assert_array_equal(x, frames[part])
+                np.testing.assert_array_equal(y, labels[part])
+
+
+def test_batches_asked_for_again_or_out_of_order_are_the_same():
+    frames, labels = make_clips(23)
+    batches = Batches(frames, labels, 5, seed=1)
+    once = [batches[i][0] for i in range(5)]
+    for index in (3, 0, 0, 4, 2, 1, 4):
+        np.testing.assert_array_equal(batches[index][0], once[index])
+
+
+@pytest.mark.parametrize(("share", "expected"), [(2.5, "memory"), (1.5, "file")])
+def test_frames_that_do_not_fit_in_half_of_the_free_memory_stay_in_the_file(
+    frame_store, monkeypatch, share, expected
+):
+    opened, names, frames, labels = frame_store
+    monkeypatch.setattr(feed, "available_memory", lambda: int(share * frames.nbytes))
+    found, found_labels = feed.load(opened, names)
+    np.testing.assert_array_equal(found_labels, labels)
+    assert isinstance(found, StoredFrames) == (expected == "file")
+    assert found.shape == frames.shape
+    assert len(found) == len(frames)
+    np.testing.assert_array_equal(found[np.arange(23)], frames)
+
+
+def test_available_memory_is_that_of_the_machine_or_what_its_container_leaves(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(feed, "GROUP", tmp_path)
+    total = feed.psutil.virtual_memory().total
+    assert 0 < feed.available_memory() < total
+    (tmp_path / "memory.current").write_text("7000\n")
+    for limit, low, high in (("max", 8000, total), ("9500", 2500, 2500), ("5000", 0, 0)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        assert low <= feed.available_memory() <= high
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="frames stay on devices of JAX only")
+@pytest.mark.parametrize(("free", "place"), [(0, "memory"), (1.9, "memory"), (2.1, "device")])
+def test_frames_go_to_the_accelerator_if_they_fit_in_half_of_its_memory(monkeypatch, free, place):
+    frames, labels = make_clips(10)
+    free = int(free * frames.nbytes)
+    monkeypatch.setattr(backend, "free_accelerator_memory", lambda: free)
+    assert Batches(frames, labels, 4).place == place
+
+
+def test_a_processor_is_no_accelerator():
+    if keras.backend.backend() == "jax" and keras.distribution.list_devices()[0].startswith("gpu"):
+        pytest.skip("this machine has a GPU")
+    assert Batches(*make_clips(10), 4).place == "memory"
+
+
+def test_a_place_that_is_none_is_refused(frame_store, monkeypatch):
+    monkeypatch.setenv("HAR_FEED", "disk")
+    with pytest.raises(UserError, match=r"device, memory, file.*Received: disk"):
+        feed.load(*frame_store[:2])
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX keeps frames on its devices")
+def test_frames_on_a_device_need_jax(monkeypatch):
+    monkeypatch.setenv("HAR_FEED", "device")
+    with pytest.raises(UserError, match=r"KERAS_BACKEND=jax.*Received: tensorflow"):
+        Batches(*make_clips(3), 2)
+
+
+def test_an_error_of_the_reader_is_the_users_to_see(frame_store, monkeypatch):
+    opened, names, *_ = frame_store
+    monkeypatch.setenv("HAR_FEED", "file")
+    batches = Batches(*feed.load(opened, names), 5)
+    opened.close()
+    with pytest.raises(Exception, match="identifier"):
+        batches[0]
+
+
+def test_the_next_batches_are_read_while_one_is_used(monkeypatch):
+    class Counted(np.ndarray):
+        def __getitem__(self, rows):
+            read.append(len(rows))
+            return np.asarray(super().__getitem__(rows))
+
+    read = []
+    frames, labels = make_clips(20)
+    batches = Batches(frames.view(Counted), labels, 4)
+    batches[0]
+    batches._reader.submit(lambda: None).result()  # the reader has done all it was asked for
+    assert read == [4] * 3
+    for i in range(1, 5):
+        batches[i]
+    assert read == [4] * 5
+
+
+def test_batches_never_copy_the_whole(monkeypatch):
+    monkeypatch.setenv("HAR_FEED", "memory")
+    frames = np.zeros((500, 4, 16, 16, 3), np.uint8)
+    labels = np.zeros(500, np.int64)
+    tracemalloc.start()
+    batches = Batches(frames, labels, 10, seed=1)
+    for i in range(len(batches)):
+        assert batches[i][0].dtype == np.uint8
+    batches.on_epoch_end()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * frames[:10].nbytes < frames.nbytes / 5
+
+
+def orders(n_epochs: int, seed, start: int = 0) -> list[list[int]]:
+    rows = np.arange(12)
+    batches = Batches(rows.astype(np.uint8), rows, 5, seed)
+    batches.start_epoch(start)
+    found = []
+    for _ in range(n_epochs):
+        found.append(np.concatenate([batches[i][1] for i in range(len(batches))]).tolist())
+        batches.on_epoch_end()
+    return found
+
+
+def test_each_epoch_has_its_own_order_and_every_run_the_same():
+    four = orders(4, seed=7)
+    assert len({tuple(order) for order in four}) == 4
+    assert all(sorted(order) == list(range(12)) for order in four)
+    assert orders(4, seed=7) == four
+    assert orders(4, seed=8) != four
+    assert orders(2, seed=7, start=2) == four[2:]
+
+
+def test_without_a_seed_the_order_is_kept():
+    assert orders(2, seed=None) == [list(range(12))] * 2
