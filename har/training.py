@@ -75,7 +75,8 @@ def fit(
     model.compile(
         _optimizer(recipe, learning_rate, recipe.epochs * len(clips)),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy"],
+        # Made here: one that is made at the first step has TensorFlow trace that step twice.
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
     # Adam makes its moments at the first step; a resumed training needs a place for them before.

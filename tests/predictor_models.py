@@ -14,21 +14,6 @@ SHAPE = (6, 16, 24)
 layers = keras.layers
 
 
-@keras.saving.register_keras_serializable("har", name="DrawFrames")
-class DrawFrames(layers.Layer):
-    """Views of every second frame: (N, T, …) to (2 · N, T / 2, …)."""
-
-    def call(self, clips, training=False):
-        views = keras.ops.stack([clips[:, ::2], clips[:, 1::2]], axis=1)
-        return keras.ops.reshape(views, (-1, clips.shape[1] // 2, *clips.shape[2:]))
-
-
-@keras.saving.register_keras_serializable("har-tests")
-class AverageOfTwo(layers.Layer):
-    def call(self, values):
-        return keras.ops.mean(keras.ops.reshape(values, (-1, 2, values.shape[-1])), axis=1)
-
-
 @keras.saving.register_keras_serializable("har-tests")
 class Change(layers.Layer):
     """What changed between frames `over` places apart."""
@@ -74,7 +59,9 @@ def whole_clips() -> keras.Model:
 def _rescaled(views: bool = False):
     keras.utils.set_random_seed(3)
     clips = keras.Input((*SHAPE, 3), dtype="uint8")
-    x = layers.Rescaling(2 / 255, offset=-1)(DrawFrames()(clips) if views else clips)
+    x = layers.Rescaling(2 / 255, offset=-1)(
+        front.DrawFrames(SHAPE[0] // 2)(clips) if views else clips
+    )
     return clips, front.AugmentClip(zoom=0.1)(x)
 
 
@@ -83,7 +70,7 @@ def _with_classes(clips, x, views: bool = False) -> keras.Model:
     large = keras.initializers.RandomNormal(stddev=8.0, seed=5)
     dense = layers.Dense(len(CLASSES), activation="softmax", kernel_initializer=large)
     x = dense(x)
-    return keras.Model(clips, AverageOfTwo()(x) if views else x)
+    return keras.Model(clips, front.AverageViews(2)(x) if views else x)
 
 
 def save(model: keras.Model, folder: Path, **card: object) -> Path:

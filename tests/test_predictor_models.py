@@ -86,7 +86,7 @@ def test_a_stream_answers_as_the_whole_network_on_the_same_frames(folder, name, 
         picked = clip[even_indices(len(clip), small.SHAPE[0])]
         answers.append(stream.answer())
         assert np.abs(answers[-1] - recogniser.probabilities(picked[None])[0]).max() < 1e-5
-    assert np.std(answers, axis=0).max() > 0.01
+    assert np.std(answers, axis=0).max() > 1e-3  # a hundred times what may differ
     assert len(stream.milliseconds) == len(answers) == 15
 
 

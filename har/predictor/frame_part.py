@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 
 from har.backend import keras
+from har.front import DrawFrames
 from har.layers import UnfoldTime
 
 _TOLERANCE = 1e-5
-_DRAWN = "har>DrawFrames"
 
 
 class NoFramePartError(Exception):
@@ -87,7 +87,7 @@ def _drawn_places(model: keras.Model) -> np.ndarray:
     """Return the places in a clip that the network sees, int64 (V, t): one row a view."""
     places = np.arange(model.input.shape[1])[None]
     for layer in model.layers:
-        if keras.saving.get_registered_name(type(layer)) == _DRAWN:
+        if isinstance(layer, DrawFrames):
             places = np.asarray(layer(places[..., None], training=False))[..., 0]
     steps = np.diff(places, axis=1)
     if steps.size and (steps != steps[0, 0]).any():
@@ -99,8 +99,7 @@ def _features_model(model: keras.Model, unfold: keras.Layer, context: int) -> ke
     """Return what comes before `unfold`, for clips of `context` frames, of which all are drawn."""
 
     def kept(layer: keras.Layer) -> keras.Layer:
-        drawing = keras.saving.get_registered_name(type(layer)) == _DRAWN
-        return keras.layers.Identity() if drawing else layer
+        return keras.layers.Identity() if isinstance(layer, DrawFrames) else layer
 
     return keras.models.clone_model(
         keras.Model(model.input, unfold.input),
