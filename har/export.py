@@ -116,6 +116,7 @@ def export(
             network answers otherwise; then nothing is written.
     """
     check(to, int8=int8)
+    check_output(to, output)
     model, shape = recogniser.model, recogniser.shape
     made = work.folder("export") / f"{os.getpid()}-{output.name}{_SUFFIX[to]}"
     _remove(made)
@@ -177,6 +178,18 @@ def check(to: str, *, int8: bool) -> None:
                 f"Expected the package {package}, which {to} needs. Received: not installed. "
                 'Run `pip install "har[export]"`.'
             ) from None
+
+
+def check_output(to: str, output: Path) -> None:
+    """Raise a `UserError` where `output` is a folder that an export would replace with all in it.
+
+    An older SavedModel may be replaced by a newer one.
+    """
+    if output.is_dir() and not (to == SAVED_MODEL and (output / "saved_model.pb").exists()):
+        raise UserError(
+            f"Expected a new file or folder to write. Received: {output}, a folder with other "
+            f"content. Name what to write in it: {output / f'model{_SUFFIX[to]}'}, say."
+        )
 
 
 def default_output(folder: Path, to: str, *, int8: bool) -> Path:

@@ -155,6 +155,19 @@ def test_another_output(har, project):
     assert sorted(path.name for path in Path("deep/down").iterdir()) == ["x.onnx", "x.onnx.json"]
 
 
+@pytest.mark.parametrize("to", export.FORMATS)
+def test_no_folder_is_replaced_but_an_older_export(har, project, to):
+    Path("kept").mkdir(exist_ok=True)
+    Path("kept/thesis.txt").write_text("years of work")
+    for output in ("kept", "models/lrcn"):
+        code, _, err = har("models/lrcn", "--to", to, "--output", output)
+        assert code == 2
+        assert "a folder with other content" in err
+        assert err.count("\n") == 1
+    assert Path("kept/thesis.txt").exists()
+    assert Path("models/lrcn/model.keras").exists()
+
+
 def test_what_answers_otherwise_is_not_written(har, project, monkeypatch):
     kept = export.portable
 

@@ -376,6 +376,25 @@ def test_impossible_options(in_tmp_path, har, arguments):
     assert arguments[0] in err
 
 
+@pytest.mark.parametrize("option", ["--csv", "--srt", "--vtt", "--video"])
+def test_no_output_replaces_the_video_or_a_folder(folder, har, option):
+    path = folder / "a.mp4"
+    (folder / "Jump" / "v_0_g00_c01.avi").rename(path)
+    bytes_ = path.read_bytes()
+    (folder / "b.mp4").mkdir()
+    (folder / "c.mp4").write_text("a file")
+    for output, says in [
+        (folder / "Jump" / ".." / "a.mp4", "the video itself"),
+        (folder / "b.mp4", "a folder"),
+        (folder / "c.mp4" / "out.mp4", "a place that cannot be written to"),
+    ]:
+        code, out, err = har(path, option, output)
+        assert (code, out) == (2, "")
+        assert says in err
+        assert err.count("\n") == 1
+    assert path.read_bytes() == bytes_
+
+
 def test_without_pyav(in_tmp_path, har, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     code, _, err = har("a.avi", "--video", "out.mp4")

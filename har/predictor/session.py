@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -46,6 +47,9 @@ class Outputs:
 
     def check(self, sources: Sequence[str]) -> None:
         """Raise a `UserError` for what cannot be written, before hours are spent on it."""
+        files = {n: p for n in ("csv", "srt", "vtt", "video") if (p := getattr(self, n))}
+        for option, path in files.items():
+            _check_output(option, path, sources)
         if self.video:
             annotation.check_writable(self.video)
         asked = [name for name in ("srt", "vtt", "video") if getattr(self, name)]
@@ -229,6 +233,23 @@ def _annotated(output: Path | None) -> Iterator[annotation.AnnotatedVideo | None
             lost = error
     if lost:
         raise lost
+
+
+def _check_output(option: str, path: Path, sources: Sequence[str]) -> None:
+    target = path.resolve()
+    folder = next(parent for parent in target.parents if parent.exists())
+    received = None
+    if target.is_dir():
+        received = "a folder"
+    elif target in [Path(source).resolve() for source in sources]:
+        received = "the video itself, which would be lost"
+    elif not folder.is_dir() or not os.access(folder, os.W_OK):
+        received = "a place that cannot be written to"
+    if received:
+        raise UserError(
+            f"Expected a file to write for --{option} at {path}. Received: {received}. "
+            "Name another."
+        )
 
 
 def _unreadable(name: str, reason: str) -> str:
