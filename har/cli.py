@@ -304,9 +304,10 @@ def export(
     from har.predictor.recogniser import Recogniser
 
     exporting.check(to.value, int8=int8)
+    output = output or exporting.default_output(model, to.value, int8=int8)
+    exporting.check_output(to.value, output)
     recogniser = Recogniser.open(model)
     clips = exporting.read_clips(recogniser, data)
-    output = output or exporting.default_output(model, to.value, int8=int8)
     report = exporting.export(recogniser, model, to.value, clips, output, int8=int8)
     print(
         f"{report.output}: largest difference {report.difference:.1e} on {report.n_checked} clips\n"
@@ -331,10 +332,17 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
     max_mb: Annotated[float, typer.Option(min=1, help="Of an upload or a download.")] = 100,
     max_minutes: Annotated[float, typer.Option(min=0.1, help="Of a video.")] = 5,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public",
+            help="Others reach it through a proxy on this machine: fetch nothing from inside.",
+        ),
+    ] = False,
 ) -> None:
     """Open a page that recognises uploads, addresses and the camera (needs har[app])."""
     from har.app import server
     from har.app.limits import Limits, is_public
 
-    limits = Limits(max_mb, max_minutes, public=is_public(host))
+    limits = Limits(max_mb, max_minutes, public=public or is_public(host))
     server.run(models, metrics, host, port, limits)

@@ -53,6 +53,7 @@ class Live:
     began: float
     seen: float
     frames: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True)
@@ -164,14 +165,18 @@ class Desk:
         facts = []
         if megabytes > limits.megabytes:
             facts.append(f"{megabytes:.0f} MB, more than {limits.megabytes:g}")
-        elif (minutes := video.length(path) / 60) > limits.minutes:
-            facts.append(f"{minutes:.1f} minutes, more than {limits.minutes:g}")
         else:
             capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
             size = [capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
             capture.release()
+            # Before anything decodes: what the header does not tell is counted, not believed.
+            minutes, n_frames = _extent(path)
             if size[0] * size[1] > limits.megapixels * 1e6:
                 facts.append(f"{size[0]:.0f} x {size[1]:.0f} pixels, too many")
+            elif minutes > limits.minutes:
+                facts.append(f"{minutes:.1f} minutes, more than {limits.minutes:g}")
+            elif n_frames > limits.frames:
+                facts.append(f"{n_frames} frames, more than {limits.frames}")
         if facts:
             raise UserError(
                 f"Expected a smaller video. Received: {facts[0]}. Cut it or scale it down."
@@ -202,18 +207,20 @@ class Desk:
                     )
                 live = Live(name, Stream(recogniser), Smoother(Smoothing()), now, now)
                 self._lives[visitor] = live
-        live.frames += 1
-        live.seen = now
-        live.stream.push(now, frame)
-        smoothed = live.smoother.update(live.stream.answer())
-        label = live.smoother.label
-        return Glance(
-            UNKNOWN if label is None else recogniser.classes[label],
-            smoothed,
-            live.stream.milliseconds[-1],
-            live.frames / max(now - live.began, 0.1),
-            min((now - live.began) / live.stream.seconds, 1.0),
-        )
+        # Two frames of one camera may be under way at once, and the later one overtake.
+        with live.lock:
+            live.frames += 1
+            live.seen = now = max(now, live.seen)
+            live.stream.push(now, frame)
+            smoothed = live.smoother.update(live.stream.answer())
+            label = live.smoother.label
+            return Glance(
+                UNKNOWN if label is None else recogniser.classes[label],
+                smoothed,
+                live.stream.milliseconds[-1],
+                live.frames / max(now - live.began, 0.1),
+                min((now - live.began) / live.stream.seconds, 1.0),
+            )
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor's camera."""
@@ -262,6 +269,31 @@ class Desk:
     def close(self) -> None:
         """Delete all files."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _extent(path: Path) -> tuple[float, int]:
+    """Return the minutes and frames of a video by its packets, which costs no decoding.
+
+    A header may say anything, and a hundred megabytes hold days of a still picture.
+    """
+    import av
+
+    times, n, rate = [], 0, 25.0
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            rate = float(stream.average_rate or rate)
+            for packet in container.demux(stream):
+                if packet.size:
+                    n += 1
+                    if packet.pts is not None:
+                        times.append(float(packet.pts * packet.time_base))
+    except (av.error.FFmpegError, LookupError):
+        pass  # no video, or one that breaks off; who decodes it says so
+    if not n:
+        return 0.0, 0
+    seconds = max(times) - min(times) if times else (n - 1) / rate
+    return (seconds + 1 / rate) / 60, n
 
 
 def _seen(recogniser: Recogniser, path: Path, prediction: Prediction) -> tuple[np.ndarray, int]:

@@ -31,6 +31,11 @@ class Limits:
     public: bool = False
 
     @property
+    def frames(self) -> int:
+        """Of a video: `minutes` of sixty a second."""
+        return round(self.minutes * 60 * 60)
+
+    @property
     def downloads(self) -> Bounds:
         """The same as bounds of a download."""
         return Bounds(self.megabytes, self.minutes, seconds=60.0, public_only=self.public)

@@ -108,7 +108,8 @@ def build(desk: Desk) -> gr.Blocks:
             try:
                 glance = desk.look(str(request.session_hash), frame, name, time.monotonic())
             except UserError as error:
-                raise gr.Error(str(error), print_exception=False) from None
+                # Sixteen frames a second: a notice for each would bury the page.
+                return html.escape(str(error)), None, ""
             classes = desk.recogniser(name).classes
             wait = "" if glance.filled >= 1 else f" · first window {glance.filled:.0%} full"
             return (
@@ -135,7 +136,10 @@ def build(desk: Desk) -> gr.Blocks:
         page.unload(leave)
 
         def choose(name: str):
-            recogniser = desk.recogniser(name)
+            try:
+                recogniser = desk.recogniser(name)
+            except UserError as error:
+                raise gr.Error(str(error), duration=20, print_exception=False) from None
             path = _confusion(desk, name)
             shown = gr.Image(path, visible=bool(path))
             return _warning(recogniser.classes), _card(desk, name), shown

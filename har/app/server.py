@@ -68,6 +68,7 @@ def _server(desk: Desk) -> Any:
     os.environ["GRADIO_TEMP_DIR"] = str(desk.uploads)
     try:
         import gradio
+        import gradio.processing_utils
         import uvicorn
 
         from har.app import page
@@ -95,9 +96,22 @@ def _server(desk: Desk) -> Any:
         css=_STYLE,
         footer_links=[],
     )
+    # A request may give an address as the path of its file, and Gradio would fetch it, of any size.
+    gradio.processing_utils.async_ssrf_protected_download = _fetch_nothing
     # Gradio looks at where files come from only in what it takes for launched.
     blocks.has_launched = True
     return uvicorn.Server(uvicorn.Config(served, log_level="warning"))
+
+
+async def _fetch_nothing(url: str, cache_dir: str) -> str:
+    """Stand in for Gradio's own download, which knows no bounds; `har.predictor.download` does."""
+    import gradio
+
+    raise gradio.Error(
+        "Expected a file that was uploaded. Received: an address in its place. "
+        "Give addresses as the second input.",
+        print_exception=False,
+    )
 
 
 def _application(desk: Desk) -> Any:

@@ -3,13 +3,18 @@
 import http.server
 import json
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
+import wave
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +24,12 @@ import pytest
 
 from har.app.desk import Desk
 from har.app.limits import Limits, is_public
+from har.errors import UserError
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser
 
 pytest.importorskip("gradio", reason="Gradio, the extra app, is not installed")
+av = pytest.importorskip("av", reason="PyAV, the extra app's, is not installed")
 
 
 def get(address: str) -> bytes:
@@ -48,6 +55,20 @@ def test_an_upload_gives_what_the_file_gives(server, project, ask, model):
         assert np.abs(found - expected).max() < 1e-5
         assert answer["kind"] == "clip"
         assert answer["milliseconds"] > 0
+
+
+def test_the_documented_commands_work(server, project, tmp_path):
+    page = Path(__file__).resolve().parents[2] / "docs/recogniser.md"
+    (commands,) = re.findall(r"^```\n(S=http.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    commands = commands.replace("http://127.0.0.1:7860", server.url)
+    shutil.copy(project / "clip0.avi", tmp_path / "clip.avi")
+    process = subprocess.run(
+        ["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert "event: complete" in process.stdout, process
+    (answer,) = json.loads(re.findall(r"^data: (.*)$", process.stdout, re.MULTILINE)[-1])
+    assert answer["kind"] == "clip"
+    assert set(answer["probabilities"]) == set(small.CLASSES)
 
 
 @pytest.fixture
@@ -103,6 +124,78 @@ def test_bad_files_are_one_line_and_the_page_stays_alive(server, project, tmp_pa
     assert ask(server, project / "clip0.avi")[1] is None
 
 
+def cut_film(path: Path, write_video) -> None:
+    write_video(path, small.moving(50, 1), codec="mp4v")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def sound(path: Path, _) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(b"\0\1" * 8000)
+
+
+def half(path: Path, write_video) -> None:
+    write_video(path, small.moving(50, 1))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def varying(path: Path, _) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 72, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for frame, at in zip(small.moving(6, 1), (0, 40, 500, 540, 2000, 2040), strict=True):
+            picture = av.VideoFrame.from_ndarray(frame, "rgb24")
+            picture.pts, picture.time_base = at, Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+ODD = {
+    "cut.mp4": (cut_film, "not a video that FFmpeg reads"),
+    "sound.wav": (sound, "not a video that FFmpeg reads"),
+    "half.avi": (half, None),
+    "one.avi": (lambda path, write: write(path, small.moving(1, 1)), None),
+    "4k.avi": (lambda path, write: write(path, small.moving(3, 1, 2160, 3840)), None),
+    "varying.mkv": (varying, None),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_files_are_answered_or_refused_in_one_line(server, tmp_path, write_video, ask, name):
+    make, reason = ODD[name]
+    make(tmp_path / name, write_video)
+    answer, error = ask(server, tmp_path / name)
+    if reason is None:
+        assert error is None
+        assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    else:
+        assert reason in json.dumps(error)
+        assert "Traceback" not in json.dumps(error)
+
+
+def test_a_header_that_hides_its_length_is_not_believed(tmp_path, write_video):
+    # At 1,000 frames a second, by its header and times, two hours of film take no time at all.
+    path = write_video(tmp_path / "hasty.avi", small.moving(300, 1), fps=1000)
+    desk = Desk(tmp_path, tmp_path / "metrics.json", Limits(minutes=0.05))
+    with pytest.raises(UserError, match="300 frames, more than 180"):
+        desk._check(path)
+    desk.close()
+
+
+def test_an_address_that_never_answers_holds_up_nobody(server, project, ask, files):
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(ask, server, None, f"{files[0]}/silence.avi")
+        time.sleep(1)
+        assert ask(server, project / "clip0.avi")[1] is None
+        assert json.loads(get(f"{server.url}/health"))["status"] == "ok"
+        assert not waiting.done()
+        answer, error = waiting.result(30)
+    assert answer is None
+    assert "Received: no answer." in json.dumps(error)
+
+
 def test_what_is_too_long_too_large_or_too_fine_is_refused(server, tmp_path, write_video, ask):
     write_video(tmp_path / "long.avi", small.moving(70, 1), fps=1)
     assert "1.2 minutes, more than 1" in json.dumps(ask(server, tmp_path / "long.avi")[1])
@@ -124,6 +217,38 @@ def test_no_path_that_was_not_uploaded_is_read(server, project, ask):
         assert refused.value.code in (403, 404)
 
 
+def test_an_address_in_place_of_a_file_is_not_fetched(server, ask, files):
+    # Gradio would, without a bound of size or time.
+    answer, error = ask.call(server, f"{files[0]}/clip1.avi")
+    assert answer is None
+    assert "an address in its place" in json.dumps(error)
+    assert files[1] == []
+
+
+def test_a_camera_too_many_is_refused_until_another_leaves(project):
+    limits = Limits(lives=1)
+    desk = Desk(project / "models", project / "metrics/metrics.json", limits)
+    frame = small.moving(1, 1)[0]
+    desk.look("first", frame, "lrcn", 0.0)
+    with pytest.raises(UserError, match="at most 1 cameras at a time"):
+        desk.look("second", frame, "lrcn", 1.0)
+    desk.look("second", frame, "lrcn", 30.0)  # the first has been silent for half a minute
+    with pytest.raises(UserError):
+        desk.look("first", frame, "lrcn", 31.0)
+    desk.leave("second")
+    desk.look("first", frame, "lrcn", 32.0)
+    desk.close()
+
+
+def test_frames_of_a_camera_may_come_at_once(project):
+    desk = Desk(project / "models", project / "metrics/metrics.json", Limits())
+    frames = small.moving(40, 1)
+    with ThreadPoolExecutor(4) as threads:
+        seen = list(threads.map(lambda i: desk.look("one", frames[i], "lrcn", i * 0.04), range(40)))
+    assert all(glance.probabilities.sum() == pytest.approx(1) for glance in seen)
+    desk.close()
+
+
 @pytest.mark.parametrize("model", ["../models/lrcn", "nothing", "/etc", "lrcn/../convlstm"])
 def test_only_models_that_are_listed(server, project, ask, model):
     answer, error = ask(server, project / "clip0.avi", model=model)
@@ -138,8 +263,9 @@ def test_only_web_addresses(server, ask, url):
     assert "http://" in json.dumps(error)
 
 
-def test_a_public_server_fetches_nothing_from_inside(start, project, ask, files):
-    server = start(project, "--host", "0.0.0.0")
+@pytest.mark.parametrize("how", [("--host", "0.0.0.0"), ("--public",)])
+def test_a_public_server_fetches_nothing_from_inside(start, project, ask, files, how):
+    server = start(project, *how)
     base, asked = files
     answer, error = ask(server, None, url=f"{base}/clip1.avi")
     assert answer is None
