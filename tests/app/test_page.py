@@ -17,6 +17,11 @@ playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is no
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on the path")
 
+# Texts and controls that a person sees and that reach past the window's right edge.
+_BEYOND = """width => [...document.querySelectorAll(
+  '#warning p, #said h2, #speed p, #label, #film video, #seen, #go, #upload, #model, [role=tab]')]
+  .filter(e => e.offsetParent && e.getBoundingClientRect().right > width + 1)
+  .map(e => e.id + ' ' + e.textContent)"""
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -92,6 +97,8 @@ def test_an_uploaded_clip_is_recognised(visit, project, size):
         page.wait_for_function(f"document.querySelectorAll('#seen img').length >= {small.SHAPE[0]}")
         assert "frames a second" in page.inner_text("#speed")
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        # What the page cuts off at its edge would not make the document wider.
+        assert page.evaluate(_BEYOND, size["width"]) == []
     assert page.errors == []
 
 
