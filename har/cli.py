@@ -263,7 +263,8 @@ def predict(
     )
     # What is not there is said before the model loads, which takes some seconds.
     camera = None if cameras[0] is None else Camera(cameras[0])
-    if camera is None and len(sources) == 1:
+    # With JSON it stands under `failed`, as what is wrong with a file does.
+    if camera is None and len(sources) == 1 and not as_json:
         source.files_of(sources[0])
     session = Session(_open_recogniser(model), settings, outputs, Bounds(max_mb, max_minutes))
     if camera:

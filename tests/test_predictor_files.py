@@ -337,6 +337,16 @@ def test_several_sources_of_which_one_is_bad(folder, har):
     assert "Traceback" not in err
 
 
+def test_json_of_what_is_not_there(in_tmp_path, har):
+    code, out, err = har("nowhere.mp4", "--json")
+    answer = json.loads(out)
+    assert code == 2
+    assert answer["predictions"] == []
+    assert [failed["source"] for failed in answer["failed"]] == ["nowhere.mp4"]
+    assert "no such file" in err
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
