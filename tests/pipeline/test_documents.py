@@ -185,7 +185,7 @@ def test_hooks_let_git_work_before_there_is_a_remote_or_a_result(new_project, tm
     # With a remote, what is not here cannot be pushed, and Git's push waits for it.
     project.har("remote", str(tmp_path / "storage"))
     project.commit("remote")
-    assert "make repro" in project.run("git", "push", "origin", "mine", check=False).stderr
+    assert "make repro" in project.run("git", "push", "origin", "mine", check=False).stdout
 
 
 def test_the_pictures_of_a_pull_request_are_published(finished, tmp_path):
