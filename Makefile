@@ -8,7 +8,12 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 # The stages run as plain `python`, which is to be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup repro results remote pull push report resolve test test-all lint lock clean
+# Of the remote storages that are set up, or of the one to be: what needs a package of DVC's.
+URLS := $(shell sed -nE 's,^ *url *= *([a-z0-9]+)://.*,\1,p' .dvc/config .dvc/config.local 2>/dev/null)
+STORAGES := $(sort $(filter s3 ssh gs,$(URLS) $(firstword $(subst ://, ,$(URL)))))
+
+.PHONY: help setup storage repro results remote pull push report resolve compare test test-all \
+	lint lock clean
 
 help:   ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -29,6 +34,15 @@ $(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+storage: setup $(STORAGES:%=.venv/.storage-%)   ## install what the remote storage needs, if anything
+
+# In the versions of the lock, where it names them.
+.venv/.storage-%: $(INSTALLED)
+	@echo "Adding DVC's support for $*:// ..."
+	@sed -nE 's/^([A-Za-z0-9._-]+==[^\\]*).*/\1/p' requirements-dev.txt > .venv/versions.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --constraint .venv/versions.txt -e '.[$*]'
+	@touch $@
+
 repro: setup   ## run the pipeline: every stage whose inputs changed
 	@dvc repro --quiet
 	@har results
@@ -36,20 +50,20 @@ repro: setup   ## run the pipeline: every stage whose inputs changed
 results: setup   ## show the figures of the last run
 	@har results
 
-remote: setup   ## name the storage of results: make remote URL=s3://… (ssh://…, gs://…, /folder)
+remote: storage   ## name the storage of results: make remote URL=s3://… (ssh://…, gs://…, /folder)
 	@har remote "$(URL)" $(if $(ENDPOINT),--endpoint "$(ENDPOINT)")
 
-pull: setup   ## bring the results of this commit instead of computing them
+pull: storage   ## bring the results of this commit instead of computing them
 	@har pull
 
-push: setup   ## send the results of this commit to the storage
+push: storage   ## send the results of this commit to the storage
 	@har push
 
 BASE ?= main
-report: setup   ## what changed since main (or BASE=…), as a page: .work/report/report.html
+report: storage   ## what changed since main (or BASE=…), as a page: .work/report/report.html
 	@har report --base "$(BASE)" --folder .work/report
 
-resolve: setup   ## after a merge with a conflict in dvc.lock: mend it and run what is left
+resolve: storage   ## after a merge with a conflict in dvc.lock: mend it and run what is left
 	@har resolve
 
 test: $(INSTALLED_DEV)   ## run the tests
@@ -62,7 +76,6 @@ lint: $(INSTALLED_DEV)   ## check style
 	@ruff check .
 	@ruff format --check .
 
-.PHONY: compare
 compare: setup   ## every approach on every fold of `comparison` in params.yaml, one table
 	@dvc repro --quiet comparison/dvc.yaml
 	@cat metrics/comparison.md

@@ -135,7 +135,7 @@ def pull(jobs: int | None = None, force: bool = False) -> str:
         discarded = _discard(repo, _damaged(repo))
         with _explained(url, "pull"):
             done = repo.pull(jobs=jobs, force=force, allow_missing=True)
-            status = repo.status()
+            status = repo.status(targets=_pipelines(repo))
             absent = {
                 str(out): objects
                 for out, objects in zip(_outputs(repo), _all_objects(repo), strict=True)
@@ -311,6 +311,12 @@ def _named(outputs: Iterable[str], most: int = 5) -> str:
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
+
+
+def _pipelines(repo: Repo) -> list[str]:
+    """Return the pipelines that were run; the comparison need not have been."""
+    files = {Path(stage.path) for stage in repo.index.stages}
+    return sorted(str(file) for file in files if file.with_name("dvc.lock").exists())
 
 
 def _outputs(repo: Repo) -> list[Output]:

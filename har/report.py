@@ -1,7 +1,7 @@
 """What a change does to the figures: the page of a pull request, as Markdown and as HTML.
 
-DVC tells the differences. What is added is a judgement: a test figure moved only if it left the
-95 % interval that the base's own bootstrap gave it; anything less is noise.
+DVC tells the differences. What is added is a judgement: a test figure moved only if the 95 %
+interval of its change, made of the intervals of both sides, leaves out zero; the rest is noise.
 """
 
 import html
@@ -20,6 +20,7 @@ from har.errors import UserError
 MARK = "<!-- har report -->"  # by which the comment of a pull request is found again
 PICTURES = ("curves.png", "confusion.png")
 MAX_ROWS = 60  # of a table: a comment holds 65,536 characters
+MAX_NAMES = 8  # of a sentence
 ORDER = ("accuracy", "top5", "macro_f1", "loss", "n_test", "n_groups", "chance", "majority")
 # What decides which clips are tested on.
 TEST_PARAMS = ("dataset.", "split.")
@@ -76,15 +77,17 @@ class Comparison(NamedTuple):
     unchanged_stages: list[str]
     stale: list[str]
     pictures: list[Picture]
+    behind: int = 0  # commits of the base that this side lacks
 
 
 class Judgement(NamedTuple):
-    """A metric held against the interval that the base gives it.
+    """A metric held against noise.
 
     Attributes:
         difference: old and new value.
-        interval: the base's 95 % interval, `None` where it has none.
-        verdict: `unchanged`, `within noise`, `beyond`, `new`, `gone`, or `""` without interval.
+        interval: of the change, 95 %; `None` where neither side has one.
+        verdict: `unchanged`, `within noise`, `beyond noise`, `new`, `gone`, or `""` without
+            interval.
     """
 
     difference: Difference
@@ -93,7 +96,7 @@ class Judgement(NamedTuple):
 
 
 def judge(metrics: Sequence[Difference]) -> list[Judgement]:
-    """Hold each metric against its interval: `x` against the old `x_low` and `x_high`.
+    """Hold the change of each metric `x` against the intervals `x_low` and `x_high` of both sides.
 
     The bounds themselves are not judged and not in the result.
     """
@@ -103,30 +106,59 @@ def judge(metrics: Sequence[Difference]) -> list[Judgement]:
         stem = metric.key.removesuffix("_low").removesuffix("_high")
         if stem != metric.key and (metric.file, stem) in values:
             continue
-        bounds = [values.get((metric.file, f"{metric.key}_{end}")) for end in ("low", "high")]
+        low, high = (values.get((metric.file, f"{metric.key}_{end}")) for end in ("low", "high"))
         interval = None
-        if all(bound is not None and bound.old is not None for bound in bounds):
-            interval = (bounds[0].old, bounds[1].old)
         if metric.old is None:
             verdict = "new"
         elif metric.new is None:
             verdict = "gone"
         elif metric.old == metric.new:
             verdict = "unchanged"
-        elif interval is None:
+        elif low is None or high is None:
             verdict = ""
         else:
-            verdict = "within noise" if interval[0] <= metric.new <= interval[1] else "beyond"
+            interval = change_interval(
+                (metric.old, low.old, high.old), (metric.new, low.new, high.new)
+            )
+            # Figures are rounded; touching zero is within.
+            within = interval[0] <= 1e-9 and interval[1] >= -1e-9
+            verdict = "within noise" if within else "beyond noise"
         judged.append(Judgement(metric, interval, verdict))
     return judged
+
+
+def change_interval(
+    old: tuple[float, float | None, float | None], new: tuple[float, float | None, float | None]
+) -> tuple[float, float]:
+    """Return the 95 % interval of `new - old` from the value, low and high end of each.
+
+    Distances to the ends add up as squares, each side's own towards the other (Zou and Donner,
+    Statistics in Medicine 27, 2008). It takes the sides as independent; tested on the same clips
+    they rise and fall together, so that the interval is rather too wide. A side without ends
+    (`None`) adds nothing.
+
+    Example:
+        >>> low, high = change_interval((0.80, 0.76, 0.84), (0.90, 0.87, 0.93))
+        >>> round(low, 3), round(high, 3)
+        (0.05, 0.15)
+    """
+    (was, was_low, was_high), (now, now_low, now_high) = (
+        (value, value if low is None else low, value if high is None else high)
+        for value, low, high in (old, new)
+    )
+    change = now - was
+    return (
+        change - math.hypot(now - now_low, was_high - was),
+        change + math.hypot(now_high - now, was - was_low),
+    )
 
 
 def verdict(judged: Sequence[Judgement]) -> str:
     """Say in words which figures with an interval moved and which did not."""
     parts = []
-    judged = [j for j in judged if j.interval or j.verdict in ("new", "gone")]
+    judged = [j for j in judged if j.interval or j.verdict in ("unchanged", "new", "gone")]
     names = {
-        "beyond": "Moved beyond the interval",
+        "beyond noise": "Moved beyond noise",
         "within noise": "Within noise",
         "unchanged": "Unchanged",
         "new": "New",
@@ -134,12 +166,15 @@ def verdict(judged: Sequence[Judgement]) -> str:
     }
     for kind, words in names.items():
         chosen = [j for j in judged if j.verdict == kind]
-        if kind in ("new", "gone"):  # one figure a model is enough
+        if kind in ("unchanged", "new", "gone"):  # one figure a model is enough
             chosen = [j for j in chosen if j.difference.key.endswith("accuracy")]
         if not chosen:
             continue
-        told = "; ".join(_tell(j) for j in chosen)
-        parts.append(f"**{words}: {told}.**" if kind == "beyond" else f"{words}: {told}.")
+        told = [_tell(j) for j in chosen[:MAX_NAMES]]
+        if len(chosen) > MAX_NAMES:
+            told.append(f"and {len(chosen) - MAX_NAMES} more")
+        sentence = f"{words}: {'; '.join(told)}."
+        parts.append(f"**{sentence}**" if kind == "beyond noise" else sentence)
     return " ".join(parts) or "There is no figure with an interval to judge by."
 
 
@@ -150,11 +185,13 @@ def _tell(judgement: Judgement) -> str:
         return f"{name} {number(new)}"
     if kind == "gone":
         return f"{name}, was {number(old)}"
-    bounds = f"{number(interval[0])} to {number(interval[1])}"
     if kind == "unchanged":
         return f"{name} {number(old)}"
     moved = "from" if kind == "within noise" else "rose from" if new > old else "fell from"
-    return f"{name} {moved} {number(old)} to {number(new)} (interval {bounds})"
+    return (
+        f"{name} {moved} {number(old)} to {number(new)} (by {_signed(new - old)}, "
+        f"95 % interval {_bounds(interval)})"
+    )
 
 
 def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
@@ -167,7 +204,7 @@ def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
     Returns:
         Markdown as GitHub and GitLab read it.
     """
-    base, head, metrics, params, stages, unchanged, stale, pictures = comparison
+    base, head, metrics, params, stages, unchanged, stale, pictures, behind = comparison
     judged = sorted(judge(metrics), key=lambda j: _rank(j.difference))
     lines = [MARK, f"## {_side(head)} beside {_side(base)}", "", verdict(judged), ""]
     other_test = [m.key for m in metrics if m.key.endswith((".n_test", ".n_groups"))]
@@ -185,11 +222,19 @@ def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
             "commit `dvc.lock` and `metrics/`.",
             "",
         ]
+    if behind:
+        commits = "a commit" if behind == 1 else f"{behind} commits"
+        lines += [
+            f"> **Behind {_cell(base.name)}:** it has {commits} that this side lacks, and what "
+            "they changed shows here the other way round. Merge it, run `dvc repro` and report "
+            "again.",
+            "",
+        ]
     lines += ["### Metrics", ""]
     changed = [j for j in judged if j.verdict != "unchanged"]
     if changed:
         lines += _table(
-            ["metric", base.name, head.name, "change", "interval of the base", ""],
+            ["metric", base.name, head.name, "change", "its 95 % interval", "verdict"],
             [_metric_row(j) for j in changed],
             ":--|--:|--:|--:|:-:|:--",
         )
@@ -197,7 +242,9 @@ def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
         lines += ["None changed." if judged else "There are none.", ""]
     same = [j for j in judged if j.verdict == "unchanged"]
     if changed and same:
-        lines += [f"Unchanged: {_codes(j.difference.key for j in same)}.", ""]
+        names = _codes(j.difference.key for j in same)
+        lines += [f"<details><summary>{len(same)} unchanged</summary>", "", names, "", "</details>"]
+        lines += [""]
     lines += ["### Params", ""]
     if params:
         rows = [[_code(p.key), _value(p.old), _value(p.new)] for p in params]
@@ -221,9 +268,9 @@ def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
             ":--|:-:|:-:",
         )
     lines += [
-        "<sub>A figure moved if it left the 95 % interval of the base, bootstrapped over source "
-        "videos; a figure without an interval is not judged. One run of one seed on each "
-        "side.</sub>"
+        "<sub>A figure moved beyond noise if the 95 % interval of its change leaves out zero. That "
+        "interval is made of those of both sides, bootstrapped over source videos; a figure "
+        "without one is not judged. One run of one seed on each side.</sub>"
     ]
     return "\n".join(lines) + "\n"
 
@@ -256,18 +303,25 @@ def _metric_row(judgement: Judgement) -> list[str]:
     (_, key, old, new), interval, kind = judgement
     change = ""
     if isinstance(old, int | float) and isinstance(new, int | float):
-        change = number(new - old)
-        change = change if change.startswith("-") else f"+{change}"
-    bounds = f"{number(interval[0])} to {number(interval[1])}" if interval else ""
-    kind = "**beyond the interval**" if kind == "beyond" else kind
+        change = _signed(new - old)
+    kind = f"**{kind}**" if kind == "beyond noise" else kind
     return [
         _code(key),
         "" if old is None else number(old),
         "" if new is None else number(new),
         change,
-        bounds,
+        _bounds(interval) if interval else "",
         kind,
     ]
+
+
+def _signed(change: float) -> str:
+    text = number(change)
+    return text if text.startswith("-") else f"+{text}"
+
+
+def _bounds(interval: tuple[float, float]) -> str:
+    return " to ".join(map(_signed, interval))
 
 
 def _rank(metric: Difference) -> tuple[str, str, int, str]:
@@ -332,7 +386,13 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
             metrics = repo.metrics.diff(a_rev=base_commit.sha, b_rev="workspace", all=True)
             params = repo.params.diff(a_rev=base_commit.sha, b_rev="workspace")
             with repo.lock:
-                stale = [s.addressing for s in repo.index.stages if s.changed(allow_missing=True)]
+                # A pipeline that was never run, as the comparison's may be, has no figures.
+                stale = [
+                    stage.addressing
+                    for stage in repo.index.stages
+                    if Path(stage.path).with_name("dvc.lock").exists()
+                    and stage.changed(allow_missing=True)
+                ]
         except Exception as error:
             raise UserError(
                 f"Expected a pipeline that DVC can compare with {base}. Received: "
@@ -353,6 +413,7 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
         [name for name, entry in new.items() if entry == old.get(name)],
         stale,
         _pictures(base_commit, old, new, folder) if folder else [],
+        int(_git("rev-list", "--count", f"HEAD..{base_commit.sha}")),
     )
 
 

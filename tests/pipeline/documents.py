@@ -25,11 +25,12 @@ def commands(document: str) -> list[Command]:
     text = (ROOT / document).read_text(encoding="utf-8")
     found = []
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        if language not in ("", "sh"):
+        if language not in ("", "sh", "bash"):
             continue
         for line in block.replace("\\\n", " ").splitlines():
             command, _, comment = line.strip().partition(" #")
-            if command.split(" ")[0] in PROGRAMS:
+            # Variables may stand before the program.
+            if re.sub(r"^(\w+=\S+ )+", "", command).split(" ")[0] in PROGRAMS:
                 needs = re.search(r"\bneeds (.*)", comment)
                 found.append(
                     Command(document, " ".join(command.split()), needs[1] if needs else "")
@@ -41,11 +42,13 @@ def install(project: Project) -> None:
     """Let `make` find an environment, this one, and `har` the project's own code."""
     programs = project.path / ".venv/bin"
     programs.mkdir(parents=True)
-    har = programs / "har"
-    har.write_text(
-        f"#!{sys.executable}\nimport sys\nsys.argv[0] = 'har'\nfrom har.cli import main\nmain()\n"
-    )
-    har.chmod(0o755)
+    for name, module in (("har", "har.cli"), ("dvc", "dvc.cli")):
+        program = programs / name
+        program.write_text(
+            f"#!{sys.executable}\nimport sys\nsys.argv[0] = {name!r}\n"
+            f"from {module} import main\nsys.exit(main())\n"
+        )
+        program.chmod(0o755)
     (project.path / ".venv/.installed").touch()
     project.env["PATH"] = f"{programs}:{project.env['PATH']}"
 
@@ -57,7 +60,7 @@ def type_in(project: Project, line: str) -> str:
 
 def targets() -> set[str]:
     """Return the targets of the Makefile."""
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def paths_named(text: str) -> list[Path]:

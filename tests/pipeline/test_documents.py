@@ -16,7 +16,24 @@ NEEDS = {
     r"dataset\.name=ucf": "the network",
     r"benchmarks/": "the full run's models",
 }
-EXPERIMENTS = "docs/experiments.md"  # run in test_experiments.py
+# And what other tests run, by themselves or with other names of files.
+ELSEWHERE = {
+    r"^har predict camera": "test_predictor_camera.py",
+    r"^har predict http": "test_predictor_download.py",
+    r"^har predict": "test_predictor_files.py",
+    r"^har export": "test_export.py",
+    r"^har serve": "app/test_page.py",
+    r"^pip install": "",  # needs the network
+    r"KERAS_BACKEND=jax|KERAS_DISTRIBUTION|list_devices": "test_distribution.py",
+    r"HAR_JOBLIB_BACKEND=dask": "test_workers.py",
+}
+TYPED = {  # in test_experiments.py the first, here the others
+    "docs/experiments.md",
+    "docs/remote.md",
+    "docs/reports.md",
+    "docs/own-data.md",
+    "CONTRIBUTING.md",
+}
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
 
@@ -32,6 +49,16 @@ def test_every_document_is_looked_at():
     assert {"docs/remote.md", "docs/reports.md", "docs/own-data.md"} <= set(DOCUMENTS)
     assert len(runnable("docs/remote.md")) > 8
     assert len(runnable("docs/reports.md")) > 4
+
+
+@pytest.mark.parametrize("document", sorted(set(DOCUMENTS) - TYPED))
+def test_every_other_command_is_run_by_a_test(document):
+    for command in runnable(document):
+        if document == "README.md" and "exp run" in command.line:
+            continue
+        where = [file for what, file in ELSEWHERE.items() if re.search(what, command.line)]
+        assert where, f"nothing runs {command.line!r}, and it is not marked with `# needs …`"
+        assert not where[0] or (ROOT / "tests" / where[0]).is_file(), where
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +102,7 @@ def test_links_and_targets_exist(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     for path in documents.paths_named(text):
         assert ((ROOT / document).parent / path).exists(), path
-    for target in re.findall(r"`make ([a-z]+)", text) + re.findall(r"^make ([a-z]+)", text, re.M):
+    for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
         assert target in documents.targets(), target
 
 
@@ -93,10 +120,72 @@ def test_workflows_say_what_exists(workflow):
         script = step["run"]
         subprocess.run(["bash", "-n", "-c", script], check=True)
         assert "${{" not in script, "text of a pull request must not become part of a script"
-        for target in re.findall(r"\bmake ([a-z]+)", script):
+        for target in re.findall(r"\bmake ([a-z-]+)", script):
             assert target in documents.targets(), target
         for name in re.findall(r"(?:^|bin/| )har ([a-z]+)", script, re.MULTILINE):
             assert re.search(rf"^def {name}\(", (ROOT / "har/cli.py").read_text(), re.MULTILINE)
+
+
+def check(project, name, **env):
+    """Run a step of ci.yml as GitHub does; return its exit code and what it said."""
+    (script,) = [
+        step["run"] for step in steps(ROOT / ".github/workflows/ci.yml") if step.get("name") == name
+    ]
+    project.env |= env
+    done = project.run("bash", "-e", "-o", "pipefail", "-c", script, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_checks_of_a_pull_request(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    documents.install(project)
+    assert check(project, "dvc.lock is current")[0] == 0
+    stored = "Every output is on the remote"
+    code, said = check(project, stored, AWS_ACCESS_KEY_ID="")
+    assert (code, said) == (0, "No remote is set up: nothing to check.\n")
+    project.har("remote", str(tmp_path / "storage"))
+    (tmp_path / "storage").mkdir()
+    assert "as in a fork" in check(project, stored, AWS_ACCESS_KEY_ID="")[1]
+    code, said = check(project, stored, AWS_ACCESS_KEY_ID="some")
+    assert code == 1
+    assert "data/frames.h5" in said
+    project.har("push")
+    assert check(project, stored)[0] == 0
+    project.set(**{"lrcn.learning_rate": 0.5})
+    code, said = check(project, "dvc.lock is current")
+    assert code == 1
+    assert "dvc.lock is stale" in said
+
+
+def test_make_installs_what_the_remote_needs(new_project):
+    project = new_project()
+    documents.install(project)
+    python = project.path / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "$@" >> asked\n')
+    python.chmod(0o755)
+    asked = project.path / "asked"
+    project.run("make", "storage")
+    assert not asked.exists(), "without a remote nothing is needed"
+    project.har("remote", "s3://bucket/har")
+    for _ in range(2):
+        project.run("make", "storage")
+        (line,) = asked.read_text().splitlines()
+        assert line.endswith("--constraint .venv/versions.txt -e .[s3]")
+    assert "dvc-s3==" in (project.path / ".venv/versions.txt").read_text()
+
+
+def test_hooks_let_git_work_before_there_is_a_remote_or_a_result(new_project, tmp_path):
+    project = new_project()
+    documents.install(project)
+    project.run("git", "init", "-q", "--bare", str(tmp_path / "origin.git"))
+    project.run("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
+    project.run("pre-commit", "install", "--install-hooks")
+    project.run("git", "checkout", "-q", "-b", "mine")
+    project.run("git", "push", "-q", "origin", "mine")
+    # With a remote, what is not here cannot be pushed, and Git's push waits for it.
+    project.har("remote", str(tmp_path / "storage"))
+    project.commit("remote")
+    assert "make repro" in project.run("git", "push", "origin", "mine", check=False).stdout
 
 
 def test_the_pictures_of_a_pull_request_are_published(finished, tmp_path):
@@ -128,7 +217,7 @@ def test_gitlab_says_what_exists():
     jobs = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
     lines = [line for job in jobs.values() for line in job.get("script", [])]
     assert lines
-    for target in re.findall(r"\bmake ([a-z]+)", " ".join(lines)):
+    for target in re.findall(r"\bmake ([a-z-]+)", " ".join(lines)):
         assert target in documents.targets(), target
 
 

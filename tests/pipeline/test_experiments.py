@@ -62,7 +62,7 @@ def test_the_best_is_on_the_branch(typed):
     params = yaml.safe_load(project.run("git", "show", "HEAD:params.yaml").stdout)
     assert params["lrcn"]["learning_rate"] == 0.01
     assert project.lock()["stages"]["train-lrcn"]["params"]["params.yaml"]["lrcn"] == params["lrcn"]
-    assert "up to date" in project.dvc("status").stdout
+    assert "up to date" in project.dvc("status", "dvc.yaml").stdout
 
 
 def test_the_plots_are_a_page_with_both_sides(typed):
@@ -77,6 +77,11 @@ def test_the_registry_gives_the_model(typed):
     got = project.path / ".work/lrcn"
     for name in ("model.keras", "card.json", "history.csv"):
         assert (got / name).read_bytes() == (project.path / "models/lrcn" / name).read_bytes()
+    # The document's last command, with a clip that is here.
+    clip = next((project.path / "data/videos").rglob("*.avi"))
+    answer = type_in(project, f"har predict {clip} --model .work/lrcn")
+    assert "Class0" in answer
+    assert "Class1" in answer
     for artifact in yaml.safe_load((project.path / "dvc.yaml").read_text())["artifacts"].values():
         assert artifact["type"] == "model"
         assert artifact["desc"]
