@@ -5,6 +5,7 @@ before any setting of its log level counts. They would stand between a user and 
 """
 
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,29 @@ def _without_standard_error() -> Iterator[None]:
         os.close(saved)
 
 
+def _keep_freed_memory() -> None:
+    """Have the C library keep freed memory for the next allocation, where it is glibc.
+
+    TensorFlow allocates the result of every operation anew. By default glibc hands tensors of over
+    32 MB back to the system at once, which then has to find and zero their pages again and again:
+    on a virtual machine up to half of a training step. See mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        return
+    trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
+    for option, value in (
+        (arena_max, 1),  # only the main arena takes large blocks without mapping them
+        (mmap_max, 0),
+        (trim_threshold, -1),  # never
+        (top_pad, 1 << 26),  # bytes by which it grows
+    ):
+        mallopt(option, value)
+
+
+_keep_freed_memory()
+# TensorFlow takes Intel's convolutions by itself on some processors alone; they are faster on others.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _without_standard_error():
     import keras
 
