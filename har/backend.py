@@ -46,7 +46,7 @@ def _keep_freed_memory() -> None:
 
 
 _keep_freed_memory()
-# TensorFlow takes Intel's convolutions by itself on some processors alone; they are faster on others.
+# TensorFlow takes these convolutions of itself on some processors only; others gain as much.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _without_standard_error():
     import keras
