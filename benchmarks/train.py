@@ -169,7 +169,10 @@ def worker(task: dict):
 
 def measure(task: str = "network", **what):
     """Do the task of a worker."""
-    from har.backend import keras
+    if what.get("side") == "stock":
+        import keras  # as a tutorial does: `har.backend` also tunes memory and convolutions
+    else:
+        from har.backend import keras
 
     return describe(keras) if task == "machine" else measure_network(keras, **what)
 
@@ -216,14 +219,8 @@ def measure_network(
     devices: int = 1,
 ) -> list[dict[str, float | None]]:
     """Return a row of figures for each batch size, smallest first."""
-    from har import distribution
-    from har.feed import Batches
-
-    if devices > 1 and distribution.start().devices != devices:
-        raise UserError(
-            f"Expected {devices} devices. Received: {distribution.share().devices}. "
-            "CUDA_VISIBLE_DEVICES says which are seen."
-        )
+    if devices > 1:
+        share_out(devices)
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
     limit = Limit(keras, stock(keras, network), devices)
@@ -233,6 +230,8 @@ def measure_network(
         if side == "stock":
             arguments = {"x": frames, "y": labels, "batch_size": batch}
         else:
+            from har.feed import Batches
+
             arguments = {"x": Batches(frames, labels, batch, seed=0)}
         start = time.perf_counter()
         model = stock(keras, network) if side == "stock" else ours(network)
@@ -265,6 +264,17 @@ def measure_network(
         )
         del model
     return rows
+
+
+def share_out(devices: int) -> None:
+    """Have every batch shared out to so many devices."""
+    from har import distribution
+
+    if distribution.start().devices != devices:
+        raise UserError(
+            f"Expected {devices} devices. Received: {distribution.share().devices}. "
+            "CUDA_VISIBLE_DEVICES says which are seen."
+        )
 
 
 def clips(batch: int, side: str, gpu: bool) -> tuple[np.ndarray, np.ndarray]:
