@@ -32,8 +32,7 @@ def _keep_freed_memory() -> None:
     32 MB back to the system at once, which then has to find and zero their pages again and again:
     on a virtual machine up to half of a training step. See mallopt(3).
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is None:
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return
     trim_threshold, top_pad, mmap_max, arena_max = -1, -2, -4, -8
     for option, value in (
@@ -42,7 +41,17 @@ def _keep_freed_memory() -> None:
         (trim_threshold, -1),  # never
         (top_pad, 1 << 26),  # bytes by which it grows
     ):
-        mallopt(option, value)
+        libc.mallopt(option, value)
+    # What is to come lies in pages of 2 MB where the system has them: fewer to find, a tenth of a
+    # step. Address space alone is taken here, no memory.
+    page, size, advice = 2 << 20, 4 << 30, 14  # MADV_HUGEPAGE
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if block := libc.malloc(size):
+        first = -(-block // page) * page
+        libc.madvise(first, size - page, advice)
+        libc.free(block)
 
 
 _keep_freed_memory()
