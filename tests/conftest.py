@@ -16,24 +16,15 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
 BITS = 8
-# Minutes each: browsers, servers, clusters, exports, several processes, whole runs of DVC. `make
-# test` leaves them out, `make test-all` runs them too.
+# Minutes each, most of them whole runs of DVC. `make test` leaves them out, `make test-all` runs
+# them too.
 SLOW = (
-    "app/",
     "pipeline/test_comparison.py",
-    "pipeline/test_conflict.py",
     "pipeline/test_documents.py",
     "pipeline/test_experiments.py",
-    "pipeline/test_mistakes.py",
-    "pipeline/test_remote.py",
-    "pipeline/test_report.py",
     "pipeline/test_repro.py",
-    "pipeline/test_test_labels.py",
-    "test_distribution.py",
-    "test_export.py",
-    "test_predictor_",
-    "test_workers.py",
 )
+
 
 
 def pytest_collection_modifyitems(items):
