@@ -26,7 +26,6 @@ SLOW = (
 )
 
 
-
 def pytest_collection_modifyitems(items):
     tests = Path(__file__).parent
     for item in items:
