@@ -20,8 +20,12 @@ BITS = 8
 # them too.
 SLOW = (
     "pipeline/test_comparison.py",
+    "pipeline/test_conflict.py",
     "pipeline/test_documents.py",
     "pipeline/test_experiments.py",
+    "pipeline/test_mistakes.py",
+    "pipeline/test_remote.py",
+    "pipeline/test_report.py",
     "pipeline/test_repro.py",
 )
 

@@ -57,8 +57,18 @@ class Project:
             self.run(*command.split())
 
     def copy(self, path: Path) -> "Project":
-        """Copy the project as it stands, with outputs, cache and history."""
-        shutil.copytree(self.path, path, symlinks=True)
+        """Copy the project as it stands, with outputs, cache and history, and links as links."""
+        made: dict[int, str] = {}
+
+        def link_or_copy(source: str, target: str) -> str:
+            inode = Path(source).stat().st_ino
+            if inode in made:
+                os.link(made[inode], target)
+            else:
+                made[inode] = shutil.copy2(source, target)
+            return target
+
+        shutil.copytree(self.path, path, symlinks=True, copy_function=link_or_copy)
         return self._moved(path)
 
     def clone(self, path: Path) -> "Project":

@@ -74,7 +74,9 @@ def assert_pulled(project: Project) -> None:
 def stored(server: S3Server, project: Project, name: str) -> str:
     """Return the key of an output in the bucket."""
     md5 = outputs(project)[name]
-    (key,) = [key for key in server.objects() if key.endswith(f"{md5[:2]}/{md5[2:]}")]
+    folder = project.dvc("config", "remote.storage.url").stdout.strip().rpartition("/")[2]
+    own = [key for key in server.objects() if key.startswith(f"{folder}/")]
+    (key,) = [key for key in own if key.endswith(f"{md5[:2]}/{md5[2:]}")]
     return key
 
 
