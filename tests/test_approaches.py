@@ -78,6 +78,8 @@ def test_shapes_and_probabilities(approach):
     )
 
 
+# A transformer on one frame attends to one moment: true, and Keras remarks on it.
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")
 @pytest.mark.parametrize("approach", ON_FRAMES)
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 65, 90)])
 def test_frames_of_other_sizes(approach, shape):

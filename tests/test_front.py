@@ -247,7 +247,8 @@ def test_all_frames_of_a_clip_change_in_the_same_way_and_each_clip_in_its_own():
     )
     for clip in after:
         for frame in clip[1:]:
-            np.testing.assert_array_equal(frame, clip[0])
+            # Not to the bit: one matrix product does all frames, and its order of sums may differ.
+            np.testing.assert_allclose(frame, clip[0], atol=1e-6)
     for i in range(6):
         for j in range(i):
             assert np.abs(after[i] - after[j]).max() > 1e-3
