@@ -1,3 +1,4 @@
+import time
 import tracemalloc
 
 import keras
@@ -143,21 +144,60 @@ def test_an_error_of_the_reader_is_the_users_to_see(frame_store, monkeypatch):
         batches[0]
 
 
+class Watched(keras.callbacks.Callback):
+    """Lets each step take a while; notes how long it is from the last one to the next epoch's."""
+
+    def __init__(self, seconds=0.0, during_first_step=lambda: None):
+        super().__init__()
+        self.seconds, self.during_first_step = seconds, during_first_step
+        self.waits = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0:
+            self.during_first_step()
+            if hasattr(self, "last"):
+                self.waits.append(time.monotonic() - self.last)
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(self.seconds)
+        self.last = time.monotonic()
+
+
+def train_a_little(batches, epochs, watched):
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[watched])
+
+
 def test_the_next_batches_are_read_while_one_is_used(monkeypatch):
     class Counted(np.ndarray):
         def __getitem__(self, rows):
             read.append(len(rows))
             return np.asarray(super().__getitem__(rows))
 
+    def others_are_read():
+        deadline = time.monotonic() + 10
+        while len(read) < before + 3:
+            assert time.monotonic() < deadline, f"only {len(read) - before} batches were read"
+            time.sleep(0.01)
+
+    monkeypatch.setenv("HAR_FEED", "memory")
     read = []
-    frames, labels = make_clips(20)
+    frames, labels = make_clips(32)
     batches = Batches(frames.view(Counted), labels, 4)
-    batches[0]
-    batches._reader.submit(lambda: None).result()  # the reader has done all it was asked for
-    assert read == [4] * 3
-    for i in range(1, 5):
-        batches[i]
-    assert read == [4] * 5
+    before = 2  # Keras looks at two for their shape and type
+    train_a_little(batches, 1, Watched(during_first_step=others_are_read))
+    assert set(read) == {4}
+    assert len(read) in (8, 10)
+
+
+def test_an_epoch_begins_when_the_last_one_is_over(monkeypatch):
+    monkeypatch.setenv("HAR_FEED", "memory")
+    frames = np.broadcast_to(np.uint8(1), (160, 40, 64, 64, 3))
+    watched = Watched(0.07)
+    train_a_little(Batches(frames, np.zeros(160), 8), 9, watched)
+    assert len(watched.waits) == 8
+    assert max(watched.waits) < 0.6
 
 
 def test_batches_never_copy_the_whole(monkeypatch):
