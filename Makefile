@@ -76,7 +76,10 @@ lint: $(INSTALLED_DEV)   ## check style
 	@ruff check .
 	@ruff format --check .
 
-compare: setup   ## every approach on every fold of `comparison` in params.yaml, one table
+comparison/dvc.yaml: comparison/pipeline.yaml
+	@cp $< $@
+
+compare: setup comparison/dvc.yaml   ## every approach on every fold of `comparison` in params.yaml, one table
 	@dvc repro --quiet comparison/dvc.yaml
 	@cat metrics/comparison.md
 

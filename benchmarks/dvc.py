@@ -3,7 +3,7 @@
 Command: python benchmarks/dvc.py [--clips 6681] [--json PATH]
 It makes a clone of the project in a temporary folder, with outputs of the size that the data set
 gives them (UCF50's by default: 6,681 clips, frames of 1.64 GB; bytes without meaning, tiny clips),
-has DVC take them into its cache, and times `dvc status dvc.yaml` and `dvc repro`. The limit is
+has DVC take them into its cache, and times `dvc status` and `dvc repro`. The limit is
 DVC's own start, `dvc --version`.
 Cost: the size of the frames on the disk, removed at the end, and a minute.
 """
@@ -34,18 +34,18 @@ def main() -> None:
         project = Path(folder) / "project"
         subprocess.run(["git", "clone", "-q", str(ROOT), str(project)], check=True)  # noqa: S603, S607
         fill(project, options.clips)
-        dvc(project, "commit", "--force", "--quiet", "dvc.yaml")
-        if "up to date" not in dvc(project, "status", "dvc.yaml"):
-            sys.exit("The clone is not as it should be: `dvc status dvc.yaml` is not clean.")
+        dvc(project, "commit", "--force", "--quiet")
+        if "up to date" not in dvc(project, "status"):
+            sys.exit("The clone is not as it should be: `dvc status` is not clean.")
         measured = {
             "version": best(project, "--version"),
-            "status": best(project, "status", "dvc.yaml"),
+            "status": best(project, "status"),
             "repro": best(project, "repro"),
         }
         size = (project / "data/frames.h5").stat().st_size
     print(f"{options.clips:,} clips, frames of {size / 1e9:.2f} GB, best of {REPEATS}")
     print(f"{'':28}{'seconds':>9}{'of CPU':>9}")
-    names = ("dvc --version (the limit)", "dvc status dvc.yaml", "dvc repro, nothing to do")
+    names = ("dvc --version (the limit)", "dvc status", "dvc repro, nothing to do")
     for name, (wall, cpu) in zip(names, measured.values(), strict=True):
         print(f"{name:28}{wall:9.2f}{cpu:9.2f}")
     if options.json:

@@ -36,7 +36,7 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
     if len({tuple(part.classes) for part in parts}) > 1:
         raise UserError(
             "Expected trials of the same classes. Received: trials of different data sets. "
-            "Run `dvc repro comparison/dvc.yaml`."
+            "Run `make compare`."
         )
     columns = [np.concatenate([part[i] for part in parts]) for i in range(4)]
     return Predictions(*columns, parts[0].classes)

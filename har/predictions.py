@@ -64,7 +64,7 @@ def read(path: Path) -> Predictions:
     except FileNotFoundError:
         raise UserError(
             f"Expected predictions at {path}. Received: no such file. "
-            "Run `dvc repro comparison/dvc.yaml` to make it."
+            "Run `make compare` to make it."
         ) from None
     classes = header[len(COLUMNS) :]
     clips, groups, actual, _ = zip(*(row[: len(COLUMNS)] for row in rows), strict=True)

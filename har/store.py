@@ -236,7 +236,7 @@ class FeatureStore(FrameStore):
     """
 
     _dataset = "features"
-    _stage = "dvc repro comparison/dvc.yaml"
+    _stage = "make compare"
 
     def __init__(self, path: Path) -> None:
         """Open `path`; raises as `FrameStore` does."""

@@ -49,7 +49,8 @@ def install(project: Project) -> None:
             f"from {module} import main\nsys.exit(main())\n"
         )
         program.chmod(0o755)
-    (project.path / ".venv/.installed").touch()
+    for mark in (".installed", ".installed-dev"):
+        (project.path / ".venv" / mark).touch()
     project.env["PATH"] = f"{programs}:{project.env['PATH']}"
 
 

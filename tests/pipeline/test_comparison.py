@@ -1,8 +1,9 @@
-"""`dvc repro comparison/dvc.yaml` on a small project: what runs, what does not, what comes out."""
+"""The comparison on a small project: what runs, what does not, what comes out."""
 
 import csv
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -35,6 +36,7 @@ def build(n_classes, shape, params, train, seed):
 
 def compare(project, *names: str) -> list[str]:
     """Run the comparison and return the stages that really ran, without the pipeline's own."""
+    shutil.copy(project.path / "comparison/pipeline.yaml", project.path / "comparison/dvc.yaml")
     output = project.python("-m", "dvc", "repro", "comparison/dvc.yaml").stdout
     ran = re.findall(r"^Running stage '(?:comparison/dvc.yaml:)?([\w@.-]+)'", output, re.MULTILINE)
     return [name for name in ran if name.startswith(("features", "trial", "compare"))]
@@ -138,6 +140,12 @@ def test_the_main_pipeline_stays_as_it_is(new_project):
     assert "fetch" in listed
     assert "trial@" not in listed
     assert "compare" not in listed
+
+
+def test_nobody_misses_a_comparison_that_was_not_made(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    assert "up to date" in project.dvc("status").stdout
+    project.dvc("checkout")
 
 
 @pytest.mark.parametrize(

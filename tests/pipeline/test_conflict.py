@@ -38,7 +38,7 @@ def test_two_models_changed_on_two_branches(two_branches, tmp_path):
     ran = [line for line in done.stdout.splitlines() if line.startswith("Running stage")]
     assert ran == ["Running stage 'evaluate':"]
     project.run("git", "commit", "-qm", "both")
-    assert "up to date" in project.dvc("status", "dvc.yaml").stdout
+    assert "up to date" in project.dvc("status").stdout
     assert project.run("git", "status", "--short").stdout == ""
     figures = json.loads((project.path / "metrics/metrics.json").read_text())
     assert figures["convlstm"]["loss"] == branches["one"]["convlstm"]["loss"]

@@ -62,7 +62,7 @@ def test_the_best_is_on_the_branch(typed):
     params = yaml.safe_load(project.run("git", "show", "HEAD:params.yaml").stdout)
     assert params["lrcn"]["learning_rate"] == 0.01
     assert project.lock()["stages"]["train-lrcn"]["params"]["params.yaml"]["lrcn"] == params["lrcn"]
-    assert "up to date" in project.dvc("status", "dvc.yaml").stdout
+    assert "up to date" in project.dvc("status").stdout
 
 
 def test_the_plots_are_a_page_with_both_sides(typed):

@@ -67,7 +67,7 @@ def fails(project: Project, *command: str, says: str) -> None:
 def assert_pulled(project: Project) -> None:
     for name in outputs(project):
         assert (project.path / name).exists(), name
-    assert "up to date" in project.dvc("status", "dvc.yaml").stdout
+    assert "up to date" in project.dvc("status").stdout
     assert project.run("git", "status", "--short").stdout == ""
 
 
@@ -252,7 +252,7 @@ def test_of_ucf50_everything_but_clips_is_stored(origin, server, tmp_path, reque
         text = (origin.path / name).read_text()
         (origin.path / name).write_text(text.replace("name: folder", "name: ucf50"))
     origin.commit("UCF50")
-    assert "up to date" in origin.dvc("status", "dvc.yaml").stdout
+    assert "up to date" in origin.dvc("status").stdout
     origin.har("push")
     keys = server.objects(request.node.name)
     clips = len(list((origin.path / "data/videos").rglob("*.avi")))
@@ -278,7 +278,7 @@ def test_a_colleague_without_the_clips_works_on_the_pulled_ones(finished, tmp_pa
     (dep,) = [dep for dep in fetch["deps"] if dep["path"] == folder]
     dep["md5"] = "0" * 32 + ".dir"
     (project.path / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
-    assert "fetch" in project.dvc("status", "dvc.yaml").stdout
+    assert "fetch" in project.dvc("status").stdout
     assert project.repro("--dry")[0] == "fetch"
     all_but_fetch = ["extract", "split", "train-convlstm", "train-lrcn", "evaluate"]
     assert "Running" not in project.dvc("repro", "--dry", "--single-item", *all_but_fetch).stdout
@@ -287,7 +287,7 @@ def test_a_colleague_without_the_clips_works_on_the_pulled_ones(finished, tmp_pa
 
 
 def test_nothing_to_do_takes_under_three_seconds(finished):
-    for command in (("status", "dvc.yaml"), ("repro",)):
+    for command in (("status",), ("repro",)):
         start = time.monotonic()
         assert "up to date" in finished.dvc(*command).stdout
         assert time.monotonic() - start < 3, command
