@@ -48,13 +48,14 @@ EDITS = [
 
 def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(new_project):
     project = new_project()
-    assert project.repro() == ALL
+    assert sorted(project.repro()) == sorted(ALL)
     figures = json.loads((project.path / "metrics/metrics.json").read_text())
     assert set(figures) == {"convlstm", "lrcn"}
     for what, make, expected in EDITS:
         make(project)
         start = time.monotonic()
-        assert project.repro() == expected, what
+        # DVC runs the two trainings in either order.
+        assert sorted(project.repro()) == sorted(expected), what
         if not expected:
             assert time.monotonic() - start < 3, "a repro with nothing to do takes under 3 s"
 
