@@ -66,11 +66,14 @@ report: storage   ## what changed since main (or BASE=…), as a page: .work/rep
 resolve: storage   ## after a merge with a conflict in dvc.lock: mend it and run what is left
 	@har resolve
 
+# A process a core up to four, each with whole files: much of a test's time is TensorFlow's start.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+
 test: $(INSTALLED_DEV)   ## run the tests
-	@python -m pytest -q
+	@python -m pytest -q $(SIDE_BY_SIDE)
 
 test-all: $(INSTALLED_DEV)   ## run the slow tests too: browsers, servers, whole runs of DVC
-	@python -m pytest -q -m ""
+	@python -m pytest -q $(SIDE_BY_SIDE) -m ""
 
 lint: $(INSTALLED_DEV)   ## check style
 	@ruff check .

@@ -18,6 +18,7 @@ def typed(finished, tmp_path_factory):
     """A project in which everything of the document was typed, and what each command printed."""
     project = finished.copy(tmp_path_factory.mktemp("experiments") / "project")
     documents.install(project)
+    project.env["COLUMNS"] = "160"  # a terminal in which the tables have room
     project.run("git", "checkout", "-q", "-b", "mine")
     printed = []
     for _, line, needs in commands("docs/experiments.md"):
@@ -90,6 +91,6 @@ def test_the_registry_gives_the_model(typed):
 
 def test_watching_leaves_no_trace(typed):
     project, _ = typed
-    assert "lrcn: finished, epoch 2" in printed_by(typed, "har watch --once")
+    assert "lrcn: finished, epoch 2" in dict(typed[1])["har watch --once"]
     assert list((project.path / ".work/tensorboard").rglob("events*"))
     assert project.run("git", "status", "--short").stdout == ""
