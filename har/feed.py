@@ -10,6 +10,7 @@ the HDF5 file and are read a few batches ahead. The batches are the same whereve
 import math
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from har.store import FrameStore
 
 PLACES = ("device", "memory", "file")
 ROOM = 0.5  # of what is free; the network, the batches and others need memory too
-AHEAD = 2  # batches, each read by a thread of its own
+AHEAD = 2  # batches
 GROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
 
 
@@ -117,7 +118,10 @@ class Batches(keras.utils.PyDataset):
         place = _place(frames, share)
         # With threads of its own that read ahead, Keras turns the tuning of tf.data off. Its thread
         # sleeps ever longer, and an epoch ended when that woke: up to half of the time was waiting.
-        super().__init__(workers=1 if place == "device" else AHEAD, max_queue_size=AHEAD)
+        # On JAX the same threads would lose the batch that Keras looks at first.
+        by_keras = keras.backend.backend() == "tensorflow"
+        super().__init__(workers=AHEAD if by_keras else 1, max_queue_size=AHEAD)
+        self._reader = None if by_keras else ThreadPoolExecutor(1, thread_name_prefix="har-feed")
         self.place, self._share = place, share
         self._frames = distribution.everywhere(frames) if place == "device" else frames
         self._labels = labels
@@ -132,6 +136,7 @@ class Batches(keras.utils.PyDataset):
             np.random.default_rng([self._seed, epoch]).shuffle(self._order)
         n = math.ceil(len(self._order) / self._share.devices) * self._share.devices
         self._order = np.resize(self._order, n)  # goes round to the first clips
+        self._coming: dict[int, Future] = {}
 
     def on_epoch_end(self) -> None:
         """Go to the next epoch; called by Keras."""
@@ -146,11 +151,19 @@ class Batches(keras.utils.PyDataset):
         if self.place == "device":
             chosen = distribution.shared_out(rows.astype(np.int32))
             return keras.ops.take(self._frames, chosen, axis=0), self._labels[rows]
-        return self._frames[rows], self._labels[rows]
+        if self._reader is None:
+            return self._read(rows), self._labels[rows]
+        for ahead in range(index, min(index + AHEAD + 1, len(self))):
+            if ahead not in self._coming:
+                self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
+        return self._coming.pop(index).result(), self._labels[rows]
 
     def _rows(self, index: int) -> np.ndarray:
         """Return which clips are in this process's part of a batch."""
         return self._share.part(self._order[index * self._batch : (index + 1) * self._batch])
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        return self._frames[rows]
 
 
 def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
