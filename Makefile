@@ -67,7 +67,7 @@ resolve: storage   ## after a merge with a conflict in dvc.lock: mend it and run
 	@har resolve
 
 # A process a core up to four, each with whole files: much of a test's time is TensorFlow's start.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED_DEV)   ## run the tests
 	@python -m pytest -q $(SIDE_BY_SIDE)
