@@ -189,7 +189,7 @@ def test_the_next_batches_are_read_while_one_is_used(monkeypatch):
     before = 2 if keras.backend.backend() == "tensorflow" else 0
     train_a_little(batches, 1, Watched(during_first_step=others_are_read))
     assert set(read) == {4}
-    assert len(read) in (8, 10)
+    assert 8 <= len(read) <= 8 + 3  # each once, besides those that Keras looks at
 
 
 def test_an_epoch_begins_when_the_last_one_is_over(monkeypatch):
