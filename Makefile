@@ -73,7 +73,7 @@ test: $(INSTALLED_DEV)   ## run the tests
 	@python -m pytest -q $(SIDE_BY_SIDE)
 
 test-all: $(INSTALLED_DEV)   ## run the slow tests too: browsers, servers, whole runs of DVC
-	@python -m pytest -q $(SIDE_BY_SIDE) -m ""
+	@python -m pytest -q -m ""
 
 lint: $(INSTALLED_DEV)   ## check style
 	@ruff check .
