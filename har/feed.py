@@ -89,14 +89,16 @@ def _chosen() -> str | None:
 class Batches(keras.utils.PyDataset):
     """Clips in batches.
 
-    With several devices (`har.distribution`) the last batch is filled up from the first one, so
-    that it can be shared out evenly, and each process gets its part of every batch.
+    The last batch of an epoch of training is filled up from the first one where there are clips
+    enough, so that a step is compiled for one size. So it is with several devices
+    (`har.distribution`), where it has to be shared out evenly, and each process gets its part of
+    every batch.
 
     Args:
         frames: uint8 (N, T, H, W, 3) RGB, an array or `StoredFrames`; never copied as a whole
             within the host's memory.
         labels: (N, …), any numbers.
-        batch: clips a batch; the last one may be smaller.
+        batch: clips a batch; without a seed the last one may be smaller.
         seed: shuffle anew each epoch, by seed and epoch alone; `None` keeps the order.
 
     Attributes:
@@ -134,7 +136,9 @@ class Batches(keras.utils.PyDataset):
         self._order = np.arange(len(self._labels))
         if self._seed is not None:
             np.random.default_rng([self._seed, epoch]).shuffle(self._order)
-        n = math.ceil(len(self._order) / self._share.devices) * self._share.devices
+        full = self._seed is not None and len(self._order) > self._batch
+        even = self._batch if full else self._share.devices  # which divides the batch
+        n = math.ceil(len(self._order) / even) * even
         self._order = np.resize(self._order, n)  # goes round to the first clips
         self._coming: dict[int, Future] = {}
 

@@ -15,45 +15,70 @@ STRENGTHS = (
     *("saturation", "tint", "shuffle", "grey"),
 )
 
+WAYS_TO_DRAW = ("segments", "window", "middle")
+
 register = keras.saving.register_keras_serializable("har")
 
 
 @register
 class DrawFrames(keras.layers.Layer):
-    """Draw `count` of the stored frames of a clip.
+    """Draw `count` of the stored frames of a clip, in one of three ways.
 
-    The clip is cut into `count` equal segments. In training one frame of each is drawn at random,
-    anew each time (Wang et al., Temporal Segment Networks, ECCV 2016). Otherwise the first, second
-    … frames of all segments make a view each, and all views are looked at: `AverageViews` has to
-    follow. Without `jitter` the middle frames are the only view, in training too.
+    - `segments`: the clip is cut into `count` equal segments, and training draws one frame of
+      each at random (Wang et al., Temporal Segment Networks, ECCV 2016). Otherwise the first,
+      second … frames of all segments make a view each.
+    - `window`: neighbouring frames from a place that training draws at random, so that motion is
+      seen at a short distance in time. Otherwise the windows that a clip is made of are a view
+      each.
+    - `middle`: the middle frame of each segment, in training too; the only view.
+
+    All views are looked at outside of training: `AverageViews` has to follow.
 
     Input: (N, count·V, …). Output: (N, count, …), or (N·V, count, …) outside of training.
     """
 
-    def __init__(self, count: int, jitter: bool = True, seed: int | None = None, **kwargs) -> None:
+    def __init__(
+        self, count: int, how: str = "segments", seed: int | None = None, **kwargs
+    ) -> None:
         super().__init__(**kwargs)
-        self.count, self.jitter, self.seed = count, jitter, seed
+        if how not in WAYS_TO_DRAW:
+            raise ValueError(
+                f"DrawFrames expects how to be one of {', '.join(WAYS_TO_DRAW)}. Received: {how}"
+            )
+        self.count, self.how, self.seed = count, how, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, clips, training=False):
         """Return the drawn frames."""
         stored, rest = clips.shape[1], clips.shape[2:]
         V = stored // self.count
-        if not self.jitter:
+        if self.how == "middle":
             return clips[:, V // 2 :: V]
         if not training:
-            clips = ops.reshape(clips, (-1, self.count, V, *rest))
-            order = (0, 2, 1, *range(3, 3 + len(rest)))
-            return ops.reshape(ops.transpose(clips, order), (-1, self.count, *rest))
+            if self.how == "segments":
+                clips = ops.reshape(clips, (-1, self.count, V, *rest))
+                clips = ops.transpose(clips, (0, 2, 1, *range(3, 3 + len(rest))))
+            return ops.reshape(clips, (-1, self.count, *rest))
         N = ops.shape(clips)[0]
-        place = keras.random.uniform((N, self.count), 0, V, "float32", self.seed_generator)
-        place = ops.minimum(ops.cast(place, "int32"), V - 1) + V * ops.arange(self.count)
+        if self.how == "window":
+            place = self._draw((N, 1), stored - self.count + 1) + ops.arange(self.count)
+        else:
+            place = self._draw((N, self.count), V) + V * ops.arange(self.count)
         place = place + stored * ops.arange(N)[:, None]
         return ops.take(ops.reshape(clips, (-1, *rest)), place, axis=0)
 
+    def _draw(self, shape, below: int):
+        """Draw whole numbers from 0 to `below` - 1."""
+        drawn = keras.random.uniform(shape, 0, below, "float32", self.seed_generator)
+        return ops.minimum(ops.cast(drawn, "int32"), below - 1)
+
+    def compute_output_shape(self, input_shape):
+        """Return (None, count, …): JAX cannot multiply a number of clips it does not know."""
+        return (None, self.count, *input_shape[2:])
+
     def get_config(self):
         """Return what `__init__` takes."""
-        own = {"count": self.count, "jitter": self.jitter, "seed": self.seed}
+        own = {"count": self.count, "how": self.how, "seed": self.seed}
         return {**super().get_config(), **own}
 
 
@@ -70,6 +95,10 @@ class AverageViews(keras.layers.Layer):
         if training:
             return values
         return ops.mean(ops.reshape(values, (-1, self.views, values.shape[-1])), axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """Return (None, C): JAX does not divide a number of clips that it does not know."""
+        return (None, *input_shape[1:])
 
     def get_config(self):
         """Return what `__init__` takes."""

@@ -232,3 +232,35 @@ class UnfoldTime(keras.layers.Layer):
     def get_config(self):
         """Return what `__init__` takes."""
         return {**super().get_config(), "n_frames": self.n_frames}
+
+
+@register
+class ShiftFeatures(keras.layers.Layer):
+    """Give every frame an eighth of the features of the frame before, and of the one after.
+
+    So that convolutions of images see how things move, at no cost (Lin et al., TSM: Temporal Shift
+    Module, ICCV 2019). At the ends of a clip those features are 0.
+
+    Input and output: (N·T, H, W, C), `n_frames` = T.
+    """
+
+    def __init__(self, n_frames: int, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.n_frames = n_frames
+
+    def call(self, frames):
+        """Shift `frames`."""
+        clips = unfold(frames, self.n_frames)
+        part = clips.shape[-1] // 8
+        still = ((0, 0), (0, 0), (0, 0))
+        before = ops.pad(clips[:, :-1, ..., :part], ((0, 0), (1, 0), *still))
+        after = ops.pad(clips[:, 1:, ..., part : 2 * part], ((0, 0), (0, 1), *still))
+        return fold(ops.concatenate([before, after, clips[..., 2 * part :]], axis=-1))
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the input."""
+        return input_shape
+
+    def get_config(self):
+        """Return what `__init__` takes."""
+        return {**super().get_config(), "n_frames": self.n_frames}

@@ -78,7 +78,7 @@ class TrainParams(Section):
     """What all approaches share in training."""
 
     frames: PositiveInt  # a network sees of a clip
-    jitter: bool  # draws them at random in training, and averages all views in a test
+    draw: Literal["segments", "window", "middle"]  # which; a test averages all views
     epochs: PositiveInt
     batch: PositiveInt
     patience: PositiveInt
@@ -100,9 +100,10 @@ class ApproachParams(Section):
 
 
 class SeeingParams(ApproachParams):
-    """Of an approach that can see pixels, motion between neighbouring frames, or both."""
+    """Of an approach whose frame CNN can see pixels, motion between neighbours, or both."""
 
     see: Literal["pixels", "motion", "both"]
+    shift: bool  # features of the frame CNN between neighbouring frames
 
 
 class BackboneParams(Section):

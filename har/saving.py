@@ -20,7 +20,8 @@ def save_model(model: keras.Model, path: Path) -> None:
     stage runs again for nothing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    stamped = work.folder("saving") / f"{path.parent.name}-{path.name}"
+    # Trainings that run side by side save side by side.
+    stamped = work.folder("saving") / f"{work.digest(str(path.absolute()))}.keras"
     model.save(stamped, include_optimizer=False)
     part = stamped.with_suffix(".part")
     with zipfile.ZipFile(stamped) as source, zipfile.ZipFile(part, "w") as target:

@@ -28,7 +28,7 @@ import numpy as np
 from har import layers, training
 from har.params import TrainParams
 
-recipe = TrainParams(frames=3, jitter=False, epochs=3, batch=8, patience=9, schedule="constant",
+recipe = TrainParams(frames=3, draw="middle", epochs=3, batch=8, patience=9, schedule="constant",
     weight_decay=0.0, average=0.9, label_smoothing=0.0, balance=False, centre=False, augment=None,
     precision="float32")
 rng = np.random.default_rng(0)

@@ -59,6 +59,7 @@ def test_the_batches_are_the_same_wherever_the_frames_are(frame_store, monkeypat
         order = rows.copy()
         if seed is not None:
             np.random.default_rng([seed, epoch]).shuffle(order)
+            order = np.concatenate([order, order[:2]])  # the last batch is full
         expected.append([order[i : i + 5] for i in range(0, 23, 5)])
     for place in places():
         monkeypatch.setenv("HAR_FEED", place)
@@ -229,10 +230,21 @@ def orders(n_epochs: int, seed, start: int = 0) -> list[list[int]]:
 def test_each_epoch_has_its_own_order_and_every_run_the_same():
     four = orders(4, seed=7)
     assert len({tuple(order) for order in four}) == 4
-    assert all(sorted(order) == list(range(12)) for order in four)
+    assert all(sorted(order[:12]) == list(range(12)) for order in four)  # then the last is full
     assert orders(4, seed=7) == four
     assert orders(4, seed=8) != four
     assert orders(2, seed=7, start=2) == four[2:]
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(4, [4]), (5, [5]), (6, [5, 5]), (10, [5, 5])])
+def test_batches_of_training_are_full_where_there_are_clips_enough(n, sizes):
+    batches = Batches(*make_clips(n), 5, seed=1)
+    assert len(batches) == len(sizes)
+    assert [len(batches[i][0]) for i in range(len(sizes))] == sizes
+    seen = np.concatenate([batches[i][1] for i in range(len(sizes))])
+    assert sorted(seen[:n]) == sorted(make_clips(n)[1])
+    # A clip that comes twice comes again from the front of the epoch.
+    np.testing.assert_array_equal(seen[n:], seen[: len(seen) - n])
 
 
 def test_without_a_seed_the_order_is_kept():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from har.front import AugmentClip, AverageViews, DrawFrames, Motion
+from har.front import WAYS_TO_DRAW, AugmentClip, AverageViews, DrawFrames, Motion
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -29,7 +29,7 @@ def drawn(layer: DrawFrames, n: int, stored: int, training: bool) -> np.ndarray:
 
 EVERY_LAYER = [
     DrawFrames(4),
-    DrawFrames(count=2, jitter=False, seed=3, name="draw"),
+    DrawFrames(count=2, how="middle", seed=3, name="draw"),
     AverageViews(3),
     Motion(),
     AugmentClip(),
@@ -113,24 +113,54 @@ def test_outside_of_training_the_views_are_interleaved_and_hold_every_frame(n, c
 
 @settings(deadline=None, max_examples=10)
 @given(n=st.integers(1, 4), count=st.integers(1, 5), V=st.integers(1, 5))
-def test_without_jitter_the_middle_frames_are_the_only_view(n, count, V):
-    layer = DrawFrames(count, jitter=False)
+def test_the_middle_frames_are_the_only_view(n, count, V):
+    layer = DrawFrames(count, "middle")
     expected = 1000 * np.arange(n)[:, None] + V * np.arange(count) + V // 2
     for training in (True, False):
         np.testing.assert_array_equal(drawn(layer, n, count * V, training), expected)
 
 
-@pytest.mark.parametrize("jitter", [True, False])
-def test_drawn_frames_stay_the_bytes_they_are_and_their_shape_is_known(jitter):
+@settings(deadline=None, max_examples=15)
+@given(n=st.integers(1, 5), count=st.integers(1, 5), V=st.integers(1, 4), seed=st.integers(0, 99))
+def test_a_window_is_neighbouring_frames_of_one_clip(n, count, V, seed):
+    found = drawn(DrawFrames(count, "window", seed), n, count * V, training=True)
+    first = found[:, :1]
+    np.testing.assert_array_equal(found, first + np.arange(count))
+    np.testing.assert_array_equal(first[:, 0] // 1000, np.arange(n))
+    assert (found % 1000 < count * V).all()
+
+
+def test_every_window_is_drawn_as_often():
+    n, count, V = 1400, 3, 3
+    first = drawn(DrawFrames(count, "window", seed=1), n, count * V, training=True)[:, 0] % 1000
+    shares = np.bincount(first, minlength=7) / n
+    np.testing.assert_allclose(shares, 1 / 7, atol=0.04)  # 4 standard deviations
+
+
+@settings(deadline=None, max_examples=15)
+@given(n=st.integers(1, 4), count=st.integers(1, 5), V=st.integers(1, 4))
+def test_outside_of_training_windows_follow_one_another_and_hold_every_frame(n, count, V):
+    clips = numbered(n, count * V)
+    found = drawn(DrawFrames(count, "window"), n, count * V, training=False)
+    np.testing.assert_array_equal(found, clips.reshape(n * V, count))
+
+
+def test_other_ways_to_draw_are_refused():
+    with pytest.raises(ValueError, match=r"segments, window, middle\. Received: jitter"):
+        DrawFrames(4, "jitter")
+
+
+@pytest.mark.parametrize("how", WAYS_TO_DRAW)
+def test_drawn_frames_stay_the_bytes_they_are_and_their_shape_is_known(how):
     clips = np.random.default_rng(0).integers(0, 256, (2, 6, 4, 5, 3), np.uint8)
-    layer = DrawFrames(3, jitter, seed=1, dtype="mixed_float16")
+    layer = DrawFrames(3, how, seed=1, dtype="mixed_float16")
     for training in (True, False):
         found = np.asarray(layer(clips, training=training))
         assert found.dtype == np.uint8
-        assert found.shape == (2 * (2 if jitter and not training else 1), 3, 4, 5, 3)
+        assert found.shape == (2 * (2 if how != "middle" and not training else 1), 3, 4, 5, 3)
         whole = {frame.tobytes() for clip in clips for frame in clip}
         assert {frame.tobytes() for clip in found for frame in clip} <= whole
-    assert DrawFrames(3, jitter)(keras.Input((6, 4, 5, 3))).shape == (None, 3, 4, 5, 3)
+    assert DrawFrames(3, how)(keras.Input((6, 4, 5, 3))).shape == (None, 3, 4, 5, 3)
 
 
 @settings(deadline=None, max_examples=10)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from har import layers
-from har.layers import ConvLSTM2D, FoldTime, UnfoldTime
+from har.layers import ConvLSTM2D, FoldTime, ShiftFeatures, UnfoldTime
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -184,6 +184,7 @@ def test_several_refused_arguments_are_all_named():
         ConvLSTM2D(3, (2, 3), recurrent_dropout=0.2, return_sequences=True, strides=2, seed=3),
         FoldTime(name="fold"),
         UnfoldTime(7),
+        ShiftFeatures(5),
     ],
     ids=lambda layer: type(layer).__name__,
 )
@@ -229,3 +230,27 @@ def test_shapes_of_folding_are_known_before_any_clip_comes():
     assert UnfoldTime(5)(folded).shape == (None, 5, 8, 6, 3)
     assert layers.fold(noise(2, 5, 8)).shape == (10, 8)
     assert layers.unfold(noise(10, 8), 5).shape == (2, 5, 8)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    n=st.integers(1, 3),
+    n_frames=st.integers(1, 4),
+    channels=st.sampled_from([3, 8, 16, 20]),
+    size=st.integers(1, 3),
+)
+def test_an_eighth_of_the_features_comes_from_the_frame_before_and_one_from_the_one_after(
+    n, n_frames, channels, size
+):
+    clips = noise(n, n_frames, size, size, channels)
+    found = ShiftFeatures(n_frames)(clips.reshape(n * n_frames, size, size, channels))
+    found = np.asarray(found).reshape(clips.shape)
+    part = channels // 8
+    for t in range(n_frames):
+        before = clips[:, t - 1, ..., :part] if t > 0 else 0
+        after = clips[:, t + 1, ..., part : 2 * part] if t + 1 < n_frames else 0
+        np.testing.assert_array_equal(found[:, t, ..., :part], before + 0 * found[:, t, ..., :part])
+        np.testing.assert_array_equal(
+            found[:, t, ..., part : 2 * part], after + 0 * found[:, t, ..., part : 2 * part]
+        )
+        np.testing.assert_array_equal(found[:, t, ..., 2 * part :], clips[:, t, ..., 2 * part :])

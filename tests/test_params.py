@@ -68,7 +68,7 @@ def test_loaded_params_cannot_be_changed(tmp_path, raw):
         ("train.schedule", "constant"),
         ("train.frames", 40),
         ("train.frames", 2),
-        ("train.jitter", False),
+        ("train.draw", "window"),
         ("train.weight_decay", 0),
         ("train.average", 0),
         ("train.label_smoothing", 0),
@@ -160,7 +160,7 @@ def test_values_of_approaches_that_are_fine(tmp_path, raw, key, value):
         ("train.augment", True),
         ("train.augment.flip", 1),
         ("train.augment.flip", "yes"),
-        ("train.jitter", 1),
+        ("train.draw", "jitter"),
         ("train.balance", "yes"),
         ("train.frames", 20.0),
         ("train.average", None),
@@ -334,7 +334,7 @@ def test_an_approach_can_go_without_augmentation_and_with_it_all_by_itself(tmp_p
 
 
 TUTORIAL = {
-    "jitter": False,
+    "draw": "middle",
     "batch": 4,
     "schedule": "constant",
     "weight_decay": 0.0,

@@ -14,7 +14,8 @@ from har.params import load
 # Two views of the four frames that are stored.
 TRAIN = load(Path(__file__).resolve().parents[1] / "params.yaml").train
 TRAIN = TRAIN.model_copy(update={"frames": 2})
-NEW = {"see": "motion", "width": 2, "units": 4, "dropout": 0.2, "learning_rate": 0.001}
+NEW = {"see": "motion", "shift": True, "width": 2, "units": 4, "dropout": 0.2}
+NEW |= {"learning_rate": 0.001}
 OLD = {"filters": (2, 3), "dropout": 0.2, "learning_rate": 0.001}
 APPROACHES = {
     "convlstm": (convlstm, NEW),

@@ -50,7 +50,7 @@ def build(hidden: int = 8) -> keras.Model:
 
 RECIPE = TrainParams(
     frames=SHAPE[0],
-    jitter=False,
+    draw="middle",
     epochs=4,
     batch=4,
     patience=10,
@@ -448,7 +448,7 @@ import psutil
 from har import store, training
 from har.params import TrainParams
 
-recipe = TrainParams(frames=8, jitter=False, epochs=1, batch=16, patience=2, schedule="constant",
+recipe = TrainParams(frames=8, draw="middle", epochs=1, batch=16, patience=2, schedule="constant",
     weight_decay=0.0, average=0.0, label_smoothing=0.0, balance=True, centre=False, augment=None,
     precision="float32")
 

@@ -34,7 +34,7 @@ def build(
     """Build the network; arguments and model as in `har.models.lrcn.build`."""
     clips, x = clip_input(shape, train, seed, params.see)
     T = x.shape[1]
-    x = UnfoldTime(T)(residual.frame_cnn(FoldTime()(x), params.width))
+    x = UnfoldTime(T)(residual.frame_cnn(FoldTime()(x), params.width, T if params.shift else 0))
     x = layers.SpatialDropout3D(params.dropout / 2, seed=seed)(x)
     x = ConvLSTM2D(params.units, 3, padding="same", return_sequences=True, seed=seed)(x)
     x = layers.GlobalAveragePooling3D()(x)

@@ -12,7 +12,7 @@ def clip_input(shape: tuple[int, int, int], train: TrainParams, seed: int, see: 
 
     Args:
         shape: (T, H, W) of a stored clip.
-        train: `frames` and `jitter`, what is drawn of a clip; `augment`, random changes in
+        train: `frames` and `draw`, what is drawn of a clip; `augment`, random changes in
             training; `centre`.
         seed: of what is random.
         see: `pixels`; `motion`, differences of neighbouring frames, one fewer than frames; or
@@ -25,7 +25,7 @@ def clip_input(shape: tuple[int, int, int], train: TrainParams, seed: int, see: 
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
     x = clips
     if shape[0] > train.frames:
-        x = DrawFrames(train.frames, train.jitter, seed=seed, name="draw")(x)
+        x = DrawFrames(train.frames, train.draw, seed=seed, name="draw")(x)
     x = layers.Rescaling(1 / 255, name="rescale")(x)
     if train.augment is not None:
         x = AugmentClip(**train.augment.model_dump(), seed=seed, name="augment")(x)
@@ -45,6 +45,6 @@ def classes_of(x, n_classes: int, shape: tuple[int, int, int], train: TrainParam
     The dense layer is named `classes`: calibration divides its weights by the temperature.
     """
     x = layers.Dense(n_classes, activation="softmax", dtype="float32", name="classes")(x)
-    if train.jitter and shape[0] > train.frames:
+    if train.draw != "middle" and shape[0] > train.frames:
         x = AverageViews(shape[0] // train.frames, dtype="float32", name="views")(x)
     return x

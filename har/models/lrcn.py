@@ -45,7 +45,7 @@ def build(
     """
     clips, x = clip_input(shape, train, seed, params.see)
     T = x.shape[1]
-    x = residual.frame_cnn(FoldTime()(x), params.width)
+    x = residual.frame_cnn(FoldTime()(x), params.width, T if params.shift else 0)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(params.dropout, seed=seed)(x)
     x = UnfoldTime(T)(x)
