@@ -1,8 +1,9 @@
 """Decode a clip and pick its frames.
 
-A clip is decoded from front to back, once. Seeking (`CAP_PROP_POS_FRAMES`) starts anew from a
-key frame each time and lands on the wrong frame in many files; headers overstate the number of
-frames. So frames are counted by decoding them and picked from those that really decode.
+A clip is decoded from front to back. Seeking (`CAP_PROP_POS_FRAMES`) starts anew from a key frame
+each time and lands on the wrong frame in many files; headers overstate the number of frames. So
+frames are counted by decoding them and picked from those that really decode. Most clips are decoded
+once: which frames to pick is guessed from the header, and only wrong guesses are decoded again.
 """
 
 import os
@@ -92,13 +93,19 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     wrong = np.flatnonzero(taken != wanted)
     if wrong.size:
         _retake(_open(path)[0], wanted, wrong, frames)
-    tall = frames.reshape(-1, width, 3)  # all at once, as one image
-    cv2.cvtColor(tall, cv2.COLOR_BGR2RGB, dst=tall)
-    return frames, VideoFacts(n_frames, fps, *size)
+    tall = cv2.cvtColor(frames.reshape(-1, width, 3), cv2.COLOR_BGR2RGB)  # all as one image
+    return tall.reshape(frames.shape), VideoFacts(n_frames, fps, *size)
 
 
 def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area."""
+    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area.
+
+    Args:
+        frame: to resize.
+        height: pixels.
+        width: pixels.
+        out: where to put the result, of its shape; `None` makes a new array.
+    """
     # Intel's primitives, where OpenCV has them, are five times as fast as its own loop, which
     # took a third of the time of extraction. They round some ties the other way and so are not
     # "exact". The setting belongs to the thread.
