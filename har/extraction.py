@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,21 +104,21 @@ def extract(
     videos = videos.absolute()
     names = list_videos(videos)
     bound = scratch_bound()
-    workers.backend()
-    hashes = joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-        joblib.delayed(_sha256)(videos / name) for name in names
-    )
-    files = {name: key for name, key in zip(names, hashes, strict=True) if key}
-    reasons = dict.fromkeys((name for name in names if name not in files), UNREADABLE)
-    _check_classes(names, reasons)
     # What frames come out depends on this and on the bytes of the file, on nothing else.
     scratch = work.folder("extract", work.digest(list(shape), video, cv2.__version__)).absolute()
-    part, rows, bad = _fill(scratch, videos, files, shape, n_jobs, bound)
-    reasons |= bad
-    _check_classes(names, reasons)
-    if bad:
-        files = {name: sha256 for name, sha256 in files.items() if name not in bad}
-        part, rows, _ = _fill(scratch, videos, files, shape, n_jobs, bound)
+    # They get ready while the files are hashed.
+    with workers.crew(decoding.decode, scratch, n_jobs=n_jobs, n_files=len(names)) as each:
+        with ThreadPoolExecutor(joblib.cpu_count()) as threads:
+            hashes = list(threads.map(_sha256, [videos / name for name in names]))
+        files = {name: key for name, key in zip(names, hashes, strict=True) if key}
+        reasons = dict.fromkeys((name for name in names if name not in files), UNREADABLE)
+        _check_classes(names, reasons)
+        part, rows, bad = _fill(scratch, videos, files, shape, each, bound)
+        reasons |= bad
+        _check_classes(names, reasons)
+        if bad:
+            files = {name: sha256 for name, sha256 in files.items() if name not in bad}
+            part, rows, _ = _fill(scratch, videos, files, shape, each, bound)
     _publish(part, output)
     for file in scratch.iterdir():
         if file.stem != part.stem:
@@ -168,7 +169,7 @@ def _fill(
     videos: Path,
     files: dict[str, str],
     shape: tuple[int, int, int],
-    n_jobs: int,
+    each: workers.Each,
     bound: int,
 ) -> tuple[Path, dict[str, _Row], dict[str, str]]:
     """Fill a store in `scratch` with the frames of `files`, going on where a kill stopped it.
@@ -178,7 +179,7 @@ def _fill(
         videos: folder of the videos.
         files: SHA-256 by name, in the order of the rows.
         shape: (T, H, W).
-        n_jobs: processes.
+        each: calls `decoding.decode`.
         bound: bytes of other stores that may stay.
 
     Returns:
@@ -218,9 +219,13 @@ def _fill(
             name: workers.Job((videos / name, shape, part, places[name]), _patience(videos / name))
             for name in todo
         }
-        results = workers.each(decoding.decode, jobs, scratch, n_jobs=n_jobs)
         bar = tqdm(
-            results, total=len(files), initial=len(rows), desc="Decoding", unit="clip", disable=None
+            each(jobs),
+            total=len(files),
+            initial=len(rows),
+            desc="Decoding",
+            unit="clip",
+            disable=None,
         )
         for name, result in bar if todo else ():
             if isinstance(result, video.VideoFacts):

@@ -1,8 +1,9 @@
 """Decode a clip and pick its frames.
 
-A clip is decoded from front to back, once. Seeking (`CAP_PROP_POS_FRAMES`) starts anew from a
-key frame each time and lands on the wrong frame in many files; headers overstate the number of
-frames. So frames are counted by decoding them and picked from those that really decode.
+A clip is decoded from front to back. Seeking (`CAP_PROP_POS_FRAMES`) starts anew from a key frame
+each time and lands on the wrong frame in many files; headers overstate the number of frames. So
+frames are counted by decoding them and picked from those that really decode. Most clips are decoded
+once: which frames to pick is guessed from the header, and only wrong guesses are decoded again.
 """
 
 import os
@@ -81,28 +82,35 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
     """
-    capture, facts = _open(path)
-    expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    # The header's count is a guess that saves a pass over the file where it is right.
-    wanted = even_indices(expected, count) if expected > 0 else np.empty(0, np.int64)
-    frames, n_frames, size = _decode(capture, wanted, height, width)
+    capture, fps = _open(path)
+    frames = np.zeros((count, height, width, 3), np.uint8)
+    taken, n_frames, size = _decode(capture, _Plan(capture, path, count), frames)
     if n_frames == 0:
         raise UnreadableVideoError(_why(path, "no frame decodes"))
     if n_frames == 1 and _is_picture(path):
         raise UnreadableVideoError("a picture, not a video")
-    if n_frames != expected:
-        capture, facts = _open(path)
-        frames, n_frames, size = _decode(capture, even_indices(n_frames, count), height, width)
-    return frames, VideoFacts(n_frames, facts, *size)
+    wanted = even_indices(n_frames, count)
+    wrong = np.flatnonzero(taken != wanted)
+    if wrong.size:
+        _retake(_open(path)[0], wanted, wrong, frames)
+    tall = cv2.cvtColor(frames.reshape(-1, width, 3), cv2.COLOR_BGR2RGB)  # all as one image
+    return tall.reshape(frames.shape), VideoFacts(n_frames, fps, *size)
 
 
-def shrink(frame: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area."""
+def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
+    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area.
+
+    Args:
+        frame: to resize.
+        height: pixels.
+        width: pixels.
+        out: where to put the result, of its shape; `None` makes a new array.
+    """
     # Intel's primitives, where OpenCV has them, are five times as fast as its own loop, which
     # took a third of the time of extraction. They round some ties the other way and so are not
     # "exact". The setting belongs to the thread.
     cv2.ipp.setUseIPP_NotExact(True)
-    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_AREA)
 
 
 def iterate(path: Path) -> Iterator[np.ndarray]:
@@ -213,27 +221,98 @@ def _why(path: Path, reason: str) -> str:
     return "empty file" if path.stat().st_size == 0 else reason
 
 
+class _Plan:
+    """Which frames to take while it is not known how many there are.
+
+    The header's count is a guess that saves a second decoding where it is right. In AVI it counts
+    chunks, and what decodes of each tells which one it was: so those of which nothing decodes
+    ("not coded", as encoders drop frames) show as gaps in time, and the guess gets better.
+    """
+
+    def __init__(self, capture: cv2.VideoCapture, path: Path, count: int) -> None:
+        self._capture, self._path, self._count = capture, path, count
+        self._expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._rate = capture.get(cv2.CAP_PROP_FPS)
+        self._first = self._gaps = 0
+        self._are_chunks: bool | None = None
+        self.indices = self._even()
+
+    def follow(self, index: int) -> None:
+        """Heed the time of the frame `index`, which has just been decoded."""
+        position = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * self._rate / 1000)
+        if index == 0:
+            self._first = position
+        gaps = position - self._first - index
+        if gaps == self._gaps or self._are_chunks is False:
+            return
+        if self._are_chunks is None:
+            with self._path.open("rb") as file:
+                self._are_chunks = file.read(12)[8:] == b"AVI "
+        if self._are_chunks:
+            self._gaps = gaps
+            self.indices = self._even()
+
+    def _even(self) -> list[int]:
+        n_frames = self._expected - self._gaps
+        return even_indices(n_frames, self._count).tolist() if n_frames > 0 else []
+
+
 def _decode(
-    capture: cv2.VideoCapture, wanted: np.ndarray, height: int, width: int
+    capture: cv2.VideoCapture, plan: _Plan, frames: np.ndarray
 ) -> tuple[np.ndarray, int, tuple[int, int]]:
-    """Decode to the end; return the wanted frames, how many decoded, and the (width, height)."""
-    frames = np.zeros((len(wanted), height, width, 3), np.uint8)
-    size = (0, 0)
-    slot = index = 0
+    """Decode to the end and put down the frames of the plan, small and BGR.
+
+    Args:
+        capture: at its beginning.
+        plan: which frames to take.
+        frames: uint8 (count, height, width, 3) to write to.
+
+    Returns:
+        Which frames were taken, int64 (count,), -1 for none; how many there are; and the
+        (width, height) of the first.
+    """
+    count, height, width = frames.shape[:3]
+    taken = np.full(count, -1)
+    size, image = (0, 0), None
+    slot = index = stop = 0
     while capture.grab():
         # Only a wanted frame is converted to BGR and copied; the first tells the size.
-        if index == 0 or (slot < len(wanted) and wanted[slot] == index):
-            decoded, frame = capture.retrieve()
+        if index == stop:
+            decoded, image = capture.retrieve(image)
             if not decoded:
                 continue
             if index == 0:
-                size = (frame.shape[1], frame.shape[0])
-            first = slot
-            while slot < len(wanted) and wanted[slot] == index:
+                size = (image.shape[1], image.shape[0])
+            plan.follow(index)
+            indices = plan.indices
+            while slot < len(indices) and indices[slot] <= index:
+                if indices[slot] == index:
+                    if slot and taken[slot - 1] == index:
+                        frames[slot] = frames[slot - 1]
+                    else:
+                        shrink(image, height, width, frames[slot])
+                    taken[slot] = index
                 slot += 1
-            if slot > first:
-                small = shrink(frame, height, width)
-                frames[first:slot] = cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
+            stop = indices[slot] if slot < len(indices) else -1
         index += 1
     capture.release()
-    return frames, index, size
+    return taken, index, size
+
+
+def _retake(
+    capture: cv2.VideoCapture, wanted: np.ndarray, slots: np.ndarray, frames: np.ndarray
+) -> None:
+    """Decode as far as needed and put down the frames `wanted` of the `slots`, small and BGR."""
+    height, width = frames.shape[1:3]
+    index, image = 0, None
+    last = wanted[slots[-1]]
+    stops = set(wanted.tolist())
+    while index <= last and capture.grab():
+        if index == 0 or index in stops:
+            decoded, image = capture.retrieve(image)
+            if not decoded:
+                continue
+            for slot in slots[wanted[slots] == index]:
+                shrink(image, height, width, frames[slot])
+        index += 1
+    capture.release()

@@ -1,57 +1,41 @@
 """One function on many files, over processes or machines: a worker that dies costs one file.
 
-joblib spreads the work. `HAR_JOBLIB_BACKEND` names how: `loky` (processes of this machine, the
-default), `dask` (the cluster whose scheduler `HAR_DASK_SCHEDULER` names), or joblib's
-`threading` and `sequential`. Only with `loky` a decoder that crashes or hangs
-is found and costs its file alone; with the others it shares the fate of its process.
+`HAR_JOBLIB_BACKEND` names how: `processes` (of this machine, the default; see `har.processes`) or
+a backend of joblib: `dask` (the cluster whose scheduler `HAR_DASK_SCHEDULER` names), `loky`,
+`threading` or `sequential`. Only with `processes` a decoder that crashes or hangs is found and
+costs its file alone; with the others it shares the fate of its process.
 """
 
 import contextlib
-import faulthandler
 import functools
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import joblib
-from joblib.externals import loky
 
+from har import processes
 from har.errors import UserError
+from har.processes import Job, Lost
 
-BACKENDS = ("loky", "dask", "threading", "sequential")
+__all__ = ["BACKENDS", "Each", "Job", "Lost", "backend", "crew"]
+
+Each = Callable[[Mapping[str, Job]], Iterator[tuple[str, Any]]]
+BACKENDS = ("processes", "loky", "dask", "threading", "sequential")
 ANSWER_SECONDS = 15
 BATCH = 8
 """Files handed out at once, at most: enough to make the handing-out cheap."""
 
 
-class Lost(NamedTuple):
-    """Stands for the result of a file that killed its worker or never ended."""
-
-    reason: str
-
-
-class Job(NamedTuple):
-    """Arguments of a call.
-
-    Attributes:
-        arguments: positional, picklable.
-        seconds: after which the call counts as hanging.
-    """
-
-    arguments: tuple
-    seconds: float
-
-
 def backend() -> str:
-    """Return the joblib backend that `HAR_JOBLIB_BACKEND` names.
+    """Return the backend that `HAR_JOBLIB_BACKEND` names.
 
     Raises:
         UserError: it is none of `BACKENDS`.
     """
-    name = os.environ.get("HAR_JOBLIB_BACKEND") or "loky"
+    name = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
     if name not in BACKENDS:
         raise UserError(
             f"Expected one of {', '.join(BACKENDS)} in HAR_JOBLIB_BACKEND. Received: {name}. "
@@ -60,112 +44,66 @@ def backend() -> str:
     return name
 
 
-def each(
-    function: Callable[..., Any], jobs: Mapping[str, Job], shared: Path, *, n_jobs: int = -1
-) -> Iterator[tuple[str, Any]]:
-    """Call `function` with the arguments of each job, in no order.
+@contextlib.contextmanager
+def crew(
+    function: Callable[..., Any], shared: Path, *, n_jobs: int = -1, n_files: int
+) -> Iterator[Each]:
+    """Have workers get ready, who call `function` when there are jobs for them.
 
     Args:
         function: importable; it is called in other processes.
-        jobs: by name.
         shared: a folder that every worker must see; a cluster's workers are asked for it.
         n_jobs: processes; -1 is one a core and two at least; 1 is this process, which a crash
             then takes with it.
+        n_files: more workers are not needed.
 
     Yields:
-        The name and result of each job, a `Lost` where its worker died over it.
+        A function of jobs by name, which yields the name and result of each in no order, a `Lost`
+        where its worker died over it. It raises a `UserError` where the machines of the backend do
+        not answer.
 
     Raises:
-        UserError: the backend is unknown, not installed, or its machines do not answer.
+        UserError: the backend is unknown.
     """
     name = backend()
-    guard = name == "loky" and n_jobs != 1
     if n_jobs == -1 and name != "dask":
         n_jobs = max(2, joblib.cpu_count())
+    if name == "processes" and n_jobs != 1:
+        with processes.Crew(function, min(n_jobs, n_files)) as started:
+            yield started.each
+    else:
+        yield functools.partial(_by_joblib, name, function, shared, n_jobs)
+
+
+def _by_joblib(
+    name: str,
+    function: Callable[..., Any],
+    shared: Path,
+    n_jobs: int,
+    jobs: Mapping[str, Job],
+) -> Iterator[tuple[str, Any]]:
     with contextlib.ExitStack() as stack:
         if name == "dask":
             n_jobs = stack.enter_context(_cluster(shared))
-        stack.enter_context(joblib.parallel_config(backend=name))
-        waiting = deque(jobs)
-        while waiting:
-            out: dict[str, None] = {}  # handed to workers, no answer yet
-            pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-            try:
-                for results in pool(_batches(function, jobs, waiting, out, n_jobs, guard)):
-                    for key, result in results:
-                        del out[key]
-                        yield key, result
-            except loky.BrokenProcessPool:
-                if not out or not guard:
-                    raise
-                # One of these is the culprit; which one shows when each runs by itself.
-                yield from _one_by_one(function, {key: jobs[key] for key in list(out)})
+        stack.enter_context(
+            joblib.parallel_config(backend="sequential" if name == "processes" else name)
+        )
+        pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
+        for results in pool(_batches(function, jobs, n_jobs)):
+            yield from results
 
 
-def _batches(
-    function: Callable[..., Any],
-    jobs: Mapping[str, Job],
-    waiting: deque[str],
-    out: dict[str, None],
-    n_jobs: int,
-    guard: bool,
-) -> Iterator[Any]:
+def _batches(function: Callable[..., Any], jobs: Mapping[str, Job], n_jobs: int) -> Iterator[Any]:
+    waiting = deque(jobs)
     while waiting:
         # Smaller towards the end, so that no worker is left with the rest alone.
         size = max(1, min(BATCH, len(waiting) // (4 * max(n_jobs, 1))))
-        batch = {}
-        for _ in range(size):
-            key = waiting.popleft()
-            out[key] = None
-            batch[key] = jobs[key]
-        yield joblib.delayed(_call)(function, batch, guard)
+        names = [waiting.popleft() for _ in range(size)]
+        yield joblib.delayed(_call)(function, {name: jobs[name].arguments for name in names})
 
 
-def _call(
-    function: Callable[..., Any], batch: Mapping[str, Job], guard: bool
-) -> list[tuple[str, Any]]:
-    results = []
-    for key, job in batch.items():
-        if guard:
-            # Ends the process even when C code hangs with the interpreter's lock.
-            faulthandler.dump_traceback_later(job.seconds, exit=True, file=_nowhere())
-        results.append((key, function(*job.arguments)))
-        if guard:
-            faulthandler.cancel_dump_traceback_later()
-    return results
-
-
-@functools.cache
-def _nowhere() -> int:
-    return os.open(os.devnull, os.O_WRONLY)
-
-
-def _one_by_one(function: Callable[..., Any], jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:
-    pool = _process(function)
-    try:
-        for key, job in jobs.items():
-            try:
-                result = pool.submit(function, *job.arguments).result(timeout=job.seconds)
-            except (TimeoutError, loky.BrokenProcessPool) as error:
-                pool.shutdown(kill_workers=True)
-                pool = _process(function)
-                result = Lost(_reason(error, job.seconds))
-            yield key, result
-    finally:
-        pool.shutdown(kill_workers=True)
-
-
-def _process(function: Callable[..., Any]) -> loky.ProcessPoolExecutor:
-    pool = loky.ProcessPoolExecutor(max_workers=1)
-    pool.submit(_call, function, {}, False).result()  # its start is not the file's time
-    return pool
-
-
-def _reason(error: Exception, seconds: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"the decoder hangs: no end after {seconds:.0f} s"
-    signal = re.search(r"\b(SIG[A-Z]+)\b", str(error).rsplit("exit codes", 1)[-1])
-    return f"the decoder crashed ({signal[1]})" if signal else "the decoder crashed"
+def _call(function: Callable[..., Any], batch: Mapping[str, tuple]) -> list[tuple[str, Any]]:
+    return [(name, function(*arguments)) for name, arguments in batch.items()]
 
 
 @contextlib.contextmanager

@@ -1,3 +1,6 @@
+import struct
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,6 +85,74 @@ def test_a_header_that_lies_about_the_count_changes_nothing(
     assert facts.n_frames == 30
     assert read_indices(frames) == video.even_indices(30, 8).tolist()
     np.testing.assert_array_equal(frames, honest)
+
+
+def insert_empty_chunks(path: Path, places: list[int]) -> None:
+    """Insert chunks without a picture before these chunks of an AVI, and count them as frames.
+
+    AVI RIFF File Reference: encoders write them for frames that they drop.
+    """
+    data = path.read_bytes()
+    start = data.index(b"movi") + 4
+    (size,) = struct.unpack_from("<I", data, start - 8)  # counts from "movi" on
+    chunks, at = [], start
+    while at < start - 4 + size:
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        end = at + 8 + length + length % 2
+        chunks.append(data[at:end])
+        at = end
+    for place in sorted(places, reverse=True):
+        chunks.insert(place, chunks[0][:4] + bytes(4))
+    body = b"".join(chunks)
+    header = data[: start - 8] + struct.pack("<I", 4 + len(body)) + b"movi"
+    whole = bytearray(header + body)
+    struct.pack_into("<I", whole, 4, len(whole) - 8)
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize(
+    "places",
+    [[1], [2, 2, 2], [20], [39], [5, 21, 37], list(range(1, 40)), [40], [40, 40, 40]],
+    ids=str,
+)
+def test_frames_that_the_encoder_dropped_are_counted_by_the_header_alone(
+    tmp_path, write_video, coded_frames, read_indices, patch_avi, codec, places
+):
+    path = write_video(tmp_path / "clip.avi", coded_frames(40), codec)
+    honest, _ = video.read_clip(path, 10, 32, 64)
+    insert_empty_chunks(path, places)
+    patch_avi(path, n_frames=40 + len(places))
+    frames, facts = video.read_clip(path, 10, 32, 64)
+    assert facts.n_frames == 40
+    assert read_indices(frames) == video.even_indices(40, 10).tolist()
+    np.testing.assert_array_equal(frames, honest)
+
+
+@pytest.mark.parametrize(
+    ("places", "taken_again"),
+    [
+        ([], []),
+        # At the end nothing tells of it in time: all that moved are wrong.
+        ([40, 40, 40, 40], None),
+        # At the very beginning it is known before anything is taken.
+        ([1], []),
+        ([1, 1, 1], []),
+    ],
+)
+def test_what_was_taken_rightly_is_not_decoded_twice(
+    tmp_path, write_video, coded_frames, patch_avi, monkeypatch, places, taken_again
+):
+    path = write_video(tmp_path / "clip.avi", coded_frames(40))
+    insert_empty_chunks(path, places)
+    patch_avi(path, n_frames=40 + len(places))
+    again = []
+    retake = video._retake
+    monkeypatch.setattr(video, "_retake", lambda *a: (again.extend(a[2]), retake(*a)))
+    video.read_clip(path, 10, 32, 64)
+    if taken_again is None:
+        taken_again = np.flatnonzero(video.even_indices(44, 10) != video.even_indices(40, 10))
+    assert again == list(taken_again)
 
 
 @pytest.mark.parametrize("codec", CODECS)

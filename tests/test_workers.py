@@ -13,9 +13,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from har import extraction, workers
+from har import extraction, processes, worker, workers
 from har.errors import UserError
 
 VIDEOS = Path("data/videos")
@@ -111,6 +112,75 @@ def test_a_file_that_kills_or_hangs_its_worker_costs_itself_alone(
     assert json.loads(Path("rejected.json").read_text()) == rejected
     assert OUTPUT.read_bytes() == pixels
     assert len(Path("data/clips.csv").read_text().splitlines()) == 1 + len(expected)
+
+
+def echo(value):
+    if isinstance(value, Path):  # a mark that this has been tried once
+        tried = value.exists()
+        value.touch()
+        if not tried:
+            os.kill(os.getpid(), signal.SIGKILL)
+    print("what a library prints is no answer")
+    return value
+
+
+def refuse(value):
+    raise ValueError(f"not {value}")
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Let processes import this file."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return __import__(Path(__file__).stem)
+
+
+def jobs(*values):
+    return {str(i): processes.Job((value,), 60.0) for i, value in enumerate(values)}
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_crew_answers_every_call_of_every_turn(importable, n):
+    with processes.Crew(importable.echo, n) as crew:
+        for turn in (range(40), range(3), ()):
+            assert dict(crew.each(jobs(*turn))) == {str(i): value for i, value in enumerate(turn)}
+
+
+def test_a_file_whose_worker_was_killed_for_anothers_sake_is_kept(importable, tmp_path):
+    mark = tmp_path / "tried"
+    with processes.Crew(importable.echo, 2) as crew:
+        results = dict(crew.each(jobs(1, mark, 2, 3)))
+    assert results == {"0": 1, "1": mark, "2": 2, "3": 3}
+
+
+def test_what_the_function_raises_comes_out_and_leaves_no_process(importable):
+    before = psutil.Process().children()
+    with (
+        processes.Crew(importable.refuse, 2) as crew,
+        pytest.raises(ValueError, match="not 7") as caught,
+    ):
+        list(crew.each(jobs(7, 7, 7)))
+    assert "In a worker process" in caught.value.__notes__[0]
+    assert psutil.Process().children() == before
+
+
+def test_leaving_in_the_middle_leaves_no_process(importable):
+    before = psutil.Process().children()
+    with processes.Crew(importable.echo, 2) as crew:
+        results = crew.each(jobs(*range(50)))
+        next(results)
+        results.close()
+        assert psutil.Process().children() == before
+
+
+def test_a_worker_that_cannot_load_the_function_is_no_ones_fault(monkeypatch, capfd):
+    monkeypatch.setattr(worker, "COMMAND", "raise SystemExit('no such module')")
+    with (
+        processes.Crew(echo, 2) as crew,
+        pytest.raises(RuntimeError, match="ended with code 1 before its first file"),
+    ):
+        list(crew.each(jobs(1)))
+    assert "no such module" in capfd.readouterr().err
 
 
 def free_port() -> int:
