@@ -3,8 +3,9 @@
 Idea: the gates of an LSTM are convolutions, so its memory is an image and keeps where things are
 while it learns how they move (Shi et al., Convolutional LSTM Network, NeurIPS 2015). Here it reads
 the maps of a small residual CNN that sees the motion between two frames, see `har.front.Motion`;
-its states are averaged over time and place. Trained from scratch. `har.models.convlstm_tutorial`
-is the network of the well-known tutorial.
+with `shift` its features also move between frames, see `har.layers.ShiftFeatures`. The states are
+averaged over time and place. Trained from scratch. `har.models.convlstm_tutorial` is the network of
+the well-known tutorial.
 
 Shapes at 20 × 64 × 64, width 24: 19 differences; 32×32×24 → 16×16×48 → 8×8×72 → 4×4×96 a
 difference; ConvLSTM 4×4×64, averaged. Parameters: 638,028 with 4 classes.
