@@ -331,7 +331,7 @@ def test_eight_people_at_once(server, project, ask):
     with ThreadPoolExecutor(8) as people:
         results = list(people.map(visit, range(8)))
     assert all(right > 0 for right, _ in results)
-    assert process.memory_info().rss - before < 300e6
+    assert process.memory_info().rss - before < 100e6
     assert json.loads(get(f"{server.url}/health"))["status"] == "ok"
     assert server.lines[said:] == []
 
