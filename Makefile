@@ -66,7 +66,7 @@ report: storage   ## what changed since main (or BASE=…), as a page: .work/rep
 resolve: storage   ## after a merge with a conflict in dvc.lock: mend it and run what is left
 	@har resolve
 
-# A process a core up to four, each with whole files: much of a test's time is TensorFlow's start.
+# Up to four processes, each with whole files: much of a test's time is TensorFlow's start.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED_DEV)   ## run the tests

@@ -37,6 +37,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist's
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: tests of servers and clusters wait most of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure(config):
     # Keras 3.15 makes NumPy arrays of TensorFlow's variables in the way of NumPy 1.
     config.addinivalue_line(

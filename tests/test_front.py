@@ -60,19 +60,6 @@ def test_layers_are_the_same_after_a_round_trip(layer):
         assert getattr(again, name) == getattr(layer, name) == layer.get_config()[name]
 
 
-def test_they_load_with_keras(run_python):
-    code = """
-import sys
-import har
-assert "har.front" not in sys.modules
-import keras
-for name in ("DrawFrames", "AverageViews", "Motion", "AugmentClip"):
-    assert keras.saving.get_registered_object(f"har>{name}").__module__ == "har.front"
-"""
-    process = run_python(code)
-    assert process.returncode == 0, process.stderr
-
-
 @settings(deadline=None, max_examples=15)
 @given(n=st.integers(1, 5), count=st.integers(1, 5), V=st.integers(1, 4), seed=st.integers(0, 99))
 def test_training_sees_one_frame_of_each_segment_of_each_clip(n, count, V, seed):

@@ -196,18 +196,6 @@ def test_layers_are_the_same_after_a_round_trip(layer):
     assert again.get_config() == layer.get_config()
 
 
-def test_layers_do_not_load_before_keras_and_load_with_it(run_python):
-    code = """
-import sys
-import har
-assert "keras" not in sys.modules and "har.layers" not in sys.modules
-import keras
-assert keras.saving.get_registered_object("har>ConvLSTM2D").__module__ == "har.layers"
-"""
-    process = run_python(code)
-    assert process.returncode == 0, process.stderr
-
-
 @settings(deadline=None, max_examples=20)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),

@@ -138,7 +138,7 @@ def test_motion_is_that_of_pixels_from_0_to_1_and_comes_after_augmentation(modul
 
 
 @approaches
-def test_every_frame_matters(approach):
+def test_every_frame_and_the_order_in_time_matter(approach):
     model = approach.build((4, 16, 16))
     clips = noise(1, 4, 16, 16)
     expected = model.predict_on_batch(clips)
@@ -146,14 +146,7 @@ def test_every_frame_matters(approach):
         other = clips.copy()
         other[:, t] = 255 - other[:, t]
         assert np.abs(model.predict_on_batch(other) - expected).max() > 1e-7, t
-
-
-@approaches
-def test_order_in_time_matters(approach):
-    model = approach.build((4, 16, 16))
-    clips = noise(2, 4, 16, 16)
-    there, back = model.predict_on_batch(clips), model.predict_on_batch(clips[:, ::-1])
-    assert np.abs(there - back).max() > 1e-6
+    assert np.abs(model.predict_on_batch(clips[:, ::-1]) - expected).max() > 1e-6
 
 
 @approaches
@@ -164,8 +157,9 @@ def test_dropout_and_augmentation_and_the_frames_drawn_follow_the_seed(approach)
     def output(seed: int) -> np.ndarray:
         return np.asarray(approach.build((6, 16, 16), train, seed)(clips, training=True))
 
-    np.testing.assert_array_equal(output(1), output(1))
-    assert np.abs(output(1) - output(2)).max() > 1e-6
+    first = output(1)
+    np.testing.assert_array_equal(output(1), first)
+    assert np.abs(output(2) - first).max() > 1e-6
 
 
 @approaches

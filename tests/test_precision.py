@@ -37,6 +37,7 @@ def train(precision: str) -> tuple[list[float], list[np.ndarray]]:
         "sparse_categorical_crossentropy",
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
+    model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
     feed = Batches(frames, labels, 8, seed=1)
     history = model.fit(feed, epochs=8, shuffle=False, verbose=0)
     return history.history["loss"], model.get_weights()

@@ -183,7 +183,7 @@ def finished(tmp_path_factory, latency_cache) -> Project:
     return project
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_project(tmp_path_factory, latency_cache):
     """Make a fresh small project with clips but nothing run."""
 

@@ -1,8 +1,13 @@
 """What is tested on cannot reach training: neither its labels nor its pixels."""
 
 import csv
+import io
+import runpy
+import sys
+from contextlib import redirect_stdout
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
@@ -31,18 +36,37 @@ def spoil_pixels(project, rows: np.ndarray) -> None:
             file["frames"][row] = 255 - file["frames"][row]
 
 
-def train(project, approach: str) -> bytes:
-    project.python("stages/train.py", approach)
-    return (project.path / "models" / approach / "model.keras").read_bytes()
+@pytest.fixture(scope="module")
+def split_project(new_project):
+    """A project before its training; it tests on fold 0 and validates on fold 1."""
+    project = new_project()
+    for stage in ("fetch", "extract", "split"):
+        project.python(f"stages/{stage}.py")
+    return project
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """Run the stage in this process, where Keras has loaded: `train(project, approach)`."""
+
+    def run(project, approach: str) -> bytes:
+        monkeypatch.chdir(project.path)
+        monkeypatch.setattr(sys, "argv", ["stages/train.py", approach])
+        keras.backend.clear_session()  # names count from 1, as in a process of its own
+        with redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as left:
+            runpy.run_path("stages/train.py", run_name="__main__")
+        assert not left.value.code
+        return (project.path / "models" / approach / "model.keras").read_bytes()
+
+    yield run
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.parametrize("approach", ["convlstm", "lrcn"])
 def test_labels_and_pixels_of_test_clips_leave_every_byte_of_the_weights_alone(
-    new_project, approach
+    split_project, train, tmp_path, approach
 ):
-    project = new_project()  # tests on fold 0 and validates on fold 1
-    for stage in ("fetch", "extract", "split"):
-        project.python(f"stages/{stage}.py")
+    project = split_project.copy(tmp_path / "project")
     weights = train(project, approach)
     test = rows_of(project, 0)
     change_labels(project, test)
