@@ -321,6 +321,9 @@ def export(
     ]
     for name, form, (exported, original) in rows:
         print(f"{name:10}{form.format(exported):>12}{form.format(original):>12}")
+    if int8:
+        kinds = ", ".join(report.floats) or "none"
+        print(f"in floats {len(report.floats)} of {report.n_operations} operations: {kinds}")
 
 
 @app.command()

@@ -5,6 +5,7 @@ not written.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import statistics
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from har import layers as har_layers
-from har import splits, store, work
+from har import quantisation, splits, store, work
 from har.backend import keras
 from har.errors import UserError
 from har.predictor.recogniser import Recogniser
@@ -60,6 +61,8 @@ class Report:
         n_test: clips behind `accuracy`.
         megabytes: sizes of the exported and of the original.
         milliseconds: median time of one clip, exported and original.
+        floats: with int8, the kinds of the operations that stayed float, in the order they run.
+        n_operations: with int8, of how many.
     """
 
     output: Path
@@ -69,6 +72,8 @@ class Report:
     n_test: int
     megabytes: tuple[float, float]
     milliseconds: tuple[float, float]
+    floats: tuple[str, ...] = ()
+    n_operations: int = 0
 
 
 def read_clips(recogniser: Recogniser, data: Path) -> Clips:
@@ -109,7 +114,8 @@ def export(
         to: one of `FORMATS`.
         clips: to check it on.
         output: the file, or folder for a SavedModel; beside it goes the card, `….json`.
-        int8: whole numbers of 8 bits instead of floats; LiteRT only.
+        int8: whole numbers of 8 bits from the first weights on, see `har.quantisation`; LiteRT
+            only.
 
     Raises:
         UserError: a package is missing, the format cannot hold the network, or the exported
@@ -137,6 +143,7 @@ def export(
         float((answers.argmax(axis=1) == clips.labels).mean())
         for answers in (_all(run, clips.test), recogniser.probabilities(clips.test))
     )
+    network = quantisation.operations(made.read_bytes()) if int8 else []
     report = Report(
         output,
         difference,
@@ -145,6 +152,8 @@ def export(
         len(clips.labels),
         (_megabytes(made), _megabytes(folder / "model.keras")),
         (_milliseconds(run, clips.test), _milliseconds(model.predict_on_batch, clips.test)),
+        tuple(quantisation.in_floats(network)),
+        sum(operation.kind not in quantisation.BETWEEN for operation in network),
     )
     lost = accuracy[1] - accuracy[0]
     if (int8 and lost > LOSS) or (not int8 and not difference <= TOLERANCE):
@@ -156,7 +165,10 @@ def export(
             f"Nothing was written; {'leave --int8 out' if int8 else 'try another format'}."
         )
     work.publish(made, output)
-    shutil.copyfile(folder / "card.json", output.with_name(f"{output.name}.json"))
+    card = dict(recogniser.card)
+    if int8:
+        card["int8"] = {"operations": report.n_operations, "in_floats": report.floats}
+    work.write_text(output.with_name(f"{output.name}.json"), json.dumps(card, indent=2) + "\n")
     return report
 
 
@@ -244,14 +256,11 @@ def _convert(
     if to == ONNX:
         portable(model).export(path, format="onnx", verbose=False)
         return
+    if training is not None:
+        path.write_bytes(quantisation.quantise(portable(model), training))
+        return
     import tensorflow as tf
 
-    options = {}
-    if training is not None:
-        options = {
-            "optimizations": [tf.lite.Optimize.DEFAULT],
-            "representative_dataset": lambda: ([clip[None]] for clip in training),
-        }
     portable(model).export(
         path,
         format="litert",
@@ -260,7 +269,6 @@ def _convert(
         input_signature=[tf.TensorSpec((1, *shape, 3), tf.uint8, name="clips")],
         # Else TensorFlow's own operations would be called for, which phones do not have.
         target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
-        **options,
     )
 
 

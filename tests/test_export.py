@@ -124,9 +124,17 @@ def test_int8_is_of_whole_numbers(har, project, name, monkeypatch):
 
     # An untrained network on twelve clips: one clip is eight points.
     monkeypatch.setattr(export, "LOSS", 0.3)
-    code, _, err = har(f"models/{name}", "--to", "litert", "--int8")
+    code, out, err = har(f"models/{name}", "--to", "litert", "--int8")
     assert (code, err) == (0, "")
     path = Path(f"exports/{name}-int8.tflite")
+    # Floats are kept for rescaling alone, and that is said.
+    card = json.loads(path.with_name(f"{path.name}.json").read_text())["int8"]
+    assert card["in_floats"][:3] == ["CAST", "MUL", "ADD"]
+    assert set(card["in_floats"][3:]) <= {"RESHAPE", "TRANSPOSE", "UNPACK", "SPLIT"}
+    assert out.splitlines()[-1] == (
+        f"in floats {len(card['in_floats'])} of {card['operations']} operations: "
+        f"{', '.join(card['in_floats'])}"
+    )
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     kernels = [t for t in interpreter.get_tensor_details() if len(t["shape"]) == 4]
