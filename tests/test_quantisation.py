@@ -42,7 +42,9 @@ def trained():
     """A small LRCN with the front of the real one, trained until it knows nearly every clip."""
     keras.utils.set_random_seed(2)
     recipe = TRAIN.model_copy(update={"frames": T // 2, "augment": None})
-    params = lrcn.Params(see="motion", width=4, units=6, dropout=0.0, learning_rate=0.01)
+    params = lrcn.Params(
+        see="motion", shift=False, width=4, units=6, dropout=0.0, learning_rate=0.01
+    )
     model = lrcn.build(3, (T, SIZE, SIZE), params, recipe, seed=1)
     clips, labels = moving(240, seed=0)
     model.compile("adam", "sparse_categorical_crossentropy")
