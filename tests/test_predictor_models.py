@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import predictor_models as small
@@ -6,9 +7,15 @@ import pytest
 
 from har import video
 from har.errors import UserError
+from har.front import WAYS_TO_DRAW
+from har.models import convlstm, lrcn
+from har.params import load
+from har.predictor.frame_part import FramePart, NoFramePartError
 from har.predictor.recogniser import Recogniser, best_model
 from har.predictor.stream import Stream
 from har.video import even_indices
+
+PARAMS = load(Path(__file__).resolve().parents[1] / "params.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +144,20 @@ def test_why_there_is_no_frame_part(folder):
     assert "a frame or two at a time" in Recogniser.open(folder / "convlstm").whole_windows
     assert Recogniser.open(folder / "lrcn").whole_windows is None
     assert "by itself" in Recogniser.open(folder / "far-motion").whole_windows
+
+
+@pytest.mark.parametrize("draw", WAYS_TO_DRAW)
+@pytest.mark.parametrize("module", [lrcn, convlstm])
+def test_frames_that_see_their_neighbours_are_no_frame_part(module, draw):
+    train = PARAMS.train.model_copy(update={"frames": 3, "draw": draw})
+    section = {"see": "motion", "width": 8, "units": 4, "dropout": 0.0, "learning_rate": 0.1}
+    models = [
+        module.build(3, (6, 16, 16), module.Params(shift=shift, **section), train, seed=1)
+        for shift in (False, True)
+    ]
+    assert FramePart(models[0]).context == 2
+    with pytest.raises(NoFramePartError, match=r"neighbour|by itself"):
+        FramePart(models[1])
 
 
 def test_a_stream_scales_frames_as_training_does(folder):
