@@ -44,6 +44,10 @@ def pytest_xdist_auto_num_workers():
 
 
 def pytest_configure(config):
+    # TensorFlow's converter calibrates with an interpreter of its own that it calls deprecated.
+    config.addinivalue_line(
+        "filterwarnings", r"ignore:\s*Warning. tf.lite.Interpreter is deprecated:UserWarning"
+    )
     # Keras 3.15 makes NumPy arrays of TensorFlow's variables in the way of NumPy 1.
     config.addinivalue_line(
         "filterwarnings", "ignore:__array__ implementation doesn't accept:DeprecationWarning"
