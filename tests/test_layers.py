@@ -120,7 +120,9 @@ def test_gradients_in_a_graph_are_those_of_plain_operations(filters, dropout, mo
             keras.layers.Concatenate()([keras.layers.Flatten()(x) for x in outputs])
         )
         model = keras.Model([clips, *state], total)
-        model.compile(keras.optimizers.SGD(1.0), lambda y, x: ops.mean(y * x))
+        # In a graph TensorFlow now and then gets the unrolled loop's own gradients wrong.
+        eagerly = kind is Plain
+        model.compile(keras.optimizers.SGD(1.0), lambda y, x: ops.mean(y * x), run_eagerly=eagerly)
         start = randomise(model)
         x = [noise(2, 4, 7, 9, 2), noise(2, 5, 7, filters, seed=1), noise(2, 5, 7, filters, seed=2)]
         model.train_on_batch(x, noise(2, 1, seed=3))
