@@ -22,7 +22,11 @@ def save_model(model: keras.Model, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Trainings that run side by side save side by side.
     stamped = work.folder("saving") / f"{work.digest(str(path.absolute()))}.keras"
-    model.save(stamped, include_optimizer=False)
+    # A copy that was never compiled: in this format Keras ignores `include_optimizer`, and what the
+    # optimizer knows would make the file four times as large.
+    plain = type(model).from_config(model.get_config())
+    plain.set_weights(model.get_weights())
+    plain.save(stamped)
     part = stamped.with_suffix(".part")
     with zipfile.ZipFile(stamped) as source, zipfile.ZipFile(part, "w") as target:
         for name in sorted(source.namelist()):
