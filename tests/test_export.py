@@ -2,6 +2,7 @@ import json
 import sys
 from pathlib import Path
 
+import litert
 import numpy as np
 import predictor_models as small
 import pytest
@@ -65,19 +66,7 @@ def run_onnx(path, clips):
 
 
 def run_litert(path, clips):
-    from ai_edge_litert.interpreter import Interpreter
-
-    # An interpreter without TensorFlow's own operations, as phones have it.
-    interpreter = Interpreter(str(path))
-    interpreter.allocate_tensors()
-    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert source["dtype"] == np.uint8
-    rows = []
-    for clip in clips:
-        interpreter.set_tensor(source["index"], clip[None])
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(result["index"])[0].copy())
-    return np.array(rows)
+    return litert.answers(path.read_bytes(), clips)
 
 
 def run_saved_model(path, clips):

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import litert
 import numpy as np
 import pytest
 
@@ -59,25 +60,9 @@ def written(trained):
     return quantisation.quantise(export.portable(trained), moving(60, seed=0)[0])
 
 
-def answers(content: bytes, clips: np.ndarray) -> np.ndarray:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
-    (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert source["dtype"] == np.uint8
-    assert result["dtype"] == np.float32
-    rows = []
-    for clip in clips:
-        interpreter.set_tensor(source["index"], clip[None])
-        interpreter.invoke()
-        rows.append(interpreter.get_tensor(result["index"])[0].copy())
-    return np.array(rows)
-
-
 def test_at_most_two_points_of_accuracy_are_lost(trained, written):
     clips, labels = moving(150, seed=1)
-    known, found = trained.predict(clips, verbose=0), answers(written, clips)
+    known, found = trained.predict(clips, verbose=0), litert.answers(written, clips)
     accuracy = (known.argmax(axis=1) == labels).mean()
     assert accuracy > 0.9
     assert (found.argmax(axis=1) == labels).mean() >= accuracy - export.LOSS
