@@ -148,19 +148,21 @@ def test_the_card_says_the_true_number_of_parameters(approach):
         assert word in card
 
 
-def test_whole_model_is_the_head_on_the_features_of_both_views(in_tmp_path):
-    from har.backbones import mobilenetv2
-
-    network = mobilenetv2.build((4, 32, 48), "random")
-    head = module_of("lrcn_mobilenetv2").build(
-        3, (2, 4, 1280), PARAMS.approach("lrcn_mobilenetv2"), PARAMS.train, 1
+@pytest.mark.parametrize(
+    ("approach", "shape"), [("lrcn_mobilenetv2", (4, 32, 48)), ("i3d", (8, 32, 32))]
+)
+def test_whole_model_is_the_head_on_the_features_of_both_views(approach, shape, in_tmp_path):
+    backbone = importlib.import_module(f"har.backbones.{PARAMS.features[approach]}")
+    network = backbone.build(shape, "random")
+    head = module_of(approach).build(
+        3, (2, *network.output_shape[1:]), PARAMS.approach(approach), PARAMS.train, 1
     )
-    clips = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 48, 3), np.uint8)
+    clips = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), np.uint8)
     views = [network.predict_on_batch(view) for view in (clips, clips[:, :, :, ::-1])]
     expected = head.predict_on_batch(np.stack(views, axis=1))
     saving.save_model(whole_model(network, head), Path("whole.keras"))
     whole = saving.load_model(Path("whole.keras"))
-    assert whole.input_shape == (None, 4, 32, 48, 3)
+    assert whole.input_shape == (None, *shape, 3)
     assert whole.input.dtype == "uint8"
     np.testing.assert_allclose(whole.predict_on_batch(clips), expected, atol=1e-5)
 

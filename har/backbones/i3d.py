@@ -69,7 +69,7 @@ def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
             x = _mixed(x, name, *sizes)
     x = layers.AveragePooling3D((1, *x.shape[2:4]), name="average")(x)
     x = layers.Reshape((x.shape[1], x.shape[-1]), name="features")(x)
-    model = keras.Model(clips, x, name="i3d")
+    model = keras.Model(clips, x, name="inception_i3d")
     if weights != "random":
         _load(model, Path(weights))
     return model
