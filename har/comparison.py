@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import f1_score
 
-from har import predictions
+from har import calibration, predictions
 from har.errors import UserError
 from har.params import Trial
 from har.predictions import Predictions
@@ -53,8 +53,8 @@ def figures(parts: Sequence[Predictions], *, resamples: int, seed: int) -> dict[
     Returns:
         `accuracy` of all tested clips together, with its 95 % interval over groups
         (`accuracy_low`, `accuracy_high`); `mean` and `sd` of the trials' accuracies, and these
-        (`trials`); `top5` and `macro_f1` of all clips together; `n_test` and `n_groups`. `sd` is
-        that of a sample, 0.0 with one trial.
+        (`trials`); `top5`, `macro_f1` and `calibration_error` of all clips together; `n_test` and
+        `n_groups`. `sd` is that of a sample, 0.0 with one trial.
     """
     whole = pool(parts)
     accuracies = [float(part.right.mean()) for part in parts]
@@ -71,6 +71,7 @@ def figures(parts: Sequence[Predictions], *, resamples: int, seed: int) -> dict[
         "trials": accuracies,
         "top5": float((rank < 5).mean()),
         "macro_f1": float(f1_score(whole.labels, guesses, average="macro", zero_division=0)),
+        "calibration_error": calibration.error(whole.probabilities, whole.labels),
         "n_test": len(whole.labels),
         "n_groups": len(set(whole.groups)),
     }
@@ -197,7 +198,7 @@ def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str) -> st
     protocols = [p for p in ("group", "official", "random") if p in next(iter(table.values()))]
     head = ["approach", "parameters", "multiply-adds", "latency", "training"]
     for protocol in protocols:
-        head += [f"{protocol}: accuracy", "mean ± sd", "top-5", "macro F1"]
+        head += [f"{protocol}: accuracy", "mean ± sd", "top-5", "macro F1", "ECE"]
     if "gap" in next(iter(table.values())):
         head.append("gap")
     lines = [f"| {' | '.join(head)} |", "| " + " | ".join("---" for _ in head) + " |"]
@@ -217,6 +218,7 @@ def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str) -> st
                 f"{f['mean']:.3f} ± {f['sd']:.3f}",
                 f"{f['top5']:.3f}",
                 f"{f['macro_f1']:.3f}",
+                f"{f['calibration_error']:.3f}",
             ]
         if "gap" in row:
             g = row["gap"]
@@ -227,10 +229,10 @@ def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str) -> st
             "# Comparison",
             "",
             f"{trials} Chance is {chance:.3f}. In brackets the 95 % interval, bootstrapped over "
-            "groups (source videos); sd over trials. Latency is of one clip at batch 1, from "
-            "frames to probabilities, backbone included; training is the median of a trial, "
-            "features of a backbone not counted, which are made once. Times are of the machine "
-            "that ran it.",
+            "groups (source videos); sd over trials; ECE is the expected calibration error. "
+            "Latency is of one clip at batch 1, from frames to probabilities, backbone included; "
+            "training is the median of a trial, features of a backbone not counted, which are "
+            "made once. Times are of the machine that ran it.",
             "",
             *lines,
             "",

@@ -69,6 +69,11 @@ def test_top_5_and_macro_f1():
     assert figures(part)["macro_f1"] == pytest.approx(0.5 / 3)
 
 
+def test_the_calibration_error_is_of_all_clips_together():
+    """Sure by 0.9 and right in 1 of 2: in each part 0.9 off or 0.1, together 0.4."""
+    assert figures(predictions([1]), predictions([0]))["calibration_error"] == pytest.approx(0.4)
+
+
 def test_the_gap_and_its_interval():
     leaking, honest = predictions([1, 1, 1, 1]), predictions([1, 0, 0, 1])
     found = comparison.gap([leaking], [honest], resamples=500, seed=1)
