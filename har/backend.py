@@ -6,9 +6,13 @@ before any setting of its log level counts. They would stand between a user and 
 
 import contextlib
 import ctypes
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import platformdirs
 
 
 @contextlib.contextmanager
@@ -55,6 +59,12 @@ def _keep_freed_memory() -> None:
 
 
 _keep_freed_memory()
+# What JAX has compiled for this machine is kept for later runs: trying which convolution is the
+# quickest takes a GPU half a minute a network, and each fold and seed is a process of its own.
+_cache = Path(os.environ.get("HAR_CACHE") or platformdirs.user_cache_path("har")) / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
 # TensorFlow takes these convolutions of itself on some processors only; others gain as much.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with _without_standard_error():
@@ -88,4 +98,20 @@ def free_accelerator_memory() -> int:
     return stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)
 
 
-__all__ = ["free_accelerator_memory", "fused", "keras"]
+@functools.cache
+def _gather() -> Callable:
+    import jax
+
+    return jax.jit(lambda array, rows: array[rows])
+
+
+def take(array, rows):
+    """Return rows of an array that lies on JAX's devices, by one call of one kernel.
+
+    `keras.ops.take` checks and clips indices by several, each of which the host has to start: with
+    large batches a twentieth of a step.
+    """
+    return _gather()(array, rows)
+
+
+__all__ = ["free_accelerator_memory", "fused", "keras", "take"]

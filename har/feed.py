@@ -154,7 +154,7 @@ class Batches(keras.utils.PyDataset):
         rows = self._rows(index)
         if self.place == "device":
             chosen = distribution.shared_out(rows.astype(np.int32))
-            return keras.ops.take(self._frames, chosen, axis=0), self._labels[rows]
+            return backend.take(self._frames, chosen), self._labels[rows]
         if self._reader is None:
             return self._read(rows), self._labels[rows]
         for ahead in range(index, min(index + AHEAD + 1, len(self))):

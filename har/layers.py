@@ -1,4 +1,4 @@
-"""What Keras lacks: a fused ConvLSTM2D and frame-wise folding of clips."""
+"""What Keras lacks: a fused ConvLSTM2D, frame-wise folding of clips, max-pooling for XLA."""
 
 from har import backend
 
@@ -195,6 +195,57 @@ def fold(clips):
 def unfold(frames, n_frames: int):
     """Take time out of the batch: (N·T, …) to (N, T, …)."""
     return ops.reshape(frames, (-1, n_frames, *frames.shape[1:]))
+
+
+def tile_maxima(x, sizes: tuple[int, ...], padding: str):
+    """Return the largest number of each tile, as max-pooling does whose strides are its sizes.
+
+    What XLA makes of max-pooling's gradient scatters number by number: on a GPU a third of a step
+    of a frame CNN. A maximum over axes has a gradient that is one pass. Where numbers of a tile
+    are equal they share it; pooling gives it to the first.
+
+    Args:
+        x: (N, …, C), with as many axes in between as there are sizes.
+        sizes: of a tile.
+        padding: `same`, incomplete tiles count, or `valid`.
+    """
+    lengths = x.shape[1:-1]
+    if padding == "same":
+        missing = [-n % size for n, size in zip(lengths, sizes, strict=True)]
+        if any(missing):
+            around = [(n // 2, n - n // 2) for n in missing]
+            x = ops.pad(x, [(0, 0), *around, (0, 0)], constant_values=float("-inf"))
+    else:
+        whole = (slice(0, n - n % size) for n, size in zip(lengths, sizes, strict=True))
+        x = x[(slice(None), *whole)]
+    shape, within = [-1], []
+    for length, size in zip(x.shape[1:-1], sizes, strict=True):
+        shape.append(length // size)
+        if size > 1:
+            within.append(len(shape))
+            shape.append(size)
+    return ops.max(ops.reshape(x, (*shape, x.shape[-1])), axis=within) if within else x
+
+
+class _Tiles:
+    """A max-pooling layer by `tile_maxima` where XLA compiles it and its tiles do not overlap."""
+
+    def call(self, inputs):
+        """Pool `inputs`."""
+        usual = self.data_format == "channels_last" and self.strides == self.pool_size
+        if keras.backend.backend() != "jax" or not usual:
+            return super().call(inputs)
+        return tile_maxima(inputs, self.pool_size, self.padding)
+
+
+@register
+class MaxPooling2D(_Tiles, keras.layers.MaxPooling2D):
+    """`keras.layers.MaxPooling2D`, whose gradient is quick on JAX."""
+
+
+@register
+class MaxPooling3D(_Tiles, keras.layers.MaxPooling3D):
+    """`keras.layers.MaxPooling3D`, whose gradient is quick on JAX."""
 
 
 @register

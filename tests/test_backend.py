@@ -37,3 +37,33 @@ def test_freed_memory_is_there_for_the_next_tensor(run_python, loaded):
 def test_loading_says_nothing(loaded):
     assert (loaded.returncode, loaded.stderr) == (0, "")
     assert loaded.stdout.strip().isdigit()  # the count alone
+
+
+COMPILE = """
+import os, sys
+import har.backend
+import jax
+
+jax.jit(lambda x: x * 2 + 1)(jax.numpy.arange(3.0)).block_until_ready()
+print(os.environ["JAX_COMPILATION_CACHE_DIR"])
+"""
+
+
+@pytest.mark.parametrize("chosen", [None, "elsewhere"])
+def test_what_jax_compiled_is_kept(run_python, tmp_path, monkeypatch, chosen):
+    pytest.importorskip("jax", reason="needs the extra jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("HAR_CACHE", str(tmp_path / "har"))
+    folder = tmp_path / (chosen or "har/jax")
+    if chosen:
+        monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(folder))
+    else:
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    process = run_python(COMPILE)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == str(folder)
+    kept = {path.name for path in folder.glob("jit_*-cache")}
+    assert kept
+    run_python(COMPILE)
+    assert {path.name for path in folder.glob("jit_*-cache")} == kept  # found again, not made anew

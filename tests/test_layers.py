@@ -3,12 +3,21 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
 from har import layers
-from har.layers import ConvLSTM2D, FoldTime, ShiftFeatures, UnfoldTime
+from har.layers import (
+    ConvLSTM2D,
+    FoldTime,
+    MaxPooling2D,
+    MaxPooling3D,
+    ShiftFeatures,
+    UnfoldTime,
+    tile_maxima,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -187,6 +196,8 @@ def test_several_refused_arguments_are_all_named():
         FoldTime(name="fold"),
         UnfoldTime(7),
         ShiftFeatures(5),
+        MaxPooling2D((2, 3), padding="same"),
+        MaxPooling3D((1, 2, 2)),
     ],
     ids=lambda layer: type(layer).__name__,
 )
@@ -244,3 +255,53 @@ def test_an_eighth_of_the_features_comes_from_the_frame_before_and_one_from_the_
             found[:, t, ..., part : 2 * part], after + 0 * found[:, t, ..., part : 2 * part]
         )
         np.testing.assert_array_equal(found[:, t, ..., 2 * part :], clips[:, t, ..., 2 * part :])
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    lengths=st.lists(st.integers(4, 9), min_size=2, max_size=3),
+    sizes=st.permutations([1, 2, 3]) | st.permutations([1, 4, 2]),
+    padding=st.sampled_from(["same", "valid"]),
+)
+def test_maxima_of_tiles_are_those_of_max_pooling_and_so_is_their_gradient(lengths, sizes, padding):
+    sizes = tuple(sizes[: len(lengths)])  # one is 1: TensorFlow's gradients have 7 axes at most
+    shape = (2, *lengths, 3)
+    numbers = np.random.default_rng(0).permutation(np.prod(shape))  # no two are equal
+    x = tf.constant(numbers.reshape(shape) - 50, tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        found = tile_maxima(x, sizes, padding)
+        expected = ops.max_pool(x, sizes, sizes, padding, data_format="channels_last")
+        weights = noise(*expected.shape)
+        losses = [ops.sum(found * weights), ops.sum(expected * weights)]
+    np.testing.assert_array_equal(found, expected)
+    ours, theirs = (tape.gradient(loss, x) for loss in losses)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_equal_numbers_of_a_tile_share_its_gradient():
+    x = tf.ones((1, 2, 2, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        largest = tile_maxima(x, (2, 2), "valid")
+    np.testing.assert_array_equal(tape.gradient(largest, x), np.full((1, 2, 2, 1), 0.25))
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    "layer", [(MaxPooling2D, (2, 2)), (MaxPooling2D, (4, 4)), (MaxPooling3D, (1, 2, 2))]
+)
+def test_pooling_layers_are_those_of_keras_on_any_backend(layer, padding, monkeypatch):
+    kind, size = layer
+    x = noise(2, *(7 for _ in size), 3) - 0.5
+    expected = getattr(keras.layers, kind.__name__)(size, padding=padding)(x)
+    np.testing.assert_array_equal(kind(size, padding=padding)(x), expected)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    np.testing.assert_array_equal(kind(size, padding=padding)(x), expected)
+
+
+def test_pooling_with_overlaps_is_left_to_keras(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    x = noise(1, 7, 7, 2)
+    expected = keras.layers.MaxPooling2D(3, 2)(x)
+    np.testing.assert_array_equal(MaxPooling2D(3, 2)(x), expected)

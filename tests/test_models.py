@@ -217,7 +217,7 @@ def test_jax_builds_trains_and_says_the_same(run_python, in_tmp_path, monkeypatc
     clips = noise(3, 6, 16, 16)
     np.save("clips.npy", clips)
     train = TRAIN.model_copy(update={"frames": 3})
-    names = ["convlstm-both", "lrcn-motion"]
+    names = ["convlstm-both", "lrcn-motion", "convlstm_tutorial", "lrcn_tutorial"]
     expected = {}
     for name in names:
         model = SMALL[name].build((6, 16, 16), train)

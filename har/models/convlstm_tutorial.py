@@ -12,7 +12,7 @@ Cost: 182 M multiply-adds a clip.
 """
 
 from har.backend import keras
-from har.layers import ConvLSTM2D
+from har.layers import ConvLSTM2D, MaxPooling3D
 from har.models.inputs import classes_of, clip_input
 from har.params import ApproachParams, IntTuple, Rate, TrainParams
 
@@ -41,7 +41,7 @@ def build(
             return_sequences=True,
             seed=seed + block,
         )(x)
-        x = layers.MaxPooling3D((1, 2, 2), padding="same")(x)
+        x = MaxPooling3D((1, 2, 2), padding="same")(x)
         if block < last:
             # A mask a frame, as the tutorial's TimeDistributed(Dropout) draws it.
             x = layers.Dropout(params.dropout, seed=seed + block)(x)
