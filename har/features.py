@@ -7,6 +7,7 @@ name of the same file, and a later run takes from it the clips that it knows by 
 
 import hashlib
 import importlib
+import itertools
 import os
 import shutil
 import threading
@@ -43,21 +44,55 @@ class Backbone(NamedTuple):
     identity: str
     network: keras.Model | None
 
-    def read(self, path: Path, width: int, height: int) -> np.ndarray:
-        """Read a clip of `width` × `height` pixels as the frames that this network is shown."""
-        params = self.params
+    def read(self, path: Path, clip: Clip) -> np.ndarray:
+        """Read a clip, whose row of clips.csv is `clip`, as the frames this network is shown."""
+        params, width, height = self.params, clip.width, clip.height
         if self.network is None:
             # What finds a person must see them in proportion.
             scale = max(params.height, params.width) / max(height, width)
             size = (max(round(height * scale), 1), max(round(width * scale), 1))
         else:
             size = (params.height, params.width)
-        return video.read_clip(path, params.count, *size)[0]
+        if params.step is None:
+            return video.read_clip(path, params.count, *size)[0]
+        wanted = middle_indices(clip.n_frames, params.count, params.step)
+        last = int(wanted.max())
+        taken = {
+            index: video.shrink(frame, *size)
+            for index, frame in enumerate(itertools.islice(video.iterate(path), last + 1))
+            if index in wanted
+        }
+        if last not in taken:
+            raise video.UnreadableVideoError(f"fewer frames than {clip.n_frames}")
+        return np.stack([taken[index] for index in wanted.tolist()])
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Return the features of frames, (T, H, W, 3) uint8, as float16 (V, T', D): V views."""
         views = [frames, frames[:, :, ::-1]] if self.params.mirrored else [frames]
         return np.stack([self.run(np.ascontiguousarray(view)) for view in views]).astype(np.float16)
+
+
+def middle_indices(n_frames: int, count: int, step: int) -> np.ndarray:
+    """Return which frames of a clip are its middle: `count` of them, every `step`-th.
+
+    A shorter clip is begun anew as often as it takes, as Carreira & Zisserman do (CVPR 2017).
+
+    Args:
+        n_frames: of the clip, at least 1.
+        count: at least 1.
+        step: at least 1.
+
+    Returns:
+        int64 (count,).
+
+    Examples:
+        >>> middle_indices(10, 3, 2).tolist()
+        [2, 4, 6]
+        >>> middle_indices(3, 5, 1).tolist()
+        [0, 1, 2, 0, 1]
+    """
+    start = max(n_frames - count * step, 0) // 2
+    return (start + step * np.arange(count, dtype=np.int64)) % n_frames
 
 
 def open_backbone(name: str, params: BackboneParams) -> Backbone:
@@ -122,7 +157,7 @@ def extract(
 
     def compute(clip: Clip) -> None:
         try:
-            frames = backbone.read(videos / clip.clip, clip.width, clip.height)
+            frames = backbone.read(videos / clip.clip, clip)
         except video.UnreadableVideoError as error:
             raise UserError(
                 f"Expected the clip {videos / clip.clip} to decode, as before. Received: {error}. "

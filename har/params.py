@@ -109,7 +109,8 @@ class SeeingParams(ApproachParams):
 class BackboneParams(Section):
     """A pretrained network whose features other networks learn from, and what it is shown."""
 
-    count: PositiveInt  # frames of a clip, picked evenly
+    count: PositiveInt  # frames of a clip
+    step: PositiveInt | None = None  # between them, from the middle of the clip; None: evenly
     height: Annotated[int, Field(ge=32)]
     width: Annotated[int, Field(ge=32)]
     mirrored: bool  # features of the mirrored clip too

@@ -1,5 +1,6 @@
 """Features of frozen backbones: the store, its resumption, the weights behind it."""
 
+import dataclasses
 import hashlib
 import os
 import pickle
@@ -42,7 +43,7 @@ def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
     backbone = features.open_backbone("mobilenetv2", SMALL)
     with store.FeatureStore(Path("data/features/x.h5")) as made:
         assert made.clips == [clip.clip for clip in filmed]
-        assert made.shape == (2, 3, 1280)
+        assert made.shape == (2, 3, 3584)
         assert made.classes == ["A", "B"]
         assert made.facts["backbone"] == "mobilenetv2"
         read, labels = made.read(made.clips[::-1])
@@ -53,6 +54,30 @@ def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
         for view, shown in zip(row, (frames, frames[:, :, ::-1]), strict=True):
             expected = backbone.network.predict_on_batch(np.ascontiguousarray(shown)[None])[0]
             np.testing.assert_allclose(view, expected, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "count", "step", "expected"),
+    [
+        (10, 4, 1, [3, 4, 5, 6]),
+        (10, 4, 2, [1, 3, 5, 7]),
+        (4, 4, 1, [0, 1, 2, 3]),
+        (3, 5, 1, [0, 1, 2, 0, 1]),  # a short clip begins anew
+        (5, 3, 2, [0, 2, 4]),
+        (1, 2, 3, [0, 0]),
+    ],
+)
+def test_the_middle_of_a_clip(
+    n_frames, count, step, expected, in_tmp_path, write_video, coded_frames, read_indices
+):
+    assert features.middle_indices(n_frames, count, step).tolist() == expected
+    path = write_video(Path("a.avi"), coded_frames(n_frames))
+    params = SMALL.model_copy(update={"count": count, "step": step, "width": 64})
+    backbone = features.open_backbone("mobilenetv2", params)
+    clip = store.Clip("a.avi", "A", "g01", "", n_frames, 25.0, 64, 32)
+    assert read_indices(backbone.read(path, clip)) == expected
+    with pytest.raises(video.UnreadableVideoError, match="fewer frames than"):
+        backbone.read(path, dataclasses.replace(clip, n_frames=50 + n_frames))
 
 
 def test_features_are_the_same_bytes_every_time_and_are_not_made_twice(filmed, monkeypatch):
@@ -253,7 +278,8 @@ def test_movenet_finds_a_person_wherever_they_are(movenet_file, real_clips):
     params = BACKBONES["movenet"].model_copy(update={"weights": str(movenet_file), "count": 2})
     backbone = features.open_backbone("movenet", params)
     clip = sorted((real_clips / "JumpingJack").iterdir())[0]
-    frames = backbone.read(clip, 320, 240)
+    row = store.Clip(clip.name, "JumpingJack", "g01", "", 2, 25.0, 320, 240)
+    frames = backbone.read(clip, row)
     assert frames.shape == (2, 144, 192, 3), "in proportion"
     plain, mirrored = backbone.features(frames).reshape(2, 2, 17, 3).astype(np.float64)
     sure = plain[..., 2] > 0.5

@@ -18,8 +18,12 @@ def build(
     shape: tuple[int, int, int],
     weights: str,
     name: str,
+    middle: str,
 ) -> keras.Model:
     """Build a frame CNN that takes clips.
+
+    The last feature map tells what is seen. An earlier one, finer, tells more of how a body is
+    held, and its quarters where: changes of both along a clip are what an action is.
 
     Args:
         cnn: makes the CNN of frames, as `load` does.
@@ -27,14 +31,25 @@ def build(
         shape: (T, H, W) of a clip; H and W at least 32.
         weights: one of `NAMED`, or a file of weights.
         name: of the model.
+        middle: name of the layer that makes the finer feature map, of one sixteenth of H and W.
 
     Returns:
         A model from (N, T, H, W, 3) uint8 RGB to features (N, T, D) float32: the last feature map
-        averaged over the picture.
+        averaged over the picture, then the finer one averaged over each quarter of it.
     """
+    network = cnn(shape[1:], weights)
+    finer = network.get_layer(middle).output
+    both = keras.Model(network.input, [network.output, _quarters(finer)], name=f"{name}_frames")
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
-    frames = cnn(shape[1:], weights)(rescale(FoldTime()(clips)))
+    frames = layers.Concatenate()(both(rescale(FoldTime()(clips))))
     return keras.Model(clips, UnfoldTime(shape[0])(frames), name=name)
+
+
+def _quarters(x):
+    """Average a map, (N, H, W, C), over its quarters: (N, 4·C). A middle row counts for both."""
+    strides = [length // 2 for length in x.shape[1:3]]
+    sizes = [length - stride for length, stride in zip(x.shape[1:3], strides, strict=True)]
+    return layers.Flatten()(layers.AveragePooling2D(sizes, strides)(x))
 
 
 def load(

@@ -3,8 +3,8 @@
 Idea: ViViT's factorised encoder, see `har.models.transformer`, whose spatial half is a CNN that
 knows ImageNet. The features are made once, by `stages/features.py`.
 
-Shapes at 20 × 224 × 224: features 2 views × 20 × 1280 → 20 × 128. Parameters: 300,292 with
-4 classes, and 2,257,984 of the backbone. Cost: 12 M multiply-adds a clip, and the
+Shapes at 20 × 224 × 224: features 2 views × 20 × 3584 → 20 × 128. Parameters: 599,812 with
+4 classes, and 2,257,984 of the backbone. Cost: 24 M multiply-adds a clip, and the
 backbone's 0.3 G a frame and view.
 """
 

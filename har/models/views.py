@@ -19,4 +19,12 @@ def feature_input(shape: tuple[int, int, int]):
 def classes_of(x, n_views: int, n_classes: int):
     """Return class probabilities, (N, n_classes) float32, of one vector a view, (N·V, D)."""
     x = layers.GlobalAveragePooling1D()(UnfoldTime(n_views)(x))
-    return layers.Dense(n_classes, activation="softmax", dtype="float32", name="classes")(x)
+    # From zero: what random weights say of thousands of features would never be unlearned of a few
+    # hundred clips.
+    return layers.Dense(
+        n_classes,
+        activation="softmax",
+        kernel_initializer="zeros",
+        dtype="float32",
+        name="classes",
+    )(x)
