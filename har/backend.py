@@ -108,8 +108,7 @@ def _gather() -> Callable:
 def take(array, rows):
     """Return rows of an array that lies on JAX's devices, by one call of one kernel.
 
-    `keras.ops.take` checks and clips indices by several, each of which the host has to start: with
-    large batches a twentieth of a step.
+    `keras.ops.take` checks and clips indices by several, each of which the host has to start.
     """
     return _gather()(array, rows)
 

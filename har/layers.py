@@ -200,9 +200,8 @@ def unfold(frames, n_frames: int):
 def tile_maxima(x, sizes: tuple[int, ...], padding: str):
     """Return the largest number of each tile, as max-pooling does whose strides are its sizes.
 
-    What XLA makes of max-pooling's gradient scatters number by number: on a GPU a third of a step
-    of a frame CNN. A maximum over axes has a gradient that is one pass. Where numbers of a tile
-    are equal they share it; pooling gives it to the first.
+    XLA's gradient of max-pooling scatters number by number. That of a maximum over axes is one pass
+    over memory. Where numbers of a tile are equal they share it; pooling gives it to the first.
 
     Args:
         x: (N, …, C), with as many axes in between as there are sizes.

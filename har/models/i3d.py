@@ -5,9 +5,9 @@ Idea: features learned from 240,000 clips of 400 actions need little more than a
 `har.backbones.i3d`: its features are made once, by `stages/features.py`, and are read by every
 fold.
 
-Shapes at 32 × 224 × 224: features 2 views × 4 moments × 1024, averaged. Parameters: 6,148 with
-4 classes, of a normalisation and the dense layer, and 12,279,984 of the backbone. Cost: 56 G
-multiply-adds a clip and view, all of the backbone.
+Shapes at 64 × 224 × 224: features 8 moments × 1024, averaged. Parameters: 6,148 with 4 classes, of
+a normalisation and the dense layer, and 12,279,984 of the backbone. Cost: 111 G multiply-adds a
+clip and view, all of the backbone.
 """
 
 from har.backend import keras
