@@ -110,7 +110,7 @@ class BackboneParams(Section):
     """A pretrained network whose features other networks learn from, and what it is shown."""
 
     count: PositiveInt  # frames of a clip
-    step: PositiveInt | None = None  # between them, from the middle of the clip; None: evenly
+    step: PositiveInt | None  # between them, from the middle of the clip; None: evenly
     height: Annotated[int, Field(ge=32)]
     width: Annotated[int, Field(ge=32)]
     mirrored: bool  # features of the mirrored clip too

@@ -20,7 +20,9 @@ from har.params import BackboneParams, load
 
 ROOT = Path(__file__).resolve().parents[1]
 BACKBONES = load(ROOT / "params.yaml").backbones
-SMALL = BackboneParams(count=3, height=32, width=32, mirrored=True, weights="random", sha256=None)
+SMALL = BackboneParams(
+    count=3, step=None, height=32, width=32, mirrored=True, weights="random", sha256=None
+)
 
 
 @pytest.fixture
