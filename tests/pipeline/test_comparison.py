@@ -57,6 +57,7 @@ def project(new_project):
             "backbones.mobilenetv2": {
                 **dict.fromkeys(("height", "width"), 32),
                 "count": 3,
+                "step": None,
                 "mirrored": True,
                 "weights": "random",
                 "sha256": None,
