@@ -42,6 +42,18 @@ def test_each_stage_lists_exactly_the_modules_it_imports(new_project):
         assert stage["cmd"].split()[1] in stage["deps"], name
 
 
+def test_the_stage_of_the_comparison_lists_exactly_the_modules_it_imports(run_python):
+    pipeline = yaml.safe_load((ROOT / "comparison/pipeline.yaml").read_text(encoding="utf-8"))
+    deps = pipeline["stages"]["compare"]["deps"]
+    probe = PROBE.replace('open("imported.json", "w").write', "print").replace(
+        'run_name="__main__"', 'run_name="imported"'
+    )
+    process = run_python(probe, "stages/compare.py", cwd=ROOT)
+    assert process.returncode == 0, process.stderr
+    imported = json.loads(process.stdout.splitlines()[-1])
+    assert imported == sorted(dep for dep in deps if dep.startswith("har/"))
+
+
 def read_params(script: Path, approach: str) -> set[str]:
     """Return the params a stage script reads, as dotted keys, from its source."""
     keys = set()
