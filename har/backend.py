@@ -90,6 +90,15 @@ def fused(function: Callable) -> Callable:
     return tf.function(function, jit_compile=True) if tf.inside_function() else function
 
 
+def on_gpu() -> bool:
+    """Return whether JAX computes on a GPU."""
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "gpu"
+
+
 def free_accelerator_memory() -> int:
     """Return the free bytes of the device that JAX computes on; 0 on a CPU."""
     import jax
@@ -113,4 +122,4 @@ def take(array, rows):
     return _gather()(array, rows)
 
 
-__all__ = ["free_accelerator_memory", "fused", "keras", "take"]
+__all__ = ["free_accelerator_memory", "fused", "keras", "on_gpu", "take"]

@@ -10,6 +10,7 @@ from unittest import mock
 import numpy as np
 
 from har.backend import keras
+from har.layers import PooledConv2D
 
 layers = keras.layers
 
@@ -47,6 +48,9 @@ def multiply_adds(model: keras.Model) -> int:
 def _cost(layer: keras.layers.Layer, given, result) -> int:
     if isinstance(layer, _DEPTHWISE):
         return math.prod(result.shape) * math.prod(layer.kernel_size)
+    if isinstance(layer, PooledConv2D):
+        places = math.prod(layer.convolved_shape(given.shape))
+        return places * math.prod(layer.kernel_size) * given.shape[-1] // layer.groups
     if isinstance(layer, _SIZED):
         channels = given.shape[-1] // layer.groups
         return math.prod(result.shape) * math.prod(layer.kernel_size) * channels

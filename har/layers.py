@@ -1,6 +1,6 @@
-"""What Keras lacks: a fused ConvLSTM2D, frame-wise folding of clips, max-pooling for XLA."""
+"""What Keras lacks: a fused ConvLSTM2D, frame-wise folding of clips, quick pooling."""
 
-from har import backend
+from har import backend, blocks
 
 # isort: split
 import keras
@@ -59,19 +59,45 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
         h, c = initial_state
         # With time in front, the gates of a step lie together in memory.
         frames = fold(ops.transpose(sequences, (1, 0, 2, 3, 4)))
-        gates = ops.conv(
-            frames, cell.kernel, cell.strides, cell.padding, dilation_rate=cell.dilation_rate
-        )
+        recurrent_kernel = ops.convert_to_tensor(cell.recurrent_kernel)
+        size = self._block_size(h.shape)
+        if size > 1:
+            # All of the recurrence is of blocks of pixels, which have more channels.
+            kernel = ops.convert_to_tensor(cell.kernel)
+            gates = blocks.convolve(frames, kernel, size, cell.padding, groups=4)
+            before = tuple((length - 1) // 2 for length in cell.kernel_size)
+            recurrent_kernel = blocks.block_kernel(recurrent_kernel, size, before, groups=4)
+            h, c = blocks.to_blocks(h, size), blocks.to_blocks(c, size)
+        else:
+            gates = ops.conv(
+                frames, cell.kernel, cell.strides, cell.padding, dilation_rate=cell.dilation_rate
+            )
         if cell.use_bias:
-            gates = gates + cell.bias
+            bias = ops.reshape(cell.bias, (4, 1, self.filters))
+            gates = gates + ops.reshape(ops.tile(bias, (1, size * size, 1)), (-1,))
         gates = ops.reshape(gates, (T, -1, *gates.shape[1:]))
         keep = None
         if training and cell.recurrent_dropout:
             keep = keras.random.dropout(
                 ops.ones_like(h), cell.recurrent_dropout, seed=cell.seed_generator
             )
-        states, c = self._recur(gates, ops.convert_to_tensor(cell.recurrent_kernel), h, c, keep)
+        states, c = self._recur(gates, recurrent_kernel, h, c, keep)
+        if size > 1:
+            states = blocks.from_blocks(fold(states), size)
+            states = ops.reshape(states, (T, -1, *states.shape[1:]))
+            c = blocks.from_blocks(c, size)
         return states[-1], ops.transpose(states, (1, 0, 2, 3, 4)), [states[-1], c]
+
+    def _block_size(self, state: tuple[int, ...]) -> int:
+        """Return the size of the blocks of pixels to work on; 1 is pixels.
+
+        Args:
+            state: shape of h.
+        """
+        usual = max(*self.strides, *self.dilation_rate) == 1
+        even = state[1] % 2 == state[2] % 2 == 0
+        few = self.filters < blocks.TENSOR_CORE
+        return 2 if usual and even and few and backend.on_gpu() else 1
 
     def _recur(self, gates, kernel, h, c, keep):
         """Return the states h of all steps, (T, N, H, W, filters), and the last c.
@@ -226,8 +252,9 @@ def tile_maxima(x, sizes: tuple[int, ...], padding: str):
     return ops.max(ops.reshape(x, (*shape, x.shape[-1])), axis=within) if within else x
 
 
-class _Tiles:
-    """A max-pooling layer by `tile_maxima` where XLA compiles it and its tiles do not overlap."""
+@register
+class MaxPooling3D(keras.layers.MaxPooling3D):
+    """`keras.layers.MaxPooling3D`, whose gradient is quick on JAX."""
 
     def call(self, inputs):
         """Pool `inputs`."""
@@ -238,13 +265,64 @@ class _Tiles:
 
 
 @register
-class MaxPooling2D(_Tiles, keras.layers.MaxPooling2D):
-    """`keras.layers.MaxPooling2D`, whose gradient is quick on JAX."""
+class PooledConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`, then `keras.layers.MaxPooling2D` whose strides are its sizes.
 
+    The largest number of a tile is found before the bias is added and the activation computed.
+    Neither changes which is the largest, so the result is the same with fewer numbers to move.
 
-@register
-class MaxPooling3D(_Tiles, keras.layers.MaxPooling3D):
-    """`keras.layers.MaxPooling3D`, whose gradient is quick on JAX."""
+    Input: (N, H, W, C). Output: (N, ⌈H'/pool⌉, ⌈W'/pool⌉, filters); the convolution makes H' × W'.
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: int | tuple[int, int], pool_size: int, **kwargs
+    ) -> None:
+        super().__init__(filters, kernel_size, **kwargs)
+        self.pool_size = pool_size
+        name = keras.activations.serialize(self.activation)
+        if not isinstance(name, str) or name not in ACTIVATIONS:
+            raise ValueError(
+                f"PooledConv2D expects an activation out of {', '.join(ACTIVATIONS)}, which never "
+                f"fall. Received: {name}. Use Conv2D and MaxPooling2D for others."
+            )
+        if self.data_format != "channels_last":
+            raise ValueError(
+                f"PooledConv2D expects data_format='channels_last'. Received: {self.data_format}"
+            )
+
+    def call(self, inputs):
+        """Convolve, pool, add the bias, activate."""
+        x = self._maxima(inputs)
+        if self.use_bias:
+            x = x + ops.cast(self.bias, x.dtype)
+        return self.activation(x)
+
+    def _maxima(self, x):
+        size = self.pool_size
+        usual = max(*self.strides, *self.dilation_rate, self.groups) == 1
+        whole = not any(n % size for n in self.convolved_shape(x.shape)[1:3])
+        few = x.shape[-1] < blocks.TENSOR_CORE
+        if usual and whole and few and backend.on_gpu():
+            kernel = ops.convert_to_tensor(self.kernel)
+            x = blocks.convolve(x, kernel, size, self.padding)
+            return ops.max(ops.reshape(x, (*x.shape[:3], size * size, self.filters)), axis=3)
+        x = self.convolution_op(x, self.kernel)
+        if keras.backend.backend() == "jax":
+            return tile_maxima(x, (size, size), "same")
+        return ops.max_pool(x, size, padding="same")
+
+    def convolved_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape before pooling."""
+        return super().compute_output_shape(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape after pooling."""
+        N, H, W, C = self.convolved_shape(input_shape)
+        return (N, -(-H // self.pool_size), -(-W // self.pool_size), C)
+
+    def get_config(self):
+        """Return what `__init__` takes."""
+        return {**super().get_config(), "pool_size": self.pool_size}
 
 
 @register

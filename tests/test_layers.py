@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import ops
 
@@ -12,8 +12,8 @@ from har import layers
 from har.layers import (
     ConvLSTM2D,
     FoldTime,
-    MaxPooling2D,
     MaxPooling3D,
+    PooledConv2D,
     ShiftFeatures,
     UnfoldTime,
     tile_maxima,
@@ -196,7 +196,7 @@ def test_several_refused_arguments_are_all_named():
         FoldTime(name="fold"),
         UnfoldTime(7),
         ShiftFeatures(5),
-        MaxPooling2D((2, 3), padding="same"),
+        PooledConv2D(3, (2, 3), 4, padding="same", activation="relu"),
         MaxPooling3D((1, 2, 2)),
     ],
     ids=lambda layer: type(layer).__name__,
@@ -288,20 +288,111 @@ def test_equal_numbers_of_a_tile_share_its_gradient():
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize(
-    "layer", [(MaxPooling2D, (2, 2)), (MaxPooling2D, (4, 4)), (MaxPooling3D, (1, 2, 2))]
-)
-def test_pooling_layers_are_those_of_keras_on_any_backend(layer, padding, monkeypatch):
-    kind, size = layer
-    x = noise(2, *(7 for _ in size), 3) - 0.5
-    expected = getattr(keras.layers, kind.__name__)(size, padding=padding)(x)
-    np.testing.assert_array_equal(kind(size, padding=padding)(x), expected)
+@pytest.mark.parametrize("size", [(1, 2, 2), (1, 4, 2)])
+def test_pooling_in_space_is_that_of_keras_on_any_backend(size, padding, monkeypatch):
+    x = noise(2, 3, 7, 7, 3) - 0.5
+    expected = keras.layers.MaxPooling3D(size, padding=padding)(x)
+    np.testing.assert_array_equal(MaxPooling3D(size, padding=padding)(x), expected)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    np.testing.assert_array_equal(kind(size, padding=padding)(x), expected)
+    np.testing.assert_array_equal(MaxPooling3D(size, padding=padding)(x), expected)
 
 
 def test_pooling_with_overlaps_is_left_to_keras(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    x = noise(1, 7, 7, 2)
-    expected = keras.layers.MaxPooling2D(3, 2)(x)
-    np.testing.assert_array_equal(MaxPooling2D(3, 2)(x), expected)
+    x = noise(1, 3, 7, 7, 2)
+    expected = keras.layers.MaxPooling3D((1, 3, 3), 2)(x)
+    np.testing.assert_array_equal(MaxPooling3D((1, 3, 3), 2)(x), expected)
+
+
+@pytest.fixture(params=["pixels", "blocks"])
+def work_on(request, monkeypatch):
+    """Have the layers work as they do on a CPU, or on a GPU."""
+    monkeypatch.setattr("har.backend.on_gpu", lambda: request.param == "blocks")
+    return request.param
+
+
+@settings(
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    pool=st.integers(1, 4),
+    arguments=st.fixed_dictionaries(
+        {
+            "filters": st.integers(1, 3),
+            "kernel_size": st.sampled_from([1, 2, 3, 5, (2, 3), (3, 1)]),
+            "padding": st.sampled_from(["valid", "same"]),
+            "use_bias": st.booleans(),
+            "activation": st.sampled_from([None, "relu", "tanh", "sigmoid"]),
+        },
+        optional={"strides": st.just(2)},
+    ),
+    shape=st.tuples(st.sampled_from([8, 12, 9]), st.sampled_from([8, 10, 7]), st.integers(1, 3)),
+)
+def test_a_pooled_convolution_is_a_convolution_and_pooling(pool, arguments, shape, work_on):
+    ours = keras.Sequential([keras.Input(shape), PooledConv2D(pool_size=pool, **arguments)])
+    theirs = keras.Sequential(
+        [
+            keras.Input(shape),
+            keras.layers.Conv2D(**arguments),
+            keras.layers.MaxPooling2D(pool, padding="same"),
+        ]
+    )
+    assert ours.output_shape == theirs.output_shape
+    start = randomise(ours)
+    theirs.set_weights(start)
+    x = noise(2, *shape, seed=3) - 0.5
+    weights = noise(2, *ours.output_shape[1:], seed=4)
+    gradients = []
+    for model in (ours, theirs):
+        given_x = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(given_x)
+            found = model(given_x)
+            loss = ops.sum(found * weights)
+        gradients.append((found, *tape.gradient(loss, [given_x, *model.trainable_variables])))
+    for a, b in zip(*gradients, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def test_a_pooled_convolution_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"which never fall. Received: silu. Use Conv2D and Max"):
+        PooledConv2D(1, 3, 2, activation="swish")
+    with pytest.raises(ValueError, match="Received: channels_first"):
+        PooledConv2D(1, 3, 2, data_format="channels_first")
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, (3, 2)])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("filters", [1, 3])
+def test_a_recurrence_of_blocks_is_that_of_pixels(kernel, padding, filters, monkeypatch):
+    """Values, last states and gradients, where height and width are even, so that it is used."""
+    arguments = {"padding": padding, "return_sequences": True, "return_state": True}
+    found = []
+    for blocks in (False, True):
+        monkeypatch.setattr("har.backend.on_gpu", lambda blocks=blocks: blocks)
+        layer = ConvLSTM2D(filters, kernel, **arguments)
+        even = [8 + (size - 1 if padding == "valid" else 0) for size in layer.cell.kernel_size]
+        clips = tf.constant(noise(2, 3, *even, 2))
+        states = [tf.constant(noise(2, 8, 8, filters, seed=i)) for i in (1, 2)]
+        layer.build(clips.shape)
+        layer.set_weights([noise(*w.shape, seed=i) - 0.5 for i, w in enumerate(layer.weights)])
+        assert layer._block_size((None, 8, 8, filters)) == 1 + blocks
+        with tf.GradientTape() as tape:
+            tape.watch([clips, *states])
+            outputs = layer(clips, initial_state=states)
+            loss = sum(ops.sum(x * noise(*x.shape, seed=5)) for x in outputs)
+        gradients = tape.gradient(loss, [clips, *states, *layer.trainable_variables])
+        found.append([*outputs, *gradients])
+    for ours, expected in zip(*found, strict=True):
+        scale = np.maximum(1, np.abs(expected))
+        assert np.abs((np.asarray(ours) - expected) / scale).max() <= 1e-5
+
+
+def test_an_odd_size_a_stride_or_many_filters_leave_the_recurrence_to_pixels(monkeypatch):
+    monkeypatch.setattr("har.backend.on_gpu", lambda: True)
+    assert ConvLSTM2D(4, 3)._block_size((None, 8, 9, 4)) == 1
+    assert ConvLSTM2D(4, 3, strides=2)._block_size((None, 8, 8, 4)) == 1
+    assert ConvLSTM2D(4, 3, dilation_rate=2)._block_size((None, 8, 8, 4)) == 1
+    assert ConvLSTM2D(8, 3)._block_size((None, 8, 8, 8)) == 1

@@ -3,7 +3,7 @@
 from pydantic import ValidationInfo, field_validator
 
 from har.backend import keras
-from har.layers import MaxPooling2D
+from har.layers import PooledConv2D
 from har.params import ApproachParams, IntTuple, Rate
 
 layers = keras.layers
@@ -32,8 +32,7 @@ def frame_cnn(x, params: FrameCNNParams, seed: int):
     """
     last = len(params.filters) - 1
     for block, (filters, pool) in enumerate(zip(params.filters, params.pools, strict=True)):
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
-        x = MaxPooling2D(pool, padding="same")(x)
+        x = PooledConv2D(filters, 3, pool, padding="same", activation="relu")(x)
         if block < last:
             x = layers.Dropout(params.dropout, seed=seed + block)(x)
     return layers.Flatten()(x)
