@@ -108,18 +108,30 @@ def free_accelerator_memory() -> int:
 
 
 @functools.cache
-def _gather() -> Callable:
+def _taking() -> Callable:
     import jax
 
-    return jax.jit(lambda array, rows: array[rows])
+    def take(arrays, order, start, size, shardings):
+        rows = jax.lax.dynamic_slice(order, (start,), (size,))
+        taken = tuple(array[rows] for array in arrays)
+        return jax.lax.with_sharding_constraint(taken, shardings) if shardings else taken
+
+    return jax.jit(take, static_argnames=("size", "shardings"))
 
 
-def take(array, rows):
-    """Return rows of an array that lies on JAX's devices, by one call of one kernel.
+def take(arrays: tuple, order, start: int, size: int, shardings: tuple | None = None) -> tuple:
+    """Return rows `order[start:start + size]` of arrays, all on JAX's devices, by one call.
 
-    `keras.ops.take` checks and clips indices by several, each of which the host has to start.
+    `keras.ops.take` checks and clips indices by several kernels, each started by the host.
+
+    Args:
+        arrays: whose rows are wanted.
+        order: int32 (N,), indices of rows.
+        start: of the rows in `order`.
+        size: number of rows; each is compiled for once.
+        shardings: JAX's, of what is returned; `None`: as `arrays` have it.
     """
-    return _gather()(array, rows)
+    return _taking()(arrays, order, start, size=size, shardings=shardings)
 
 
 __all__ = ["free_accelerator_memory", "fused", "keras", "on_gpu", "take"]

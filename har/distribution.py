@@ -4,7 +4,7 @@ On the JAX backend alone (`keras.distribution.DataParallel`). docs/scale-out.md 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -140,9 +140,9 @@ def everywhere(array: np.ndarray):
     return keras.distribution.distribute_tensor(array, layout)
 
 
-def shared_out(array: np.ndarray):
-    """Return `array` as a tensor of which every device holds its part of the first axis."""
+def shardings(shapes: Iterable[tuple[int, ...]]) -> tuple | None:
+    """Return JAX's shardings that share the first axis of arrays out; `None` for one device."""
     chosen = keras.distribution.distribution()
     if chosen is None:
-        return keras.ops.convert_to_tensor(array)
-    return keras.distribution.distribute_tensor(array, chosen.get_data_layout(array.shape))
+        return None
+    return tuple(chosen.get_data_layout(shape).backend_layout for shape in shapes)

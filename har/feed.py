@@ -1,8 +1,8 @@
 """The one data feed: clips in batches, uint8 until they are on the device.
 
-Frames that fit stay where they are used: in the memory of the accelerator, where a step's only
-input from the host is which clips it takes, or else in the host's. Frames that do not fit stay in
-the HDF5 file and are read a few batches ahead. The batches are the same wherever they come from.
+Frames that fit stay where they are used: in the memory of the accelerator, where the host only says
+which batch is next, or else in the host's. Frames that do not fit stay in the HDF5 file and are
+read a few batches ahead. The batches are the same wherever they come from.
 
 `HAR_FEED` overrides the choice: `device`, `memory` or `file`.
 """
@@ -125,8 +125,9 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=AHEAD if by_keras else 1, max_queue_size=AHEAD)
         self._reader = None if by_keras else ThreadPoolExecutor(1, thread_name_prefix="har-feed")
         self.place, self._share = place, share
-        self._frames = distribution.everywhere(frames) if place == "device" else frames
-        self._labels = labels
+        self._frames, self._labels = frames, labels
+        if place == "device":
+            self._there = distribution.everywhere(frames), distribution.everywhere(labels)
         self._batch, self._seed = batch, seed
         self.start_epoch(0)
 
@@ -140,6 +141,8 @@ class Batches(keras.utils.PyDataset):
         even = self._batch if full else self._share.devices  # which divides the batch
         n = math.ceil(len(self._order) / even) * even
         self._order = np.resize(self._order, n)  # goes round to the first clips
+        if self.place == "device":
+            self._order_there = distribution.everywhere(self._order.astype(np.int32))
         self._coming: dict[int, Future] = {}
 
     def on_epoch_end(self) -> None:
@@ -150,11 +153,12 @@ class Batches(keras.utils.PyDataset):
         return math.ceil(len(self._labels) / self._batch)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the frames and labels of a batch; frames on a device are a tensor of it."""
+        """Return the frames and labels of a batch; what is on a device is a tensor of it."""
         rows = self._rows(index)
         if self.place == "device":
-            chosen = distribution.shared_out(rows.astype(np.int32))
-            return backend.take(self._frames, chosen), self._labels[rows]
+            n = len(rows)
+            shardings = distribution.shardings((n, *array.shape[1:]) for array in self._there)
+            return backend.take(self._there, self._order_there, index * self._batch, n, shardings)
         if self._reader is None:
             return self._read(rows), self._labels[rows]
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
