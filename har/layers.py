@@ -6,6 +6,7 @@ from har import backend, blocks
 import keras
 from keras import ops
 
+UNROLL = 5  # time steps of a round of a GPU's loop, which copies what it hands on
 LANES = 16  # float32 numbers in a vector of AVX-512
 
 register = keras.saving.register_keras_serializable("har")
@@ -114,15 +115,17 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
             return h if keep is None else h * keep
 
         def step(state, t):
-            h, c, _ = state
+            h, c = state[:2]
             z = constant_gates[t] + ops.conv(drop(h), constant_kernel, padding="same")
             h, c_next = forward(z, c)
-            # `ops.scan` of TensorFlow wants outputs shaped as the state is.
-            return (h, c_next, z), (h, c, z)
+            return (h, c_next, z)[:carried], (h, c, z)
 
         constant_gates, constant_kernel, h0, c0 = map(ops.stop_gradient, (gates, kernel, h, c))
-        start = (h0, c0, ops.zeros_like(constant_gates[0]))
-        (_, c_last, _), (states, cs, zs) = ops.scan(step, start, steps)
+        # TensorFlow's `ops.scan` wants outputs shaped as the state is. JAX would copy all of it.
+        carried = 3 if keras.backend.backend() == "tensorflow" else 2
+        unroll = UNROLL if backend.on_gpu() else 1
+        start = (h0, c0, ops.zeros_like(constant_gates[0]))[:carried]
+        (_, c_last, *_), (states, cs, zs) = ops.scan(step, start, steps, unroll=unroll)
         # Never computed, as nothing asks for its value: it is here for the kernel's gradient.
         before = drop(ops.concatenate([h0[None], states[:-1]]))
         from_states = ops.conv(fold(before), kernel, padding="same")
@@ -134,13 +137,16 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
                 d_states, d_c = keras.tree.flatten(upstream)
 
                 def step_back(state, t):
-                    d_h, d_c, _ = state
+                    d_h, d_c = state[:2]
                     d_gates, d_c = backward(zs[t], cs[t], d_h + d_states[t], d_c)
                     d_h = drop(_state_gradient(d_gates, constant_kernel))
-                    return (d_h, d_c, d_gates), (d_h, d_c, d_gates)
+                    made = (d_h, d_c, d_gates)
+                    return made[:carried], made if carried == 3 else made[2:]
 
-                end = (ops.zeros_like(h0), d_c, ops.zeros_like(start[2]))
-                (d_h, d_c, _), (_, _, d_gates) = ops.scan(step_back, end, steps, reverse=True)
+                end = (ops.zeros_like(h0), d_c, ops.zeros_like(constant_gates[0]))[:carried]
+                (d_h, d_c, *_), (*_, d_gates) = ops.scan(
+                    step_back, end, steps, reverse=True, unroll=unroll
+                )
                 return d_gates, d_gates, d_h, d_c
 
             return (states, c_last), gradient

@@ -12,6 +12,7 @@ Parameters: 889,275 with 4 classes. Cost: 142 M multiply-adds a clip.
 from har.backend import keras
 from har.layers import FoldTime, UnfoldTime
 from har.models.inputs import classes_of, clip_input
+from har.models.residual import MOMENTUM
 from har.params import ApproachParams, IntTuple, PositiveInt, Rate, TrainParams
 
 layers = keras.layers
@@ -40,9 +41,9 @@ def build(
 
 def _residual(x, filters: int):
     y = _norm_relu(_factorised(x, filters, 2))
-    y = layers.BatchNormalization()(_factorised(y, filters, 1))
+    y = layers.BatchNormalization(momentum=MOMENTUM)(_factorised(y, filters, 1))
     x = layers.Conv3D(filters, 1, 2, padding="same", use_bias=False)(x)
-    return layers.ReLU()(layers.Add()([layers.BatchNormalization()(x), y]))
+    return layers.ReLU()(layers.Add()([layers.BatchNormalization(momentum=MOMENTUM)(x), y]))
 
 
 def _factorised(x, filters: int, stride: int):
@@ -56,4 +57,4 @@ def _factorised(x, filters: int, stride: int):
 
 
 def _norm_relu(x):
-    return layers.ReLU()(layers.BatchNormalization()(x))
+    return layers.ReLU()(layers.BatchNormalization(momentum=MOMENTUM)(x))
