@@ -256,7 +256,8 @@ def measure_network(
         else:
             from har.feed import Batches
 
-            arguments = {"x": Batches(frames, labels, batch, seed=0)}
+            feed = Batches(frames, labels, batch, seed=0)
+            arguments = {"x": feed.for_keras()}
         start = time.perf_counter()
         model = stock(keras, network) if side == "stock" else ours(network)
         model.compile(
@@ -270,7 +271,7 @@ def measure_network(
             rows.append({"first_step_s": first_step})
             continue
         epoch = fastest_epoch(keras, model, arguments, seconds)
-        wait = waiting(model, arguments["x"], seconds / 4) if side == "ours" else None
+        wait = waiting(model, feed, seconds / 4) if side == "ours" else None
         predicting = fastest_prediction(model, arguments) if inference else None
         rows.append(
             {

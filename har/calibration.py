@@ -57,7 +57,7 @@ def calibrate(model: keras.Model, clips: np.ndarray, labels: np.ndarray, batch: 
     """
     layer = model.get_layer("classes")
     views = keras.Model(model.input, layer.output)
-    said = views.predict(Batches(clips, labels, batch), verbose=0)
+    said = views.predict(Batches(clips, labels, batch).for_keras(), verbose=0)
     result = temperature(said.reshape(len(labels), -1, said.shape[-1]), labels)
     layer.set_weights([weights / np.float32(result) for weights in layer.get_weights()])
     return result

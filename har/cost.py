@@ -36,7 +36,7 @@ def of(approach: str, model: keras.Model, params: Params) -> dict[str, Any]:
         }
     backbone = features.open_backbone(name, params.backbones[name])
     if backbone.network is not None:
-        whole = whole_model(backbone.network, model)
+        whole = whole_model(backbone.network, model, backbone.params.windows)
         return {
             "parameters": whole.count_params(),
             "multiply_adds": flops.multiply_adds(whole),
@@ -53,7 +53,8 @@ def of(approach: str, model: keras.Model, params: Params) -> dict[str, Any]:
 
 
 def _measure(backbone: features.Backbone, model: keras.Model) -> float:
-    shape = (backbone.params.count, backbone.params.height, backbone.params.width, 3)
+    params = backbone.params
+    shape = (params.windows * params.count, params.height, params.width, 3)
     frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     times = []
     for _ in range(_RUNS + 1):

@@ -25,7 +25,7 @@ def predict(model: keras.Model, frames: np.ndarray, batch: int) -> np.ndarray:
         float64 (N, n_classes), rows sum to 1.
     """
     clips = Batches(frames, np.zeros(len(frames), np.int64), batch)
-    probabilities = model.predict(clips, verbose=0).astype(np.float64)
+    probabilities = model.predict(clips.for_keras(), verbose=0).astype(np.float64)
     return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 

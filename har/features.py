@@ -33,8 +33,8 @@ class Backbone(NamedTuple):
 
     Attributes:
         params: its section: the frames it is shown, and whether mirrored too.
-        run: from frames, (T, H, W, 3) uint8 RGB, to features (T', D). Threads may call it side
-            by side.
+        run: of a window, from frames, (T, H, W, 3) uint8 RGB, to features (T', D). Threads may call
+            it side by side.
         identity: what tells its weights from others.
         network: the same as a Keras model, where it is one; it takes what the section says.
     """
@@ -45,7 +45,14 @@ class Backbone(NamedTuple):
     network: keras.Model | None
 
     def read(self, path: Path, clip: Clip) -> np.ndarray:
-        """Read a clip, whose row of clips.csv is `clip`, as the frames this network is shown."""
+        """Read a clip, whose row of clips.csv is `clip`, as this network is shown it.
+
+        Returns:
+            uint8 (windows·T, H, W, 3) RGB.
+
+        Raises:
+            UnreadableVideoError: it does not decode, or not as far as it did.
+        """
         params, width, height = self.params, clip.width, clip.height
         if self.network is None:
             # What finds a person must see them in proportion.
@@ -55,7 +62,7 @@ class Backbone(NamedTuple):
             size = (params.height, params.width)
         if params.step is None:
             return video.read_clip(path, params.count, *size)[0]
-        wanted = middle_indices(clip.n_frames, params.count, params.step)
+        wanted = window_indices(clip.n_frames, params.count, params.step, params.windows)
         last = int(wanted.max())
         taken = {
             index: video.shrink(frame, *size)
@@ -67,32 +74,43 @@ class Backbone(NamedTuple):
         return np.stack([taken[index] for index in wanted.tolist()])
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Return the features of frames, (T, H, W, 3) uint8, as float16 (V, T', D): V views."""
-        views = [frames, frames[:, :, ::-1]] if self.params.mirrored else [frames]
+        """Return the features of what `read` read as float16 (V, T', D).
+
+        The views V are the windows, and after them, if so set, the windows mirrored.
+        """
+        views = np.split(frames, self.params.windows)
+        if self.params.mirrored:
+            views += [view[:, :, ::-1] for view in views]
         return np.stack([self.run(np.ascontiguousarray(view)) for view in views]).astype(np.float16)
 
 
-def middle_indices(n_frames: int, count: int, step: int) -> np.ndarray:
-    """Return which frames of a clip are its middle: `count` of them, every `step`-th.
+def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:
+    """Return the frames of the windows of a clip: `count` frames each, every `step`-th.
 
-    A shorter clip is begun anew as often as it takes, as Carreira & Zisserman do (CVPR 2017).
+    One window is the middle of the clip; several go evenly from its start to its end, and overlap
+    where it is short. A clip shorter than a window is begun anew as often as it takes, as Carreira
+    & Zisserman do (CVPR 2017).
 
     Args:
         n_frames: of the clip, at least 1.
         count: at least 1.
         step: at least 1.
+        windows: at least 1.
 
     Returns:
-        int64 (count,).
+        int64 (windows·count,), window after window.
 
     Examples:
-        >>> middle_indices(10, 3, 2).tolist()
+        >>> window_indices(10, 3, 2, 1).tolist()
         [2, 4, 6]
-        >>> middle_indices(3, 5, 1).tolist()
+        >>> window_indices(10, 3, 2, 2).tolist()
+        [0, 2, 4, 4, 6, 8]
+        >>> window_indices(3, 5, 1, 1).tolist()
         [0, 1, 2, 0, 1]
     """
-    start = max(n_frames - count * step, 0) // 2
-    return (start + step * np.arange(count, dtype=np.int64)) % n_frames
+    slack = max(n_frames - count * step, 0)
+    starts = [slack // 2] if windows == 1 else [slack * i // (windows - 1) for i in range(windows)]
+    return (np.add.outer(starts, step * np.arange(count, dtype=np.int64)) % n_frames).ravel()
 
 
 def open_backbone(name: str, params: BackboneParams) -> Backbone:

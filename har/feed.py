@@ -118,12 +118,8 @@ class Batches(keras.utils.PyDataset):
         share = distribution.share()
         share.check(batch)
         place = _place(frames, share)
-        # With threads of its own that read ahead, Keras turns the tuning of tf.data off. Its thread
-        # sleeps ever longer, and an epoch ended when that woke: up to half of the time was waiting.
-        # On JAX the same threads would lose the batch that Keras looks at first.
-        by_keras = keras.backend.backend() == "tensorflow"
-        super().__init__(workers=AHEAD if by_keras else 1, max_queue_size=AHEAD)
-        self._reader = None if by_keras else ThreadPoolExecutor(1, thread_name_prefix="har-feed")
+        super().__init__()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="har-feed")
         self.place, self._share = place, share
         self._frames, self._labels = frames, labels
         if place == "device":
@@ -132,7 +128,7 @@ class Batches(keras.utils.PyDataset):
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Put the clips in the order of `epoch`, counted from 0."""
+        """Put the clips in the order of `epoch`, any number from 0."""
         self.epoch = epoch
         self._order = np.arange(len(self._labels))
         if self._seed is not None:
@@ -159,12 +155,34 @@ class Batches(keras.utils.PyDataset):
             n = len(rows)
             shardings = distribution.shardings((n, *array.shape[1:]) for array in self._there)
             return backend.take(self._there, self._order_there, index * self._batch, n, shardings)
-        if self._reader is None:
-            return self._read(rows), self._labels[rows]
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
             if ahead not in self._coming:
                 self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
         return self._coming.pop(index).result(), self._labels[rows]
+
+    def for_keras(self):
+        """Return what `fit` and `predict` are to be given: this, or on TensorFlow a tf.data of it.
+
+        What Keras makes of a `PyDataset` there either waits a tenth of a second an epoch for its
+        threads, or lets tf.data tune itself: that thread sleeps ever longer, and an epoch ends when
+        it wakes. Nobody tells a tf.data when an epoch begins: call `start_epoch`.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        def batches():
+            for index in range(len(self)):
+                yield self[index]
+
+        arrays = self._frames[np.arange(1)], self._labels[:1]
+        signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays)
+        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.threading.private_threadpool_size = 1
+        data = data.with_options(options)
+        return data.apply(tf.data.experimental.assert_cardinality(len(self)))
 
     def _rows(self, index: int) -> np.ndarray:
         """Return which clips are in this process's part of a batch."""

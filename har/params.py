@@ -99,23 +99,34 @@ class ApproachParams(Section):
     train: dict[str, Any] = {}
 
 
+Seen = Literal["pixels", "motion", "both"]
+
+
 class SeeingParams(ApproachParams):
     """Of an approach whose frame CNN can see pixels, motion between neighbours, or both."""
 
-    see: Literal["pixels", "motion", "both"]
+    see: Seen
     shift: bool  # features of the frame CNN between neighbouring frames
 
 
 class BackboneParams(Section):
     """A pretrained network whose features other networks learn from, and what it is shown."""
 
-    count: PositiveInt  # frames of a clip
-    step: PositiveInt | None  # between them, from the middle of the clip; None: evenly
+    count: PositiveInt  # frames of a window
+    step: PositiveInt | None  # between them; None: evenly over the whole clip
+    windows: PositiveInt  # one is the middle of the clip, several go from start to end
     height: Annotated[int, Field(ge=32)]
     width: Annotated[int, Field(ge=32)]
     mirrored: bool  # features of the mirrored clip too
     weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, a file or a URL
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None  # of the file of weights
+
+    @field_validator("windows")
+    @classmethod
+    def _several_need_a_step(cls, windows: int, section: ValidationInfo) -> int:
+        if windows > 1 and section.data.get("step") is None:
+            raise ValueError("1 where step is null, which takes frames of the whole clip")
+        return windows
 
 
 class Trial(NamedTuple):

@@ -85,20 +85,21 @@ def fit(
     state.set_model(model)
     state.restore()
     if not state.finished:
-        clips.start_epoch(len(state.history))
+        clips.start_epoch(len(state.history) + 1)
         bar = ProgressBar(model.name, recipe.epochs, len(train[1]), recipe.batch)
         # The averaged weights are in the network while it is validated, which is when `state`
         # looks at them: it has to come first.
         swap = [keras.callbacks.SwapEMAWeights()] if recipe.average else []
+        order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda n, _: clips.start_epoch(n + 1))
         with contextlib.closing(bar):
             model.fit(
-                clips,
+                clips.for_keras(),
                 validation_data=Batches(
                     validation[0], _one_hot(validation[1], n_classes), recipe.batch
-                ),
+                ).for_keras(),
                 epochs=recipe.epochs,
                 initial_epoch=len(state.history),
-                callbacks=[state, *swap, bar],
+                callbacks=[order, state, *swap, bar],
                 class_weight=_class_weights(train[1], n_classes) if recipe.balance else None,
                 shuffle=False,  # Batches shuffles itself, so that a resumed epoch is the same
                 verbose=0,

@@ -13,7 +13,7 @@ from har.backend import keras
 from har.layers import FoldTime, UnfoldTime
 from har.models.inputs import classes_of, clip_input
 from har.models.residual import MOMENTUM
-from har.params import ApproachParams, IntTuple, PositiveInt, Rate, TrainParams
+from har.params import ApproachParams, IntTuple, PositiveInt, Rate, Seen, TrainParams
 
 layers = keras.layers
 
@@ -21,6 +21,7 @@ layers = keras.layers
 class Params(ApproachParams):
     """The `cnn3d` section."""
 
+    see: Seen
     stem: PositiveInt  # filters of the first convolution
     filters: IntTuple  # of each residual block
     dropout: Rate  # before the classes
@@ -30,7 +31,7 @@ def build(
     n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
 ) -> keras.Model:
     """Build the network; arguments and model as in `har.models.lrcn.build`."""
-    clips, x = clip_input(shape, train, seed)
+    clips, x = clip_input(shape, train, seed, params.see)
     x = _norm_relu(_factorised(x, params.stem, 2))
     for filters in params.filters:
         x = _residual(x, filters)

@@ -11,7 +11,8 @@ clip and view, all of the backbone.
 """
 
 from har.backend import keras
-from har.models.views import classes_of, feature_input
+from har.layers import UnfoldTime
+from har.models.views import feature_input, last_layer
 from har.params import ApproachParams, Rate, TrainParams
 
 layers = keras.layers
@@ -40,7 +41,7 @@ def build(
     """
     features, x = feature_input(shape)
     x = layers.GlobalAveragePooling1D()(x)
+    x = layers.GlobalMaxPooling1D()(UnfoldTime(shape[0])(x))
     x = layers.BatchNormalization(scale=False, center=False)(x)
     x = layers.Dropout(params.dropout, seed=seed)(x)
-    outputs = classes_of(x, shape[0], n_classes)
-    return keras.Model(features, outputs, name="i3d")
+    return keras.Model(features, last_layer(x, n_classes), name="i3d")

@@ -1,7 +1,8 @@
 """The front and the end of networks that learn from features of `har.features`.
 
-A clip comes as V views, as it is and mirrored. Each is read by the same weights, and what they say
-is averaged before the last layer: averaged logits, so that the last layer is the dense one.
+A clip comes as V views: its windows, each as it is and perhaps mirrored. All are read by the same
+weights, and what they say is averaged before the last layer: averaged logits, so that the last
+layer is the dense one.
 """
 
 from har.backend import keras
@@ -18,7 +19,11 @@ def feature_input(shape: tuple[int, int, int]):
 
 def classes_of(x, n_views: int, n_classes: int):
     """Return class probabilities, (N, n_classes) float32, of one vector a view, (N·V, D)."""
-    x = layers.GlobalAveragePooling1D()(UnfoldTime(n_views)(x))
+    return last_layer(layers.GlobalAveragePooling1D()(UnfoldTime(n_views)(x)), n_classes)
+
+
+def last_layer(x, n_classes: int):
+    """Return class probabilities, (N, n_classes) float32, of one vector a clip, (N, D)."""
     # From zero: what random weights say of thousands of features would never be unlearned of a few
     # hundred clips.
     return layers.Dense(
