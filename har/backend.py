@@ -10,9 +10,8 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import platformdirs
+from har import work
 
 
 @contextlib.contextmanager
@@ -61,8 +60,7 @@ def _keep_freed_memory() -> None:
 _keep_freed_memory()
 # What JAX has compiled for this machine is kept for later runs: trying which convolution is the
 # quickest takes a GPU half a minute a network, and each fold and seed is a process of its own.
-_cache = Path(os.environ.get("HAR_CACHE") or platformdirs.user_cache_path("har")) / "jax"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(work.cache_folder() / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
 # TensorFlow takes these convolutions of itself on some processors only; others gain as much.

@@ -1,12 +1,10 @@
-"""Confidence that means what it says: temperature scaling, and how far off confidence is."""
+"""Confidence that means what it says: temperature scaling."""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from har.backend import keras
 from har.feed import Batches
-
-N_BINS = 10
 
 
 def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -61,21 +59,3 @@ def calibrate(model: keras.Model, clips: np.ndarray, labels: np.ndarray, batch: 
     result = temperature(said.reshape(len(labels), -1, said.shape[-1]), labels)
     layer.set_weights([weights / np.float32(result) for weights in layer.get_weights()])
     return result
-
-
-def error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, on average.
-
-    Clips are put into 10 bins of equal width by the confidence of the winning class; each bin's
-    distance between mean confidence and accuracy counts by its clips (Naeini et al., AAAI 2015).
-    Few clips make it larger than it is in truth.
-
-    Args:
-        probabilities: (N, C), rows sum to 1.
-        labels: int (N,).
-    """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - right, minlength=N_BINS)
-    return float(np.abs(gaps).sum() / len(labels))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import f1_score
 
-from har import calibration, predictions
+from har import predictions
 from har.errors import UserError
 from har.params import Trial
 from har.predictions import Predictions
@@ -71,7 +71,7 @@ def figures(parts: Sequence[Predictions], *, resamples: int, seed: int) -> dict[
         "trials": accuracies,
         "top5": float((rank < 5).mean()),
         "macro_f1": float(f1_score(whole.labels, guesses, average="macro", zero_division=0)),
-        "calibration_error": calibration.error(whole.probabilities, whole.labels),
+        "calibration_error": predictions.calibration_error(whole.probabilities, whole.labels),
         "n_test": len(whole.labels),
         "n_groups": len(set(whole.groups)),
     }

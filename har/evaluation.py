@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
-from har import calibration
+from har import predictions
 from har.backend import keras
 from har.feed import Batches
 
@@ -62,7 +62,7 @@ def figures(
         "top5": float((rank < 5).mean()),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
         "loss": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
-        "calibration_error": calibration.error(probabilities, labels),
+        "calibration_error": predictions.calibration_error(probabilities, labels),
         "n_test": len(labels),
         "n_groups": len(set(groups)),
     }

@@ -1,17 +1,14 @@
 """Times that are measured once per machine and then remembered.
 
 A measured time differs from run to run, and in an output it would make every run differ from the
-last. So the first figure is kept in the user's cache folder (or `HAR_CACHE`), as `har.latency`
-does, where fresh clones on the same machine find it too.
+last and fill each pull request with noise. So the first figure is kept in the user's cache folder
+(or `HAR_CACHE`), outside the project, where fresh clones on the same machine find it too.
 """
 
 import json
 import os
 import platform
 from collections.abc import Callable
-from pathlib import Path
-
-import platformdirs
 
 from har import work
 
@@ -24,9 +21,8 @@ def once(kind: str, key: str, measure: Callable[[], float]) -> float:
         key: digest of all the time depends on, but for the machine.
         measure: returns the time.
     """
-    cache = Path(os.environ.get("HAR_CACHE") or platformdirs.user_cache_path("har"))
     machine = work.digest([platform.node(), platform.machine(), os.cpu_count()], key)
-    note = cache / kind / f"{machine}.json"
+    note = work.cache_folder() / kind / f"{machine}.json"
     try:
         return float(json.loads(note.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -11,6 +11,7 @@ from har import work
 from har.errors import UserError
 
 COLUMNS = ("clip", "group", "actual", "predicted")  # then a column a class: its probability
+_BINS = 10
 
 
 class Predictions(NamedTuple):
@@ -71,3 +72,21 @@ def read(path: Path) -> Predictions:
     labels = np.array([classes.index(name) for name in actual])
     probabilities = np.array([[float(p) for p in row[len(COLUMNS) :]] for row in rows])
     return Predictions(clips, groups, labels, probabilities, classes)
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the expected calibration error: how far confidence is from accuracy, on average.
+
+    Clips are put into 10 bins of equal width by the confidence of the winning class; each bin's
+    distance between mean confidence and accuracy counts by its clips (Naeini et al., AAAI 2015).
+    Few clips make it larger than it is in truth.
+
+    Args:
+        probabilities: (N, C), rows sum to 1.
+        labels: int (N,).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(labels))

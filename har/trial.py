@@ -14,6 +14,7 @@ import numpy as np
 
 from har import (
     backend,
+    blocks,
     calibration,
     distribution,
     evaluation,
@@ -81,7 +82,7 @@ def run(trial: Trial, params: Params, data: Path = Path("data")) -> Outcome:
         splits.check_trainable(train[1], source.classes)
         # The helpers of har.models are small: an edit of any starts a training anew.
         helpers = sorted(Path(str(module.__file__)).parent.glob("*.py"))
-        code = [*helpers, front, layers, backend, feed, training]
+        code = [*helpers, front, layers, blocks, backend, feed, training]
         chosen = str([trial, recipe, settings])
         key = work.digest(path, split, chosen, *code, training.versions())
         unfinished = work.folder("trials", str(trial))

@@ -15,9 +15,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import platformdirs
+
 from har.errors import UserError
 
 ROOT = Path(".work")
+
+
+def cache_folder() -> Path:
+    """Return the folder of what fresh clones on this machine share: `HAR_CACHE`, or the user's."""
+    return Path(os.environ.get("HAR_CACHE") or platformdirs.user_cache_path("har"))
 
 
 def digest(*parts: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from har import (
     backend,
+    blocks,
     calibration,
     distribution,
     feed,
@@ -50,7 +51,7 @@ def train() -> None:
         )
         classes, shape = store.classes, store.shape
         splits.check_trainable(data[1], classes)
-        code = [module, inputs, residual, front, layers, backend, feed, training]
+        code = [module, inputs, residual, front, layers, blocks, backend, feed, training]
         chosen = [params.seed, params.split.protocol, params.split.fold, recipe, settings]
         key = work.digest(FRAMES, SPLIT, *map(str, chosen), *code, training.versions())
         backup = work.folder("train", approach)
