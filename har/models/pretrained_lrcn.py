@@ -69,9 +69,10 @@ def build_on(
     x = layers.Dropout(params.dropout, seed=seed + 1)(x)
     # cuDNN's LSTM under JAX predicts wrongly with Keras 3.15, so it is never used.
     steps = layers.LSTM(params.units, return_sequences=True, use_cudnn=False)(x)
-    # ImageNet's features know things and places. How much each of them changes tells the action.
-    change = ops.mean(ops.abs(features[:, 1:] - features[:, :-1]), axis=1)
-    spread = ops.sqrt(ops.var(features, axis=1) + 1e-6)  # whose slope at 0 is finite
+    # ImageNet's features know things and places. How much each of them changes tells the action;
+    # square roots, since twice as much is not twice as telling. A millionth has a finite slope.
+    change = ops.sqrt(ops.mean(ops.abs(features[:, 1:] - features[:, :-1]), axis=1) + 1e-6)
+    spread = ops.sqrt(ops.sqrt(ops.var(features, axis=1) + 1e-6))
     x = layers.Concatenate()([layers.GlobalAveragePooling1D()(steps), change, spread])
     x = layers.Dropout(params.dropout, seed=seed + 2)(_normalised(x))
     return keras.Model(inputs, classes_of(x, n_views, n_classes), name=name)
