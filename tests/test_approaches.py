@@ -153,23 +153,37 @@ def test_the_card_says_the_true_number_of_parameters(approach):
 
 
 @pytest.mark.parametrize(
-    ("approach", "shape"), [("lrcn_mobilenetv2", (4, 32, 48)), ("i3d", (8, 32, 32))]
+    ("approach", "shape", "windows", "mirrored"),
+    [
+        ("lrcn_mobilenetv2", (4, 32, 48), 1, True),
+        ("i3d", (8, 32, 32), 2, False),
+        ("i3d", (8, 32, 32), 2, True),
+    ],
 )
-def test_whole_model_is_the_head_on_the_features_of_both_views(approach, shape, in_tmp_path):
+def test_whole_model_is_the_head_on_the_features_of_all_views(
+    approach, shape, windows, mirrored, in_tmp_path
+):
     backbone = importlib.import_module(f"har.backbones.{PARAMS.features[approach]}")
     network = backbone.build(shape, "random")
     head = module_of(approach).build(
-        3, (2, *network.output_shape[1:]), PARAMS.approach(approach), PARAMS.train, 1
+        3,
+        (windows * (1 + mirrored), *network.output_shape[1:]),
+        PARAMS.approach(approach),
+        PARAMS.train,
+        1,
     )
     head.get_layer("classes").kernel.assign(
         keras.random.normal((head.get_layer("classes").input.shape[-1], 3), seed=1)
     )
-    clips = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), np.uint8)
-    views = [network.predict_on_batch(view) for view in (clips, clips[:, :, :, ::-1])]
+    T, *size = shape
+    clips = np.random.default_rng(0).integers(0, 256, (2, windows * T, *size, 3), np.uint8)
+    parts = np.split(clips, windows, axis=1)
+    parts += [part[:, :, :, ::-1] for part in parts] if mirrored else []
+    views = [network.predict_on_batch(part) for part in parts]
     expected = head.predict_on_batch(np.stack(views, axis=1))
-    saving.save_model(whole_model(network, head), Path("whole.keras"))
+    saving.save_model(whole_model(network, head, windows), Path("whole.keras"))
     whole = saving.load_model(Path("whole.keras"))
-    assert whole.input_shape == (None, *shape, 3)
+    assert whole.input_shape == (None, windows * T, *size, 3)
     assert whole.input.dtype == "uint8"
     np.testing.assert_allclose(whole.predict_on_batch(clips), expected, atol=1e-5)
 

@@ -21,7 +21,7 @@ from har.params import BackboneParams, load
 ROOT = Path(__file__).resolve().parents[1]
 BACKBONES = load(ROOT / "params.yaml").backbones
 SMALL = BackboneParams(
-    count=3, step=None, height=32, width=32, mirrored=True, weights="random", sha256=None
+    count=3, step=None, windows=1, height=32, width=32, mirrored=True, weights="random", sha256=None
 )
 
 
@@ -59,27 +59,48 @@ def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
 
 
 @pytest.mark.parametrize(
-    ("n_frames", "count", "step", "expected"),
+    ("n_frames", "count", "step", "windows", "expected"),
     [
-        (10, 4, 1, [3, 4, 5, 6]),
-        (10, 4, 2, [1, 3, 5, 7]),
-        (4, 4, 1, [0, 1, 2, 3]),
-        (3, 5, 1, [0, 1, 2, 0, 1]),  # a short clip begins anew
-        (5, 3, 2, [0, 2, 4]),
-        (1, 2, 3, [0, 0]),
+        (10, 4, 1, 1, [3, 4, 5, 6]),  # the middle
+        (10, 4, 2, 1, [1, 3, 5, 7]),
+        (4, 4, 1, 1, [0, 1, 2, 3]),
+        (3, 5, 1, 1, [0, 1, 2, 0, 1]),  # a short clip begins anew
+        (5, 3, 2, 1, [0, 2, 4]),
+        (1, 2, 3, 1, [0, 0]),
+        (10, 4, 1, 2, [0, 1, 2, 3, 6, 7, 8, 9]),  # the start and the end
+        (9, 2, 2, 3, [0, 2, 2, 4, 5, 7]),
+        (4, 3, 1, 3, [0, 1, 2, 0, 1, 2, 1, 2, 3]),  # windows overlap
+        (2, 3, 1, 2, [0, 1, 0, 0, 1, 0]),
     ],
 )
-def test_the_middle_of_a_clip(
-    n_frames, count, step, expected, in_tmp_path, write_video, coded_frames, read_indices
+def test_the_windows_of_a_clip(
+    n_frames, count, step, windows, expected, in_tmp_path, write_video, coded_frames, read_indices
 ):
-    assert features.middle_indices(n_frames, count, step).tolist() == expected
+    assert features.window_indices(n_frames, count, step, windows).tolist() == expected
     path = write_video(Path("a.avi"), coded_frames(n_frames))
-    params = SMALL.model_copy(update={"count": count, "step": step, "width": 64})
+    changes = {"count": count, "step": step, "windows": windows, "width": 64}
+    params = SMALL.model_copy(update=changes)
     backbone = features.open_backbone("mobilenetv2", params)
     clip = store.Clip("a.avi", "A", "g01", "", n_frames, 25.0, 64, 32)
     assert read_indices(backbone.read(path, clip)) == expected
     with pytest.raises(video.UnreadableVideoError, match="fewer frames than"):
         backbone.read(path, dataclasses.replace(clip, n_frames=50 + n_frames))
+
+
+def test_windows_are_views_and_then_windows_mirrored():
+    params = SMALL.model_copy(update={"count": 2, "step": 1, "windows": 2})
+    shown = []
+    backbone = features.Backbone(params, lambda x: shown.append(x) or x[:, 0, 0], "", None)
+    frames = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 1, 5, 3)
+    assert backbone.features(frames).shape == (4, 2, 3)
+    first, second = frames[:2], frames[2:]
+    expected = [first, second, first[:, :, ::-1], second[:, :, ::-1]]
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_several_windows_need_a_step():
+    with pytest.raises(ValueError, match="1 where step is null"):
+        BackboneParams(**SMALL.model_dump() | {"windows": 2})
 
 
 def test_features_are_the_same_bytes_every_time_and_are_not_made_twice(filmed, monkeypatch):

@@ -3,9 +3,10 @@
 Idea: a 3 × 3 × 3 convolution split into 1 × 3 × 3 and 3 × 1 × 1 with a ReLU between has as many
 numbers, twice the non-linearity, and is easier to fit (Tran et al., A Closer Look at Spatiotemporal
 Convolutions, CVPR 2018). From scratch and sized for a CPU: a stem of 3 × 3 × 3 and one residual
-block an entry of `filters`; the stem and every block halve height, width and time.
+block an entry of `filters`; the stem and every block halve height, width and time. What is seen is
+the motion between two frames, see `har.front.Motion`, unless `see` says otherwise.
 
-Shapes at 20 × 64 × 64: 10×32×32×16 → 5×16×16×32 → 3×8×8×64 → 2×4×4×128, averaged.
+Shapes at 20 × 64 × 64: 19 differences; 10×32×32×16 → 5×16×16×32 → 3×8×8×64 → 2×4×4×128, averaged.
 Parameters: 889,275 with 4 classes. Cost: 142 M multiply-adds a clip.
 """
 

@@ -3,11 +3,12 @@
 Idea: features learned from 240,000 clips of 400 actions need little more than a linear classifier
 (Carreira & Zisserman, Quo Vadis, Action Recognition?, CVPR 2017). The backbone is frozen, see
 `har.backbones.i3d`: its features are made once, by `stages/features.py`, and are read by every
-fold.
+fold. A clip is seen through windows; of each feature the largest of the windows counts, since an
+action need not fill the clip.
 
-Shapes at 64 × 224 × 224: features 8 moments × 1024, averaged. Parameters: 6,148 with 4 classes, of
-a normalisation and the dense layer, and 12,279,984 of the backbone. Cost: 111 G multiply-adds a
-clip and view, all of the backbone.
+Shapes at 3 windows of 64 × 224 × 224: features 3 × 8 moments × 1024, averaged over moments, then the
+largest of the windows. Parameters: 6,148 with 4 classes, of a normalisation and the dense layer,
+and 12,279,984 of the backbone. Cost: 111 G multiply-adds a window, all of the backbone.
 """
 
 from har.backend import keras

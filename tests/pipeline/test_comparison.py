@@ -58,6 +58,7 @@ def project(new_project):
                 **dict.fromkeys(("height", "width"), 32),
                 "count": 3,
                 "step": None,
+                "windows": 1,
                 "mirrored": True,
                 "weights": "random",
                 "sha256": None,
