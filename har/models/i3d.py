@@ -7,8 +7,8 @@ fold. A clip is seen through windows; of each feature the largest of the windows
 action need not fill the clip.
 
 Shapes at 3 windows of 64 × 224 × 224: features 3 × 8 moments × 1024, averaged over moments, then
-the largest of the windows. Parameters: 6,148 with 4 classes, of a normalisation and the dense layer,
-and 12,279,984 of the backbone. Cost: 111 G multiply-adds a window, all of the backbone.
+the largest of the windows. Parameters: 6,148 with 4 classes, of a normalisation and the dense
+layer, and 12,279,984 of the backbone. Cost: 111 G multiply-adds a window, all of the backbone.
 """
 
 from har.backend import keras
