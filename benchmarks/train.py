@@ -65,6 +65,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as cache:
         os.environ["HAR_CACHE"] = cache
+        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
         compare(arguments)
 
 

@@ -3,7 +3,8 @@
 A tensor core multiplies eight channels or more at a time; of three most of it idles, and cuDNN has
 no good way to do it. A block of size × size pixels is taken for one pixel of size² times as many
 channels, and a wider kernel, most of it zeros, makes the outputs of all its pixels at once. The
-sums are the same; on an H100 training takes a third of the time, although it multiplies more.
+sums are the same; on an H100 the first convolution of the tutorial's LRCN, with its pooling, takes
+a third of the time, although it multiplies more.
 (Ridnik et al., TResNet, WACV 2021, begin with such blocks, and learn the kernel of them.)
 
 Channels of a block are ordered by row, column, channel.
@@ -11,6 +12,9 @@ Channels of a block are ordered by row, column, channel.
 
 import math
 
+import har.backend  # noqa: F401 (Keras is to load quietly, so this comes first)
+
+# isort: split
 from keras import ops
 
 TENSOR_CORE = 8  # channels, of 16 bits each

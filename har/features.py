@@ -10,6 +10,7 @@ import importlib
 import itertools
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -165,7 +166,12 @@ def extract(
         **params.model_dump(exclude={"sha256"}),
         "identity": backbone.identity,
     }
-    code = [importlib.import_module(f"har.backbones.{name}"), imagenet, video]
+    code = [
+        importlib.import_module(f"har.backbones.{name}"),
+        imagenet,
+        video,
+        sys.modules[__name__],
+    ]
     key = work.digest(facts, cv2.__version__, keras.__version__, *code)
     scratch = work.folder("features", f"{name}-{key}")
     kept = scratch / "features.h5"

@@ -99,6 +99,8 @@ class Batches(keras.utils.PyDataset):
             within the host's memory.
         labels: (N, …), any numbers.
         batch: clips a batch; without a seed the last one may be smaller.
+        weights: (N,), how much each clip counts; a batch then has them too. Keras's
+            `class_weight` would fetch the labels of every batch back from the device.
         seed: shuffle anew each epoch, by seed and epoch alone; `None` keeps the order.
 
     Attributes:
@@ -114,6 +116,7 @@ class Batches(keras.utils.PyDataset):
         labels: np.ndarray,
         batch: int,
         seed: int | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         share = distribution.share()
         share.check(batch)
@@ -121,16 +124,21 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="har-feed")
         self.place, self._share = place, share
-        self._frames, self._labels = frames, labels
+        self._frames = frames
+        self._facts = (labels,) if weights is None else (labels, weights)
         if place == "device":
-            self._there = distribution.everywhere(frames), distribution.everywhere(labels)
+            self._there = tuple(map(distribution.everywhere, (frames, *self._facts)))
         self._batch, self._seed = batch, seed
+        self.epoch = -1
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """Put the clips in the order of `epoch`, any number from 0."""
+        self._coming: dict[int, Future] = {}
+        if epoch == self.epoch:
+            return
         self.epoch = epoch
-        self._order = np.arange(len(self._labels))
+        self._order = np.arange(len(self._facts[0]))
         if self._seed is not None:
             np.random.default_rng([self._seed, epoch]).shuffle(self._order)
         full = self._seed is not None and len(self._order) > self._batch
@@ -139,17 +147,16 @@ class Batches(keras.utils.PyDataset):
         self._order = np.resize(self._order, n)  # goes round to the first clips
         if self.place == "device":
             self._order_there = distribution.everywhere(self._order.astype(np.int32))
-        self._coming: dict[int, Future] = {}
 
     def on_epoch_end(self) -> None:
-        """Go to the next epoch; called by Keras."""
+        """Go to the next epoch; called by Keras where it is given this itself."""
         self.start_epoch(self.epoch + 1)
 
     def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self._batch)
+        return math.ceil(len(self._facts[0]) / self._batch)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the frames and labels of a batch; what is on a device is a tensor of it."""
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        """Return a batch: frames, labels, weights if there are; tensors where on a device."""
         rows = self._rows(index)
         if self.place == "device":
             n = len(rows)
@@ -158,7 +165,7 @@ class Batches(keras.utils.PyDataset):
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
             if ahead not in self._coming:
                 self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
-        return self._coming.pop(index).result(), self._labels[rows]
+        return self._coming.pop(index).result(), *(fact[rows] for fact in self._facts)
 
     def for_keras(self):
         """Return what `fit` and `predict` are to be given: this, or on TensorFlow a tf.data of it.
@@ -175,7 +182,7 @@ class Batches(keras.utils.PyDataset):
             for index in range(len(self)):
                 yield self[index]
 
-        arrays = self._frames[np.arange(1)], self._labels[:1]
+        arrays = self._frames[np.arange(1)], *(fact[:1] for fact in self._facts)
         signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays)
         data = tf.data.Dataset.from_generator(batches, output_signature=signature)
         options = tf.data.Options()

@@ -194,11 +194,11 @@ def _state_gradient(d_gates, kernel):
         for column in range(columns)
     ]
     # What "same" padded on the left and above is now padded on the right and below.
-    blocks = -(-W // columns)
-    below, right = (height - 1) // 2, (width - 1) // 2 + blocks * columns - W
+    groups = -(-W // columns)  # of columns
+    below, right = (height - 1) // 2, (width - 1) // 2 + groups * columns - W
     padding = ((0, 0), (height - 1 - below, below), (width - 1 - (width - 1) // 2, right), (0, 0))
     d_h = ops.conv(ops.pad(d_gates, padding), ops.concatenate(turned, axis=-1), (1, columns))
-    return ops.reshape(d_h, (-1, H, blocks * columns, filters))[:, :, :W]
+    return ops.reshape(d_h, (-1, H, groups * columns, filters))[:, :, :W]
 
 
 def _activation(function):

@@ -71,7 +71,8 @@ def fit(
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(seed)
     model = build()
-    clips = Batches(train[0], _one_hot(train[1], n_classes), recipe.batch, seed)
+    weights = _weights(train[1]) if recipe.balance else None
+    clips = Batches(train[0], _one_hot(train[1], n_classes), recipe.batch, seed, weights)
     model.compile(
         _optimizer(recipe, learning_rate, recipe.epochs * len(clips)),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
@@ -100,7 +101,6 @@ def fit(
                 epochs=recipe.epochs,
                 initial_epoch=len(state.history),
                 callbacks=[order, state, *swap, bar],
-                class_weight=_class_weights(train[1], n_classes) if recipe.balance else None,
                 shuffle=False,  # Batches shuffles itself, so that a resumed epoch is the same
                 verbose=0,
             )
@@ -112,11 +112,10 @@ def _one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
     return np.eye(n_classes, dtype=np.float32)[labels]
 
 
-def _class_weights(labels: np.ndarray, n_classes: int) -> dict[int, float]:
-    """Return weights whose mean over the clips is 1; a class without clips counts nothing."""
-    counts = np.bincount(labels, minlength=n_classes)
-    share = len(labels) / max((counts > 0).sum(), 1)
-    return {i: share / n if n else 0.0 for i, n in enumerate(counts.tolist())}
+def _weights(labels: np.ndarray) -> np.ndarray:
+    """Return float32 weights of clips, whose mean is 1 and whose sum is the same in each class."""
+    counts = np.bincount(labels)
+    return (len(labels) / (counts > 0).sum() / counts[labels]).astype(np.float32)
 
 
 def _optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> keras.Optimizer:

@@ -74,6 +74,19 @@ def test_the_batches_are_the_same_wherever_the_frames_are(frame_store, monkeypat
                 np.testing.assert_array_equal(y, labels[part])
 
 
+@pytest.mark.parametrize("place", places())
+def test_weights_come_with_the_batches(monkeypatch, place):
+    monkeypatch.setenv("HAR_FEED", place if place == "device" else "memory")
+    frames, labels = make_clips(23)
+    weights = np.arange(23, dtype=np.float32)
+    batches = Batches(frames, labels, 5, 3, weights)
+    [found] = epochs(batches, 1)
+    for x, y, w in found:
+        np.testing.assert_array_equal(y, labels[w.astype(int)])
+        np.testing.assert_array_equal(x, frames[w.astype(int)])
+    assert set(np.concatenate([w for *_, w in found])) == set(weights)
+
+
 def test_batches_asked_for_again_or_out_of_order_are_the_same():
     frames, labels = make_clips(23)
     batches = Batches(frames, labels, 5, seed=1)
