@@ -166,13 +166,8 @@ def extract(
         **params.model_dump(exclude={"sha256"}),
         "identity": backbone.identity,
     }
-    code = [
-        importlib.import_module(f"har.backbones.{name}"),
-        imagenet,
-        video,
-        sys.modules[__name__],
-    ]
-    key = work.digest(facts, cv2.__version__, keras.__version__, *code)
+    own = sys.modules[__name__], importlib.import_module(f"har.backbones.{name}")
+    key = work.digest(facts, cv2.__version__, keras.__version__, imagenet, video, *own)
     scratch = work.folder("features", f"{name}-{key}")
     kept = scratch / "features.h5"
     files = {clip.sha256: scratch / f"{clip.sha256}.npy" for clip in clips}

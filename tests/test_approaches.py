@@ -191,7 +191,7 @@ def test_whole_model_is_the_head_on_the_features_of_all_views(
 def test_a_head_of_other_views_is_refused():
     network = importlib.import_module("har.backbones.i3d").build((8, 32, 32), "random")
     head = module_of("i3d").build(3, (3, 1, 1024), PARAMS.approach("i3d"), PARAMS.train, 1)
-    with pytest.raises(ValueError, match="a head of 2 or 4 views. Received: 3"):
+    with pytest.raises(ValueError, match=r"a head of 2 or 4 views. Received: 3"):
         whole_model(network, head, 2)
 
 
