@@ -13,7 +13,7 @@ layer, and 12,279,984 of the backbone. Cost: 111 G multiply-adds a window, all o
 
 from har.backend import keras
 from har.layers import UnfoldTime
-from har.models.views import feature_input, last_layer, normalised
+from har.models.views import feature_input, last_layer
 from har.params import ApproachParams, Rate, TrainParams
 
 layers = keras.layers
@@ -43,6 +43,6 @@ def build(
     features, x = feature_input(shape)
     x = layers.GlobalAveragePooling1D()(x)
     x = layers.GlobalMaxPooling1D()(UnfoldTime(shape[0])(x))
-    x = normalised(x)
+    x = layers.BatchNormalization(scale=False, center=False)(x)
     x = layers.Dropout(params.dropout, seed=seed)(x)
     return keras.Model(features, last_layer(x, n_classes), name="i3d")

@@ -9,7 +9,7 @@ from har.backend import keras
 from har.errors import UserError
 from har.layers import FoldTime, UnfoldTime
 from har.models.inputs import clip_input
-from har.models.views import classes_of, feature_input, normalised
+from har.models.views import classes_of, feature_input
 from har.params import ApproachParams, PositiveInt, Rate, TrainParams
 
 layers, ops = keras.layers, keras.ops
@@ -63,7 +63,7 @@ def build_on(
     else:
         inputs, x = feature_input(shape)
         n_views = shape[0]
-    features = normalised(x)
+    features = _normalised(x)
     x = layers.Dropout(params.dropout, seed=seed)(features)
     x = layers.Dense(params.width, activation="relu")(x)
     x = layers.Dropout(params.dropout, seed=seed + 1)(x)
@@ -74,8 +74,14 @@ def build_on(
     change = ops.sqrt(ops.mean(ops.abs(features[:, 1:] - features[:, :-1]), axis=1) + 1e-6)
     spread = ops.sqrt(ops.sqrt(ops.var(features, axis=1) + 1e-6))
     x = layers.Concatenate()([layers.GlobalAveragePooling1D()(steps), change, spread])
-    x = layers.Dropout(params.dropout, seed=seed + 2)(normalised(x))
+    x = layers.Dropout(params.dropout, seed=seed + 2)(_normalised(x))
     return keras.Model(inputs, classes_of(x, n_views, n_classes), name=name)
+
+
+def _normalised(x):
+    """Bring every feature to mean 0 and deviation 1, as of the training clips."""
+    # A training on features has few steps: with Keras's 0.99 the last ones would be half-way.
+    return layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x)
 
 
 def _freeze_but(cnn: keras.Model, count: int) -> None:

@@ -17,12 +17,6 @@ def feature_input(shape: tuple[int, int, int]):
     return features, FoldTime()(features)
 
 
-def normalised(x):
-    """Bring every feature to mean 0 and deviation 1, as of the training clips."""
-    # A training on features has few steps: with Keras's 0.99 the last ones would be half-way.
-    return layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x)
-
-
 def classes_of(x, n_views: int, n_classes: int):
     """Return class probabilities, (N, n_classes) float32, of one vector a view, (N·V, D)."""
     return last_layer(layers.GlobalAveragePooling1D()(UnfoldTime(n_views)(x)), n_classes)
