@@ -127,7 +127,9 @@ class Batches(keras.utils.PyDataset):
         self._frames = frames
         self._facts = (labels,) if weights is None else (labels, weights)
         if place == "device":
-            self._there = tuple(map(distribution.everywhere, (frames, *self._facts)))
+            arrays = frames, *self._facts
+            self._there = tuple(distribution.everywhere(backend.words(array)) for array in arrays)
+            self._shapes = tuple(array.shape[1:] for array in arrays)
         self._batch, self._seed = batch, seed
         self.epoch = -1
         self.start_epoch(0)
@@ -159,9 +161,9 @@ class Batches(keras.utils.PyDataset):
         """Return a batch: frames, labels, weights if there are; tensors where on a device."""
         rows = self._rows(index)
         if self.place == "device":
-            n = len(rows)
-            shardings = distribution.shardings((n, *array.shape[1:]) for array in self._there)
-            return backend.take(self._there, self._order_there, index * self._batch, n, shardings)
+            n, start, shapes = len(rows), index * self._batch, self._shapes
+            shardings = distribution.shardings((n, *shape) for shape in shapes)
+            return backend.take(self._there, self._order_there, start, n, shapes, shardings)
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
             if ahead not in self._coming:
                 self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
