@@ -87,6 +87,30 @@ def test_weights_come_with_the_batches(monkeypatch, place):
     assert set(np.concatenate([w for *_, w in found])) == set(weights)
 
 
+@pytest.mark.parametrize("place", places())
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1, 5, 5, 3), "uint8"), ((2, 2, 7, 4), "uint8"), ((2, 7), "float16")]
+)
+def test_rows_of_any_length_and_type_come_back(monkeypatch, place, shape, dtype):
+    monkeypatch.setenv("HAR_FEED", place if place == "device" else "memory")
+    rows = np.random.default_rng(0).integers(0, 256, (23, *shape)).astype(dtype)
+    [found] = epochs(Batches(rows, np.arange(23), 5, seed=3), 1)
+    for x, y in found:
+        assert x.dtype == dtype
+        np.testing.assert_array_equal(x, rows[y])
+
+
+def test_words_are_the_same_memory_and_only_where_bytes_fill_them():
+    rows = np.arange(3 * 8, dtype=np.uint8).reshape(3, 2, 4)
+    words = backend.words(rows)
+    assert words.dtype == np.uint32
+    assert words.shape == (3, 2)
+    assert np.shares_memory(words, rows)
+    assert words[1].tobytes() == rows[1].tobytes()
+    for other in (rows[:, :, :3], rows.astype(np.int16), np.arange(8)):
+        assert backend.words(other) is other
+
+
 def test_batches_asked_for_again_or_out_of_order_are_the_same():
     frames, labels = make_clips(23)
     batches = Batches(frames, labels, 5, seed=1)
