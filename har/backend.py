@@ -7,6 +7,7 @@ before any setting of its log level counts. They would stand between a user and 
 import contextlib
 import ctypes
 import functools
+import logging
 import math
 import os
 import sys
@@ -75,6 +76,10 @@ with _without_standard_error():
     # operation may come before the processes of several hosts have found each other.
     if keras.backend.backend() == "tensorflow":
         keras.ops.zeros(())
+
+# Each network predicts by a function of its own, traced once. TensorFlow takes all of them for one
+# that is traced time and again, and says so at length.
+logging.getLogger("tensorflow").addFilter(lambda r: "tf.function retracing" not in r.getMessage())
 
 
 def fused(function: Callable) -> Callable:

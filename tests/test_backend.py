@@ -34,6 +34,21 @@ def test_freed_memory_is_there_for_the_next_tensor(run_python, loaded):
     assert tuned < plain / 10
 
 
+MANY = """
+from har.backend import keras
+import numpy as np
+
+for width in range(1, 9):
+    inputs = keras.Input((width,))
+    keras.Model(inputs, keras.layers.Dense(1)(inputs)).predict(np.ones((3, width)), verbose=0)
+"""
+
+
+def test_predicting_with_many_networks_says_nothing(run_python):
+    done = run_python(MANY)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_loading_says_nothing(loaded):
     assert (loaded.returncode, loaded.stderr) == (0, "")
     assert loaded.stdout.strip().isdigit()  # the count alone
