@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import importlib
 import os
 import pickle
 import signal
@@ -45,7 +46,7 @@ def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
     backbone = features.open_backbone("mobilenetv2", SMALL)
     with store.FeatureStore(Path("data/features/x.h5")) as made:
         assert made.clips == [clip.clip for clip in filmed]
-        assert made.shape == (2, 3, 3584)
+        assert made.shape == (2, 2, 7168)
         assert made.classes == ["A", "B"]
         assert made.facts["backbone"] == "mobilenetv2"
         read, labels = made.read(made.clips[::-1])
@@ -56,6 +57,35 @@ def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
         for view, shown in zip(row, (frames, frames[:, :, ::-1]), strict=True):
             expected = backbone.network.predict_on_batch(np.ascontiguousarray(shown)[None])[0]
             np.testing.assert_allclose(view, expected, rtol=2e-3, atol=1e-4)
+
+
+def pictures_of_change(clip: np.ndarray) -> np.ndarray:
+    """From the definition: grey, and a mean change of 40."""
+    change = np.diff(clip.astype(np.float32), axis=0)
+    return np.clip(127.5 + change * 40 / max(np.abs(change).mean(), 1), 0, 255)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "resnet50"])
+@pytest.mark.parametrize("contrast", [0, 1 / 256, 1])  # of a still, of noise, of a clip that moves
+def test_a_backbone_of_imagenet_sees_frames_and_what_changes_between_them(name, contrast):
+    module = importlib.import_module(f"har.backbones.{name}")
+    network = module.build((4, 32, 48), "random")
+    frames = network.get_layer(f"{name}_frames")
+    rng = np.random.default_rng(0)
+    clip = (128 + contrast * rng.integers(-128, 128, (4, 32, 48, 3))).astype(np.uint8)
+    [found] = network.predict_on_batch(clip[None])
+    for half, pictures in zip(
+        np.split(found, 2, axis=-1), (clip[1:], pictures_of_change(clip)), strict=True
+    ):
+        shown = np.asarray(module.rescale(pictures.astype(np.float32)))
+        expected = np.concatenate([np.asarray(x) for x in frames.predict_on_batch(shown)], -1)
+        np.testing.assert_allclose(half, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_a_single_frame_has_no_change():
+    module = importlib.import_module("har.backbones.mobilenetv2")
+    with pytest.raises(UserError, match=r"backbones.mobilenetv2.count of 2 or more.*Received: 1"):
+        module.build((1, 32, 32), "random")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from har.backend import keras
 from har.errors import UserError
 from har.layers import FoldTime, UnfoldTime
 
-layers = keras.layers
+layers, ops = keras.layers, keras.ops
 
 NAMED = ("imagenet", "random")  # Keras downloads the first once; the second is for tests
 
@@ -20,29 +20,56 @@ def build(
     name: str,
     middle: str,
 ) -> keras.Model:
-    """Build a frame CNN that takes clips.
+    """Build a frame CNN that takes clips, and sees frames and what changes between them.
 
     The last feature map tells what is seen. An earlier one, finer, tells more of how a body is
-    held, and its quarters where: changes of both along a clip are what an action is.
+    held, and its quarters where. What ImageNet taught a CNN to see serves for pictures of changes
+    too (Wang et al., Temporal Segment Networks, ECCV 2016, start their network of differences
+    from it); these hold what moves, and nothing of the place.
 
     Args:
         cnn: makes the CNN of frames, as `load` does.
         rescale: from RGB frames, 0 to 255, to what the CNN takes.
-        shape: (T, H, W) of a clip; H and W at least 32.
+        shape: (T, H, W) of a clip; T at least 2, H and W at least 32.
         weights: one of `NAMED`, or a file of weights.
         name: of the model.
         middle: name of the layer that makes the finer feature map, of one sixteenth of H and W.
 
     Returns:
-        A model from (N, T, H, W, 3) uint8 RGB to features (N, T, D) float32: the last feature map
+        A model from (N, T, H, W, 3) uint8 RGB to features (N, T - 1, 2·D) float32: of every frame
+        but the first, and then of its change from the one before. Of each the last feature map
         averaged over the picture, then the finer one averaged over each quarter of it.
+
+    Raises:
+        UserError: one frame changes from none; or the weights cannot be had.
     """
+    n_changes = shape[0] - 1
+    if n_changes < 1:
+        raise UserError(
+            f"Expected backbones.{name}.count of 2 or more: changes between frames are seen too. "
+            f"Received: {shape[0]}. Set it to 20, say."
+        )
     network = cnn(shape[1:], weights)
     finer = network.get_layer(middle).output
     both = keras.Model(network.input, [network.output, _quarters(finer)], name=f"{name}_frames")
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
-    frames = layers.Concatenate()(both(rescale(FoldTime()(clips))))
-    return keras.Model(clips, UnfoldTime(shape[0])(frames), name=name)
+    frames = ops.cast(clips, "float32")
+    pictures = ops.concatenate([frames[:, 1:], _changes(frames)], axis=1)
+    seen = layers.Concatenate()(both(rescale(FoldTime()(pictures))))
+    seen = UnfoldTime(2 * n_changes)(seen)
+    features = ops.concatenate([seen[:, :n_changes], seen[:, n_changes:]], axis=-1)
+    return keras.Model(clips, features, name=name)
+
+
+def _changes(frames):
+    """Return pictures of what changes from frame to frame, (N, T, …) to (N, T - 1, …), 0 to 255.
+
+    Grey where nothing does. The mean change of a clip is brought to 40, whatever its contrast and
+    the time between its frames; less than 1 is noise and stays small.
+    """
+    change = frames[:, 1:] - frames[:, :-1]
+    mean = ops.mean(ops.abs(change), axis=(1, 2, 3, 4), keepdims=True)
+    return ops.clip(127.5 + change * (40 / ops.maximum(mean, 1.0)), 0, 255)
 
 
 def _quarters(x):

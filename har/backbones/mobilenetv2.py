@@ -1,7 +1,8 @@
-"""MobileNetV2, pretrained on ImageNet: 1,280 numbers a frame, and 4 × 576 of a finer map.
+"""MobileNetV2, pretrained on ImageNet: 1,280 numbers a picture, and 4 × 576 of a finer map.
 
 Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks (CVPR 2018).
-Parameters: 2,257,984. Cost: 0.30 G multiply-adds a frame of 224 × 224.
+Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224, two
+pictures a frame: itself and its change.
 """
 
 from har.backbones import imagenet
@@ -11,7 +12,7 @@ NAMED = imagenet.NAMED
 
 
 def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
-    """Build the network for clips, see `imagenet.build`; features are (N, T, 3584)."""
+    """Build the network for clips, see `imagenet.build`; features are (N, T - 1, 7168)."""
     return imagenet.build(cnn, rescale, shape, weights, "mobilenetv2", "block_13_expand_relu")
 
 

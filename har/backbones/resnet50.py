@@ -1,7 +1,8 @@
-"""ResNet-50, pretrained on ImageNet: 2,048 numbers a frame, and 4 × 1,024 of a finer map.
+"""ResNet-50, pretrained on ImageNet: 2,048 numbers a picture, and 4 × 1,024 of a finer map.
 
 He et al., Deep Residual Learning for Image Recognition (CVPR 2016).
-Parameters: 23,587,712. Cost: 3.9 G multiply-adds a frame of 224 × 224.
+Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224, two
+pictures a frame: itself and its change.
 """
 
 from har.backbones import imagenet
@@ -12,7 +13,7 @@ _BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet; the weights are of Caffe'
 
 
 def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
-    """Build the network for clips, see `imagenet.build`; features are (N, T, 6144)."""
+    """Build the network for clips, see `imagenet.build`; features are (N, T - 1, 12288)."""
     return imagenet.build(cnn, rescale, shape, weights, "resnet50", "conv4_block6_out")
 
 

@@ -2,16 +2,18 @@
 
 Idea: see `har.models.lrcn`, with transfer learning in place of a CNN from scratch (Donahue et al.,
 Long-term Recurrent Convolutional Networks, CVPR 2015, whose CNN was pretrained on ImageNet too).
-The LSTM's states, averaged over time, go to the classes, with the spread of each feature and how
-much it changes from frame to frame.
+Of each frame the frozen CNN sees the frame and what has changed since the one before (see
+`har.backbones.imagenet`). The LSTM's states, averaged over time, go to the classes, with the spread
+of each feature and how much it changes from frame to frame.
 
 Frozen (`tune: 0`, and a line in `features`): `stages/features.py` makes the features once and
 every fold reads them. Tuned (`tune: 20`, say, and no such line): clips of data/frames.h5 go
-through the CNN, whose last layers learn too; set `frames.height` and `.width` to 224 or so.
+through the CNN, frames alone, whose last layers learn too; set `frames.height` and `.width` to 224
+or so.
 
-Shapes at 20 × 224 × 224: features 2 views × 20 × 3584 → 20 × 128 → LSTM 64, and 2 × 3,584.
-Parameters: 558,852 with 4 classes, frozen, and 2,257,984 of the backbone. Cost: 20 M
-multiply-adds a clip, and the backbone's 0.3 G a frame and view.
+Shapes at 20 × 224 × 224: features 2 views × 19 × 7168 → 19 × 128 → LSTM 64, and 2 × 7,168.
+Parameters: 1,067,780 with 4 classes, frozen, and 2,257,984 of the backbone. Cost: 37 M
+multiply-adds a clip, and twice the backbone's 0.3 G a frame and view.
 """
 
 from har.backbones import mobilenetv2

@@ -1,10 +1,10 @@
 """A transformer along time, over what MobileNetV2, frozen, sees in each frame.
 
 Idea: ViViT's factorised encoder, see `har.models.transformer`, whose spatial half is a CNN that
-knows ImageNet. The features are made once, by `stages/features.py`.
+knows ImageNet. The features, of frames and of changes, are made once, by `stages/features.py`.
 
-Shapes at 20 × 224 × 224: features 2 views × 20 × 3584 → 20 × 128. Parameters: 599,812 with
-4 classes, and 2,257,984 of the backbone. Cost: 24 M multiply-adds a clip, and the
+Shapes at 20 × 224 × 224: features 2 views × 19 × 7168 → 19 × 128. Parameters: 1,065,732 with
+4 classes, and 2,257,984 of the backbone. Cost: 40 M multiply-adds a clip, and twice the
 backbone's 0.3 G a frame and view.
 """
 
