@@ -22,7 +22,7 @@ ON_FRAMES = [name for name in ALL if name not in PARAMS.features]
 # Of what each backbone says of a clip: moments and numbers, few.
 SMALL_FEATURES = {"i3d": (2, 3, 16), "mobilenetv2": (2, 4, 16), "resnet50": (2, 4, 16)}
 SMALL_FEATURES["movenet"] = (2, 4, 51)
-FRAMES = (4, 64, 64)
+FRAMES = (5, 64, 64)
 
 
 def module_of(approach: str):

@@ -4,10 +4,11 @@ Idea: a clip is cut into small blocks of space and time, tubelets, each a token;
 relates the tokens of one moment, their averages are the tokens of a temporal encoder (Arnab et
 al., ViViT, ICCV 2021, their *factorised encoder*). From scratch. Two things differ from ViViT,
 because data are few: positions come from depth-wise convolutions, see `har.models.attention`, and
-tokens are averaged instead of read from a class token.
+tokens are averaged instead of read from a class token. What is seen is the motion between two
+frames, see `har.front.Motion`, unless `see` says otherwise.
 
-Shapes at 20 × 64 × 64, tubelets 2 × 8 × 8: 10×8×8×64; 10 × 64 tokens in space, 10 in time.
-Parameters: 159,940 with 4 classes. Cost: 69 M multiply-adds a clip.
+Shapes at 20 × 64 × 64, tubelets 3 × 8 × 8: 7×8×8×64; 7 × 64 tokens in space, 7 in time.
+Parameters: 172,228 with 4 classes. Cost: 54 M multiply-adds a clip.
 """
 
 from typing import Annotated
@@ -18,7 +19,7 @@ from har.backend import keras
 from har.layers import FoldTime, UnfoldTime
 from har.models.attention import along_time, encoder
 from har.models.inputs import classes_of, clip_input
-from har.params import ApproachParams, PositiveInt, Rate, TrainParams
+from har.params import ApproachParams, PositiveInt, Rate, Seen, TrainParams
 
 layers = keras.layers
 
@@ -26,6 +27,7 @@ layers = keras.layers
 class Params(ApproachParams):
     """The `transformer` section."""
 
+    see: Seen
     tubelet: Annotated[
         tuple[PositiveInt, PositiveInt, PositiveInt], Field(strict=False)
     ]  # frames, height, width
@@ -40,7 +42,7 @@ def build(
     n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
 ) -> keras.Model:
     """Build the network; arguments and model as in `har.models.lrcn.build`."""
-    clips, x = clip_input(shape, train, seed)
+    clips, x = clip_input(shape, train, seed, params.see)
     x = layers.Conv3D(params.width, params.tubelet, params.tubelet, padding="same")(x)
     moments, height, width = x.shape[1:4]
     x = FoldTime()(x)
