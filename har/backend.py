@@ -32,6 +32,18 @@ def _without_standard_error() -> Iterator[None]:
         os.close(saved)
 
 
+@contextlib.contextmanager
+def _without_modules(*names: str) -> Iterator[None]:
+    """Have modules that are not loaded yet look as if they were not installed."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # None, at which an import fails
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
 def _keep_freed_memory() -> None:
     """Have the C library keep freed memory for the next allocation, where it is glibc.
 
@@ -69,7 +81,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
 # TensorFlow takes these convolutions of itself on some processors only; others gain as much.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-with _without_standard_error():
+# Keras loads what it finds installed, and does without what it doesn't: wrappers of scikit-learn,
+# galleries of pictures, tables of pandas. Nearly half of its time to load went there. Whoever wants
+# `keras.wrappers` or `keras.visualization` beside this imports `keras` first.
+_UNUSED = ("matplotlib", "matplotlib.pyplot", "pandas", "scipy", "sklearn")
+with _without_standard_error(), _without_modules(*_UNUSED):
     import keras
 
     # On TensorFlow the devices are looked for, and missed, at the first operation. On JAX no
@@ -120,11 +136,13 @@ def words(array: np.ndarray) -> np.ndarray:
         array: (N, …), of any type.
 
     Returns:
-        uint32 (N, M), the same memory, where a row is uint8 and so many bytes; else `array`.
+        uint32 (N, M) where a row is uint8 of 4·M bytes, M ≥ 1: the same memory if it is contiguous.
+        Else `array`.
     """
-    if array.dtype != np.uint8 or math.prod(array.shape[1:]) % 4:
+    n_bytes = math.prod(array.shape[1:])
+    if array.dtype != np.uint8 or n_bytes == 0 or n_bytes % 4:
         return array
-    return np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint32)
+    return np.ascontiguousarray(array).reshape(len(array), n_bytes).view(np.uint32)
 
 
 @functools.cache

@@ -1,8 +1,8 @@
 """Train and test one approach on one fold of a protocol from one seed: a cell of the comparison.
 
 Command: python stages/trial.py APPROACH PROTOCOL FOLD SEED
-Inputs: data/frames.h5 or data/features/<approach>.h5, data/split.csv; params.yaml (frames, train,
-    features, backbones and the section of the approach).
+Inputs: data/frames.h5 or data/features/<approach>.h5, data/split.csv; params.yaml (frames, train
+    and the section of the approach; features and backbones as they made that file).
 Outputs: comparison/trials/<approach>-<protocol>-<fold>-<seed>/: model.keras, history.csv,
     predictions.csv, card.json. The model of an approach that reads features takes features;
     `har.whole` joins it with its backbone.
