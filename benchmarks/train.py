@@ -3,7 +3,8 @@
 Command: python benchmarks/train.py [--json PATH] [--batches 4,16] [--networks convlstm,lrcn]
     [--seconds 8] [--precision mixed_bfloat16] [--devices 2] [--training-only]
 Inputs: none; random clips of 20 frames of 64 × 64.
-Cost: about four minutes on 2 cores, as on a GPU. KERAS_BACKEND chooses the backend as always.
+Cost: about four minutes on 2 cores; on a GPU, where most of it is compiling, two minutes a network
+    and batch size. KERAS_BACKEND chooses the backend as always.
 
 Both sides are the networks of the UCF50 tutorial (har/models says which), with Adam and without
 augmentation. Stock is what the tutorial writes: TimeDistributed, `keras.layers.ConvLSTM2D`, float
@@ -16,15 +17,16 @@ begins with an empty cache.
 
 The limit is the longer of two times: the multiplications of the network at the rate of a large
 matrix product, and its layers' outputs, each written and read once forward and twice backward, at
-the rate of a large copy. Both rates are measured here. `wait` is how much less of an epoch's time
-is needed where every step is given the same batch, there already: on a GPU, whose host runs ahead.
-On a CPU that is less than two epochs differ, so there it is the part of a training loop that is
-spent in asking the feed for batches.
+the rate of a large copy. Both rates are measured here. `wait` is what an epoch takes less, in
+percent, where every step is given the same batch that lies ready: where frames lie on a GPU, whose
+host runs ahead. Elsewhere two epochs differ by more than that, so it is the part of a training loop
+that is spent in asking the feed for batches.
 
 With `--devices N`, ours is also measured on N devices at N times its best batch (JAX only).
 """
 
 import argparse
+import gc
 import json
 import math
 import os
@@ -35,6 +37,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -241,51 +244,78 @@ def measure_network(
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
     limit = None if first_step_only else Limit(keras, stock(keras, network), devices)
-    rows = []
     gpu = describe(keras)["gpu"]
+    rows = []
     for batch in batches:
-        frames, labels = clips(batch, side, gpu)
-        if side == "stock":
-            arguments = {"x": frames, "y": labels, "batch_size": batch}
-        else:
-            from har.feed import Batches
-
-            feed = Batches(frames, labels, batch, seed=0)
-            arguments = {"x": feed.for_keras()}
-        start = time.perf_counter()
-        model = stock(keras, network) if side == "stock" else ours(network)
-        model.compile(
-            "adam",
-            "sparse_categorical_crossentropy",
-            jit_compile="auto" if keras.backend.backend() == "jax" else False,
-        )
-        model.fit(**arguments, steps_per_epoch=1, verbose=0)
-        first_step = time.perf_counter() - start
+        given = network, side, batch, *clips(batch, side, gpu)
         if first_step_only:
-            rows.append({"first_step_s": first_step})
-            continue
-        epoch = fastest_epoch(keras, model, arguments, seconds)
-        wait = None
-        if side == "ours" and gpu:
-            same = {"x": the_same_batch(keras, feed)}
-            wait = 1 - fastest_epoch(keras, model, same, seconds) / epoch
-        elif side == "ours":
-            wait = waiting(model, feed, seconds / 4)
-        predicting = fastest_prediction(model, arguments) if inference else None
-        rows.append(
-            {
-                "batch": batch,
-                "training": len(labels) / epoch,
-                "inference": len(labels) / predicting if predicting else None,
-                "first_step_s": first_step,
-                "again_s": None,
-                "peak_mb": peak_memory(keras) / 2**20,
-                "limit": limit.clips_per_s,
-                "wait": wait,
-            }
-        )
-        del model
+            rows.append({"first_step_s": prepare(keras, *given).first_step})
+        else:
+            rows.append(measure_batch(keras, *given, seconds, inference))
+            rows[-1]["limit"] = limit.clips_per_s
+        gc.collect()  # what is left of one batch size is no part of the memory of the next
     return rows
+
+
+class Prepared(NamedTuple):
+    """A network after its first step, what `fit` takes, our feed or None, seconds since nothing."""
+
+    model: Any
+    arguments: dict[str, Any]
+    feed: Any
+    first_step: float
+
+
+def prepare(keras, network: str, side: str, batch: int, frames, labels) -> Prepared:
+    """Build a network, compile it and do its first step."""
+    feed = None
+    arguments = {"x": frames, "y": labels, "batch_size": batch}
+    if side == "ours":
+        from har.feed import Batches
+
+        feed = Batches(frames, labels, batch, seed=0)
+        arguments = {"x": feed.for_keras()}
+    start = time.perf_counter()
+    model = stock(keras, network) if side == "stock" else ours(network)
+    model.compile(
+        "adam",
+        "sparse_categorical_crossentropy",
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
+    )
+    model.fit(**arguments, steps_per_epoch=1, verbose=0)
+    return Prepared(model, arguments, feed, time.perf_counter() - start)
+
+
+def measure_batch(
+    keras,
+    network: str,
+    side: str,
+    batch: int,
+    frames: np.ndarray,
+    labels: np.ndarray,
+    seconds: float,
+    inference: bool,
+) -> dict[str, float | None]:
+    """Return the row of a batch size, but for the limit."""
+    model, arguments, feed, first_step = prepare(keras, network, side, batch, frames, labels)
+    epoch = fastest_epoch(keras, model, arguments, seconds)
+    predicting = fastest_prediction(model, arguments) if inference else None
+    peak = peak_memory(keras)  # before another batch lies on the device
+    wait = None
+    if feed and feed.place == "device":
+        same = {"x": the_same_batch(keras, feed)}
+        wait = 1 - fastest_epoch(keras, model, same, seconds) / epoch
+    elif feed:
+        wait = waiting(model, feed, seconds / 4)
+    return {
+        "batch": batch,
+        "training": len(labels) / epoch,
+        "inference": len(labels) / predicting if predicting else None,
+        "first_step_s": first_step,
+        "again_s": None,
+        "peak_mb": peak / 2**20,
+        "wait": wait,
+    }
 
 
 def share_out(devices: int) -> None:
@@ -375,15 +405,14 @@ def fastest_prediction(model, arguments: dict) -> float:
 
 def the_same_batch(keras, feed):
     """Return what `Model.fit` takes for as many batches as `feed` has, all of them its first."""
+    n, batch = len(feed), feed[0]
 
     class TheSame(keras.utils.PyDataset):
-        batch = feed[0]
-
         def __len__(self) -> int:
-            return len(feed)
+            return n
 
         def __getitem__(self, index: int):
-            return self.batch
+            return batch
 
     return TheSame()
 

@@ -84,7 +84,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # Keras loads what it finds installed, and does without what it doesn't: wrappers of scikit-learn,
 # galleries of pictures, tables of pandas. Nearly half of its time to load went there. Whoever wants
 # `keras.wrappers` or `keras.visualization` beside this imports `keras` first.
-_UNUSED = ("matplotlib", "matplotlib.pyplot", "pandas", "scipy", "sklearn")
+_UNUSED = ("matplotlib", "matplotlib.pyplot", "pandas", "sklearn")
 with _without_standard_error(), _without_modules(*_UNUSED):
     import keras
 

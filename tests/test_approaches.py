@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from har import saving
+from har.errors import UserError
 from har.params import approaches, load
 from har.whole import whole_model
 
@@ -82,7 +83,7 @@ def test_shapes_and_probabilities(approach):
     )
 
 
-# A transformer on one frame attends to one moment: true, and Keras remarks on it.
+# One frame makes one moment, and Keras remarks that a softmax over it says nothing: true.
 @pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")
 @pytest.mark.parametrize("approach", ON_FRAMES)
 @pytest.mark.parametrize("shape", [(1, 64, 64), (3, 65, 90)])
@@ -195,6 +196,25 @@ def test_a_head_of_other_views_is_refused():
         whole_model(network, head, 2)
 
 
+@pytest.mark.parametrize("see", ["pixels", "both"])
+def test_the_transformer_sees_pixels_where_it_is_told_to(see):
+    params = PARAMS.approach("transformer").model_copy(update={"see": see})
+    model = module_of("transformer").build(3, FRAMES, params, PARAMS.train, 1)
+    clips = inputs_of("transformer", 2)
+    still = np.repeat(clips[:, :1], FRAMES[0], axis=1)  # no motion, two pictures
+    for given in (clips, still):
+        one, other = model.predict_on_batch(given)
+        assert np.abs(one - other).max() > 0
+
+
+@pytest.mark.parametrize(("tune", "shape"), [(0, (2, 1, 16)), (2, (1, 32, 32))])
+def test_a_single_step_of_time_is_refused_where_changes_are_seen(tune, shape):
+    params = PARAMS.approach("lrcn_mobilenetv2").model_copy(update={"tune": tune})
+    count = "frames.count to 2" if tune else "backbones.mobilenetv2.count to 3"
+    with pytest.raises(UserError, match=f"2 or more steps of time.*Received: 1. Set {count}"):
+        module_of("lrcn_mobilenetv2").build(3, shape, params, PARAMS.train, 1)
+
+
 @pytest.mark.parametrize("centre", [False, True])
 def test_tuning_trains_the_last_layers_alone_from_clips(centre, monkeypatch):
     from har.backbones import imagenet
@@ -223,7 +243,7 @@ def test_tuning_trains_the_last_layers_alone_from_clips(centre, monkeypatch):
 
 
 def test_pixels_reach_the_pretrained_cnn_in_its_own_range():
-    """A frozen backbone and a tuned one are shown the same numbers."""
+    """A frozen backbone and a tuned one are shown the same numbers for the same frame."""
     from har.backbones import mobilenetv2, resnet50
 
     frames = np.array([0, 128, 255], np.uint8)[:, None].repeat(3, 1).reshape(1, 1, 3, 3)

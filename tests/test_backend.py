@@ -34,6 +34,22 @@ def test_freed_memory_is_there_for_the_next_tensor(run_python, loaded):
     assert tuned < plain / 10
 
 
+UNUSED = """
+import sys
+if sys.argv[1] == "first":
+    import sklearn
+import har.backend
+print(*sorted({"matplotlib", "sklearn"} & set(sys.modules)))
+import matplotlib.pyplot, sklearn.metrics
+print(sklearn.metrics.__name__)
+"""
+
+
+@pytest.mark.parametrize(("order", "loaded"), [("last", ""), ("first", "sklearn")])
+def test_keras_loads_without_what_nobody_uses_and_leaves_it_to_others(run_python, order, loaded):
+    assert run_python(UNUSED, order).stdout.splitlines() == [loaded, "sklearn.metrics"]
+
+
 MANY = """
 from har.backend import keras
 import numpy as np

@@ -87,17 +87,25 @@ def test_weights_come_with_the_batches(monkeypatch, place):
     assert set(np.concatenate([w for *_, w in found])) == set(weights)
 
 
-@pytest.mark.parametrize("place", places())
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((1, 5, 5, 3), "uint8"), ((2, 2, 7, 4), "uint8"), ((2, 7), "float16")]
+    ("shape", "dtype"),
+    [
+        ((1, 5, 5, 3), "uint8"),  # bytes that fill no words
+        ((2, 2, 7, 4), "uint8"),
+        ((0, 4), "uint8"),
+        ((2, 7), "float16"),
+    ],
 )
-def test_rows_of_any_length_and_type_come_back(monkeypatch, place, shape, dtype):
-    monkeypatch.setenv("HAR_FEED", place if place == "device" else "memory")
+def test_rows_of_any_length_and_type_are_taken_as_they_are(shape, dtype):
+    jnp = pytest.importorskip("jax.numpy")
     rows = np.random.default_rng(0).integers(0, 256, (23, *shape)).astype(dtype)
-    [found] = epochs(Batches(rows, np.arange(23), 5, seed=3), 1)
-    for x, y in found:
-        assert x.dtype == dtype
-        np.testing.assert_array_equal(x, rows[y])
+    order = np.random.default_rng(1).permutation(23)
+    there = (jnp.asarray(backend.words(rows)), jnp.arange(23))
+    shapes = (shape, ())
+    taken, numbers = backend.take(there, jnp.asarray(order), 4, 9, shapes)
+    assert taken.dtype == dtype
+    np.testing.assert_array_equal(taken, rows[order[4:13]])
+    np.testing.assert_array_equal(numbers, order[4:13])
 
 
 def test_words_are_the_same_memory_and_only_where_bytes_fill_them():
@@ -107,8 +115,9 @@ def test_words_are_the_same_memory_and_only_where_bytes_fill_them():
     assert words.shape == (3, 2)
     assert np.shares_memory(words, rows)
     assert words[1].tobytes() == rows[1].tobytes()
-    for other in (rows[:, :, :3], rows.astype(np.int16), np.arange(8)):
+    for other in (rows[:, :, :3], rows[:, :0], rows.astype(np.int16), np.arange(8)):
         assert backend.words(other) is other
+    assert backend.words(rows[:0]).shape == (0, 2)
 
 
 def test_batches_asked_for_again_or_out_of_order_are_the_same():

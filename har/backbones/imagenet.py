@@ -25,7 +25,7 @@ def build(
     The last feature map tells what is seen. An earlier one, finer, tells more of how a body is
     held, and its quarters where. What ImageNet taught a CNN to see serves for pictures of changes
     too (Wang et al., Temporal Segment Networks, ECCV 2016, start their network of differences
-    from it); these hold what moves, and nothing of the place.
+    from it); these hold what moves, and little of the place.
 
     Args:
         cnn: makes the CNN of frames, as `load` does.
@@ -64,8 +64,8 @@ def build(
 def _changes(frames):
     """Return pictures of what changes from frame to frame, (N, T, …) to (N, T - 1, …), 0 to 255.
 
-    Grey where nothing does. The mean change of a clip is brought to 40, whatever its contrast and
-    the time between its frames; less than 1 is noise and stays small.
+    Grey where nothing does. The mean change of a clip is brought to about 40, whatever its
+    contrast and the time between its frames; one below 1 is noise and stays smaller.
     """
     change = frames[:, 1:] - frames[:, :-1]
     mean = ops.mean(ops.abs(change), axis=(1, 2, 3, 4), keepdims=True)

@@ -1,8 +1,8 @@
 """MobileNetV2, pretrained on ImageNet: 1,280 numbers a picture, and 4 × 576 of a finer map.
 
 Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks (CVPR 2018).
-Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224, two
-pictures a frame: itself and its change.
+Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224. A frame is two pictures,
+itself and how it differs from the one before; the first frame is none.
 """
 
 from har.backbones import imagenet

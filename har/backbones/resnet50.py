@@ -1,8 +1,8 @@
 """ResNet-50, pretrained on ImageNet: 2,048 numbers a picture, and 4 × 1,024 of a finer map.
 
 He et al., Deep Residual Learning for Image Recognition (CVPR 2016).
-Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224, two
-pictures a frame: itself and its change.
+Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224. A frame is two pictures,
+itself and how it differs from the one before; the first frame is none.
 """
 
 from har.backbones import imagenet

@@ -47,7 +47,17 @@ def build_on(
     Returns:
         A model from features (N, V, T, D), or from (N, T, H, W, 3) uint8 RGB, to (N, n_classes)
         float32 probabilities.
+
+    Raises:
+        UserError: there is one step of time, which changes from none; or `tune` is too high.
     """
+    steps = shape[0] if params.tune else shape[1]
+    if steps < 2:
+        count = "backbones." + backbone.__name__.rpartition(".")[2] + ".count to 3"
+        raise UserError(
+            f"Expected 2 or more steps of time for {name}: how they change is seen. "
+            f"Received: {steps}. Set {'frames.count to 2' if params.tune else count} or more."
+        )
     if params.tune:
         # Every stored frame: a tuned backbone is shown few clips and all of them.
         train = train.model_copy(update={"frames": shape[0]})
@@ -68,12 +78,12 @@ def build_on(
     x = layers.Dense(params.width, activation="relu")(x)
     x = layers.Dropout(params.dropout, seed=seed + 1)(x)
     # cuDNN's LSTM under JAX predicts wrongly with Keras 3.15, so it is never used.
-    steps = layers.LSTM(params.units, return_sequences=True, use_cudnn=False)(x)
+    x = layers.LSTM(params.units, return_sequences=True, use_cudnn=False)(x)
     # ImageNet's features know things and places. How much each of them changes tells the action;
     # square roots, since twice as much is not twice as telling. A millionth has a finite slope.
     change = ops.sqrt(ops.mean(ops.abs(features[:, 1:] - features[:, :-1]), axis=1) + 1e-6)
     spread = ops.sqrt(ops.sqrt(ops.var(features, axis=1) + 1e-6))
-    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(steps), change, spread])
+    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), change, spread])
     x = layers.Dropout(params.dropout, seed=seed + 2)(_normalised(x))
     return keras.Model(inputs, classes_of(x, n_views, n_classes), name=name)
 

@@ -1,4 +1,4 @@
-"""A transformer along time, over what MobileNetV2, frozen, sees in each frame.
+"""A transformer along time, over what MobileNetV2, frozen, sees in frames and in their changes.
 
 Idea: ViViT's factorised encoder, see `har.models.transformer`, whose spatial half is a CNN that
 knows ImageNet. The features, of frames and of changes, are made once, by `stages/features.py`.
