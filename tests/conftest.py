@@ -170,10 +170,12 @@ def run_python() -> Callable[..., subprocess.CompletedProcess]:
 
     def run(code: str, *arguments: object, cwd: Path = PROJECT) -> subprocess.CompletedProcess:
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+        env = {**os.environ, "PYTHONPATH": path}
+        env.pop("TF_CPP_MIN_LOG_LEVEL", None)  # JAX sets it here, where it loads before `har`
         return subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments)],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": path},
+            env=env,
             capture_output=True,
             text=True,
             timeout=120,
