@@ -11,9 +11,9 @@ augmentation. Stock is what the tutorial writes: TimeDistributed, `keras.layers.
 frames that `Model.fit` cuts into batches. Ours takes uint8 from `har.feed`. Each side runs in a
 process of its own, so that peak memory is its own, and the best of several epochs counts.
 
-`first step` is from nothing to the end of the first step, the network built and compiled; `again`
-is the same in a later process, where ours finds on disk what JAX compiled. Each run of this script
-begins with an empty cache.
+`first step` is from the first line that builds the network to the end of the first step, Keras
+being loaded and the clips there; `again` is the same in a later process, where ours finds on disk
+what JAX compiled. Each run of this script begins with an empty cache.
 
 The limit is the longer of two times: the multiplications of the network at the rate of a large
 matrix product, and its layers' outputs, each written and read once forward and twice backward, at
@@ -247,18 +247,19 @@ def measure_network(
     gpu = describe(keras)["gpu"]
     rows = []
     for batch in batches:
-        given = network, side, batch, *clips(batch, side, gpu)
+        given = (network, side, batch, *clips(batch, side, gpu))
         if first_step_only:
             rows.append({"first_step_s": prepare(keras, *given).first_step})
         else:
             rows.append(measure_batch(keras, *given, seconds, inference))
             rows[-1]["limit"] = limit.clips_per_s
+        del given
         gc.collect()  # what is left of one batch size is no part of the memory of the next
     return rows
 
 
 class Prepared(NamedTuple):
-    """A network after its first step, what `fit` takes, our feed or None, seconds since nothing."""
+    """A network after its first step, what `fit` takes, our feed or None, the seconds it took."""
 
     model: Any
     arguments: dict[str, Any]

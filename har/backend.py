@@ -1,7 +1,11 @@
-"""Keras, loaded without its backend's start-up chatter.
+"""Keras, loaded without its backend's start-up chatter, in half the time.
 
 While it loads, TensorFlow writes lines about missing GPUs and CPU features to standard error,
 before any setting of its log level counts. They would stand between a user and every result.
+
+Keras loads what it finds installed, and does without what it doesn't: wrappers of scikit-learn,
+galleries of pictures, tables of pandas. Nobody uses them here, so Keras does not find them. For
+`keras.wrappers`, `keras.visualization` or tables beside `har`, import `keras` before `har`.
 """
 
 import contextlib
@@ -81,9 +85,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(1 << 30))
 # TensorFlow takes these convolutions of itself on some processors only; others gain as much.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-# Keras loads what it finds installed, and does without what it doesn't: wrappers of scikit-learn,
-# galleries of pictures, tables of pandas. Nearly half of its time to load went there. Whoever wants
-# `keras.wrappers` or `keras.visualization` beside this imports `keras` first.
 _UNUSED = ("matplotlib", "matplotlib.pyplot", "pandas", "sklearn")
 with _without_standard_error(), _without_modules(*_UNUSED):
     import keras

@@ -5,6 +5,7 @@ Features know no labels, so every fold and every protocol shares them. Each clip
 name of the same file, and a later run takes from it the clips that it knows by content.
 """
 
+import contextlib
 import hashlib
 import importlib
 import itertools
@@ -171,7 +172,10 @@ def extract(
     scratch = work.folder("features", f"{name}-{key}")
     kept = scratch / "features.h5"
     files = {clip.sha256: scratch / f"{clip.sha256}.npy" for clip in clips}
-    old = store.read_features(kept) if kept.exists() else {}
+    old: dict[str, int] = {}
+    if kept.exists():
+        with store.FeatureStore(kept) as file:
+            old = {sha256: row for row, sha256 in enumerate(file.sha256)}
     todo = {c.sha256: c for c in clips if c.sha256 not in old and not files[c.sha256].exists()}
 
     def compute(clip: Clip) -> None:
@@ -200,8 +204,11 @@ def extract(
             for _ in results:
                 bar.update()
     fresh = scratch / "features.new"
-    rows = (old[c.sha256] if c.sha256 in old else np.load(files[c.sha256]) for c in clips)
-    store.write_features(fresh, clips, rows, facts)
+    with store.FeatureStore(kept) if old else contextlib.nullcontext() as file:
+        rows = (
+            file.row(old[c.sha256]) if c.sha256 in old else np.load(files[c.sha256]) for c in clips
+        )
+        store.write_features(fresh, clips, rows, facts)
     fresh.replace(kept)
     for file in files.values():
         file.unlink(missing_ok=True)

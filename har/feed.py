@@ -31,12 +31,12 @@ class StoredFrames:
     """Clips of a frame store, to index like an array: `frames[rows]` reads them from the file.
 
     Attributes:
-        shape: (N, T, H, W, 3).
+        shape: (N, T, H, W, 3); of features (N, V, T, D).
     """
 
     def __init__(self, store: FrameStore, clips: Sequence[str]) -> None:
         self._store, self._clips = store, clips
-        self.shape = (len(clips), *store.shape, 3)
+        self.shape = (len(clips), *store.row_shape)
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -58,7 +58,7 @@ def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFr
     Raises:
         UserError: `HAR_FEED` is set to something else than a place.
     """
-    n_bytes = len(clips) * math.prod(store.shape) * 3
+    n_bytes = len(clips) * store.row_bytes
     if _chosen() == "file" or (not _chosen() and n_bytes > ROOM * available_memory()):
         return StoredFrames(store, clips), store.labels_of(clips)
     return store.read(clips)

@@ -1,4 +1,4 @@
-"""How long one clip takes, measured once per machine and network, then remembered."""
+"""How long one clip takes, measured once per machine, device and network, then remembered."""
 
 import platform
 import time
@@ -10,14 +10,16 @@ from har.backend import keras
 
 
 def measured_once(model: keras.Model, shape: tuple[int, int, int]) -> float:
-    """Return the median time from one clip to its probabilities on this machine, ms, 2 decimals.
+    """Return the median time from one clip to its probabilities, ms, 2 decimals.
+
+    On the device that computes: a GPU where there is one, or else the CPU.
 
     Args:
         model: from uint8 clips to probabilities.
         shape: (T, H, W) of a clip.
     """
     versions = [keras.__version__, keras.backend.backend(), platform.python_version()]
-    key = work.digest(versions, model.to_json(), shape)
+    key = work.digest(versions, keras.distribution.list_devices(), model.to_json(), shape)
     return measured.once("latency", key, lambda: round(measure(model, shape), 2))
 
 

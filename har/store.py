@@ -7,6 +7,7 @@ params as attributes. `clips.csv` holds no pixels and does not depend on the fra
 
 import csv
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -130,6 +131,8 @@ class FrameStore:
         labels: int64 (N,), the class of each row.
         classes: class names, in the order of the labels.
         shape: (T, H, W) of a clip's frames.
+        row_shape: (T, H, W, 3), what `read` returns of a clip.
+        row_bytes: of that.
     """
 
     _dataset = "frames"
@@ -153,6 +156,8 @@ class FrameStore:
                 f"Run `{self._stage}` to make it."
             ) from None
         self.shape: tuple[int, int, int] = tuple(self._frames.shape[1:4])
+        self.row_shape: tuple[int, ...] = tuple(self._frames.shape[1:])
+        self.row_bytes = math.prod(self.row_shape) * self._frames.dtype.itemsize
         self._row = {clip: row for row, clip in enumerate(self.clips)}
 
     def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -218,21 +223,15 @@ def write_no_features(path: Path) -> None:
         file.attrs["reads"] = "frames"
 
 
-def read_features(path: Path) -> dict[str, np.ndarray]:
-    """Read the features of a store by the SHA-256 of the clips."""
-    with h5py.File(path) as file:
-        names = [name.decode() for name in file["sha256"][:]]
-        return dict(zip(names, file["features"][:], strict=True))
-
-
 class FeatureStore(FrameStore):
     """An open file of features, to read from: like `FrameStore`, but with `features`.
 
     `read` returns float16 (len(clips), V, T, D): V views of a clip, as it is and perhaps mirrored;
-    T time steps; D numbers each. `shape` is (V, T, D).
+    T time steps; D numbers each. `shape` and `row_shape` are (V, T, D).
 
     Attributes:
         facts: of the backbone: its name, its section of params.yaml, its weights.
+        sha256: of the clips, one a row.
     """
 
     _dataset = "features"
@@ -242,3 +241,8 @@ class FeatureStore(FrameStore):
         """Open `path`; raises as `FrameStore` does."""
         super().__init__(path)
         self.facts: dict[str, Any] = json.loads(self._file.attrs["facts"])
+        self.sha256: list[str] = [name.decode() for name in self._file["sha256"][:]]
+
+    def row(self, number: int) -> np.ndarray:
+        """Read the features of one row, float16 (V, T, D)."""
+        return self._frames[number]

@@ -17,6 +17,7 @@ from har.feed import Batches, StoredFrames
 from har.params import TrainParams
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
+_LOOK = 32  # steps; a look at a figure waits for the GPU
 
 
 class Fit(NamedTuple):
@@ -180,6 +181,11 @@ class TrainingState(keras.callbacks.Callback):
         """Give the network the weights of the best epoch."""
         self.model.set_weights(self._best)
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Look at the loss now and then: an epoch takes minutes, and once lost it stays so."""
+        if batch % _LOOK == _LOOK - 1:
+            self._check(loss=float((logs or {})["loss"]))
+
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         """Take the weights that were validated: averaged ones leave the network after this."""
         self._validated = self.model.get_weights()
@@ -187,17 +193,22 @@ class TrainingState(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Note the epoch, keep what is best, save, and stop when patience is over."""
         row = {name: float((logs or {})[name]) for name in HISTORY_COLUMNS[1:]}
-        if not all(map(math.isfinite, row.values())):
-            raise UserError(
-                f"Expected a finite loss. Received: {row['loss']} in epoch {epoch + 1}. "
-                f"Lower {self.model.name}.learning_rate, or set train.precision to float32."
-            )
+        self._check(**row)
         self.history.append({"epoch": epoch + 1, **row})
         if self.best_epoch == epoch + 1:
             self._best = self._validated
         if distribution.share().process == 0:
             self._save()
         self.model.stop_training = self.finished
+
+    def _check(self, **figures: float) -> None:
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"Expected a finite {name.replace('val_', 'validation ')}. "
+                    f"Received: {value} in epoch {len(self.history) + 1}. "
+                    f"Lower {self.model.name}.learning_rate, or set train.precision to float32."
+                )
 
     def _variables(self) -> list[keras.Variable]:
         """All that training changes: weights, seeds of random layers, optimizer state."""

@@ -5,8 +5,8 @@ Inputs: data/videos, data/clips.csv; params.yaml (features, which names the appr
     and backbones).
 Outputs: data/features/<approach>.h5: float16 (N, V, T, D) in the order of clips.csv. For an
     approach that reads frames, a store without features, so that every approach has this stage.
-Cost: all cores. On 2 cores: MobileNetV2 and MoveNet, mirrored clips included, a third of a second
-    a clip, I3D with its three windows 1.5 s. Kill it at any time: the next run goes on from the
+Cost: all cores. On 2 cores, mirrored clips included: MobileNetV2 half a second a clip, MoveNet a
+    third, I3D with its three windows 1.5 s. Kill it at any time: the next run goes on from the
     last finished clip. Approaches with one backbone share its work.
 """
 

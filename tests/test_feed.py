@@ -142,6 +142,23 @@ def test_frames_that_do_not_fit_in_half_of_the_free_memory_stay_in_the_file(
     np.testing.assert_array_equal(found[np.arange(23)], frames)
 
 
+@pytest.mark.parametrize(("share", "expected"), [(2.1, "memory"), (1.9, "file")])
+def test_features_are_fed_as_frames_are(tmp_path, monkeypatch, share, expected):
+    features = np.random.default_rng(0).random((7, 2, 4, 5)).astype(np.float16)
+    clips = [store.Clip(f"A/{i}", "A", "g01", f"{i}", 9, 25.0, 64, 32) for i in range(7)]
+    store.write_features(tmp_path / "features.h5", clips, features, {"backbone": "b"})
+    monkeypatch.setattr(feed, "available_memory", lambda: int(share * features.nbytes))
+    with store.FeatureStore(tmp_path / "features.h5") as opened:
+        assert opened.sha256 == [clip.sha256 for clip in clips]
+        np.testing.assert_array_equal(opened.row(3), features[3])
+        found, labels = feed.load(opened, [clip.clip for clip in reversed(clips)])
+        assert isinstance(found, StoredFrames) == (expected == "file")
+        assert found.shape == features.shape
+        for x, y in epochs(Batches(found, np.arange(7), 7), 1)[0]:
+            np.testing.assert_array_equal(x, features[::-1][y])
+    assert list(labels) == [0] * 7
+
+
 def test_available_memory_is_that_of_the_machine_or_what_its_container_leaves(
     tmp_path, monkeypatch
 ):

@@ -88,6 +88,57 @@ def test_outputs_and_gradients_are_those_of_keras(network):
         assert np.abs((a - b) / scale).max() <= 1e-5
 
 
+JAX = """
+import sys
+import numpy as np
+import har
+import jax
+import keras
+from har.layers import ConvLSTM2D
+
+assert keras.backend.backend() == "jax"
+rng = np.random.default_rng(0)
+for arguments in (
+    {"filters": 3, "kernel_size": 3},
+    {"filters": 2, "kernel_size": (2, 3), "strides": 2, "padding": "same"},
+    {"filters": 2, "kernel_size": 2, "dilation_rate": 2, "activation": "relu"},
+    {"filters": 1, "kernel_size": (3, 1), "use_bias": False},
+):
+    for sequences in (False, True):
+        clips = rng.uniform(0, 1, (2, 4, 8, 7, 3)).astype("float32")
+        results, target = [], None
+        for kind in (keras.layers.ConvLSTM2D, ConvLSTM2D):
+            layer = kind(**arguments, return_sequences=sequences)
+            layer.build(clips.shape)
+            if results:
+                layer.set_weights(weights)
+            else:
+                weights = [rng.uniform(-0.5, 0.5, w.shape).astype("float32") for w in layer.weights]
+                layer.set_weights(weights)
+            fixed = [v.value for v in layer.non_trainable_variables]
+
+            def loss(trained, clips):
+                out, _ = layer.stateless_call(trained, fixed, clips)
+                weight = np.random.default_rng(1).uniform(0, 1, out.shape).astype("float32")
+                return (out * weight).mean(), out
+
+            trained = [v.value for v in layer.trainable_variables]
+            gradients, out = jax.grad(loss, argnums=(0, 1), has_aux=True)(trained, clips)
+            results.append((out, *gradients[0], gradients[1]))
+        for ours, keras_s in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, keras_s, rtol=1e-5, atol=1e-5)
+print("done")
+"""
+
+
+def test_outputs_and_gradients_are_those_of_keras_on_jax_too(run_python, monkeypatch):
+    pytest.importorskip("jax", reason="needs the extra jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    process = run_python(JAX)
+    assert (process.returncode, process.stdout.strip()) == (0, "done"), process.stderr
+
+
 def test_it_takes_an_initial_state_and_returns_the_last_one_as_keras_does():
     arguments = {"filters": 2, "kernel_size": 3, "return_state": True, "return_sequences": True}
     ours, theirs = ConvLSTM2D(**arguments), keras.layers.ConvLSTM2D(**arguments)

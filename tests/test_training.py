@@ -234,6 +234,22 @@ def test_a_loss_that_is_no_number_is_the_users_to_mend(tmp_path):
             fit(tmp_path, learning_rate=1e30, schedule="constant", epochs=1)
 
 
+def test_training_ends_soon_after_the_loss_is_lost_not_with_the_epoch(tmp_path):
+    clips = with_power_cut(make_clips(200), 40)  # of an epoch of 100 steps
+    with pytest.raises(UserError, match=r"finite loss. Received: (nan|inf) in epoch 1"):
+        fit(tmp_path, clips, learning_rate=1e30, schedule="constant", batch=2)
+
+
+@pytest.mark.parametrize("name", ["loss", "val_loss"])
+def test_the_figure_that_is_no_number_is_named(tmp_path, name):
+    state = training.TrainingState(tmp_path / "backup.npz", patience=1, epochs=1)
+    state.set_model(build())
+    figures = {"loss": 0.5, "accuracy": 0.5, "val_loss": 0.5, "val_accuracy": 0.5}
+    told = "loss" if name == "loss" else "validation loss"
+    with pytest.raises(UserError, match=rf"Expected a finite {told}\. Received: nan in epoch 1"):
+        state.on_epoch_end(0, figures | {name: float("nan")})
+
+
 def test_the_cosine_schedule(tmp_path):
     optimizer = fit(tmp_path, epochs=8, learning_rate=0.01).model.optimizer
     assert int(optimizer.iterations) == 40

@@ -30,7 +30,7 @@ def build(
     Args:
         cnn: makes the CNN of frames, as `load` does.
         rescale: from RGB frames, 0 to 255, to what the CNN takes.
-        shape: (T, H, W) of a clip; T at least 2, H and W at least 32.
+        shape: (T, H, W) of a clip; T at least 3, H and W at least 32.
         weights: one of `NAMED`, or a file of weights.
         name: of the model.
         middle: name of the layer that makes the finer feature map, of one sixteenth of H and W.
@@ -41,13 +41,13 @@ def build(
         averaged over the picture, then the finer one averaged over each quarter of it.
 
     Raises:
-        UserError: one frame changes from none; or the weights cannot be had.
+        UserError: frames are too few for changes; or the weights cannot be had.
     """
     n_changes = shape[0] - 1
-    if n_changes < 1:
+    if n_changes < 2:
         raise UserError(
-            f"Expected backbones.{name}.count of 2 or more: changes between frames are seen too. "
-            f"Received: {shape[0]}. Set it to 20, say."
+            f"Expected backbones.{name}.count of 3 or more: what changes between frames is seen, "
+            f"and heads look at how that changes. Received: {shape[0]}. Set it to 20, say."
         )
     network = cnn(shape[1:], weights)
     finer = network.get_layer(middle).output

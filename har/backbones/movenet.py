@@ -1,8 +1,8 @@
 """MoveNet SinglePose Lightning: 17 key points of a person in each frame.
 
 Google, MoveNet (TensorFlow Hub, 2021; Apache-2.0). The model is a TensorFlow Lite file, 192 × 192
-uint8 in, and runs under `ai-edge-litert` (`pip install har[pose]`). A frame is padded to a square,
-so that a person keeps their proportions.
+uint8 in, and runs under `ai-edge-litert` (`pip install ai-edge-litert`). A frame is padded to a
+square, so that a person keeps their proportions.
 
 Cost: some 10 ms a frame on one core.
 """
