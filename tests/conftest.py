@@ -178,7 +178,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess]:
             env=env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,  # JAX compiles for a minute where cores are slow and shared
             check=False,
         )
 

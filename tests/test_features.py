@@ -97,9 +97,9 @@ def test_few_frames_have_no_changes_that_change(count):
         (4, 4, 1, 1, [0, 1, 2, 3]),
         (3, 5, 1, 1, [0, 1, 2, 0, 1]),  # a short clip begins anew
         (5, 3, 2, 1, [0, 2, 4]),
-        (1, 2, 3, 1, [0, 0]),
+        (1, 3, 3, 1, [0, 0, 0]),
         (10, 4, 1, 2, [0, 1, 2, 3, 6, 7, 8, 9]),  # the start and the end
-        (9, 2, 2, 3, [0, 2, 2, 4, 5, 7]),
+        (9, 3, 2, 3, [0, 2, 4, 2, 4, 6, 4, 6, 8]),
         (4, 3, 1, 3, [0, 1, 2, 0, 1, 2, 1, 2, 3]),  # windows overlap
         (2, 3, 1, 2, [0, 1, 0, 0, 1, 0]),
     ],
@@ -150,7 +150,7 @@ def test_features_are_the_same_bytes_every_time_and_are_not_made_twice(filmed, m
     assert fewer != first
     with store.FeatureStore(Path("data/features/fewer.h5")) as kept:
         np.testing.assert_array_equal(kept.read([filmed[0].clip])[0], expected)
-    extract(filmed, SMALL.model_copy(update={"count": 2}))
+    extract(filmed, SMALL.model_copy(update={"count": 4}))
     assert len(made) == 3, "three different files"
 
 
