@@ -43,7 +43,10 @@ def of(approach: str, model: keras.Model, params: Params) -> dict[str, Any]:
             "latency_ms": latency.measured_once(whole, whole.input_shape[1:4]),
             "backbone": name,
         }
-    key = work.digest(name, backbone.identity, backbone.params.model_dump(), model.to_json())
+    devices = keras.distribution.list_devices()
+    key = work.digest(
+        name, backbone.identity, backbone.params.model_dump(), devices, model.to_json()
+    )
     return {
         "parameters": model.count_params(),
         "multiply_adds": None,

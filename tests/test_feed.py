@@ -87,7 +87,7 @@ def test_weights_come_with_the_batches(monkeypatch, place):
     assert set(np.concatenate([w for *_, w in found])) == set(weights)
 
 
-@pytest.mark.parametrize(
+ROWS = pytest.mark.parametrize(
     ("shape", "dtype"),
     [
         ((1, 5, 5, 3), "uint8"),  # bytes that fill no words
@@ -96,6 +96,20 @@ def test_weights_come_with_the_batches(monkeypatch, place):
         ((2, 7), "float16"),
     ],
 )
+
+
+@pytest.mark.parametrize("place", [place for place in places() if place != "file"])
+@ROWS
+def test_rows_of_any_length_and_type_come_back(monkeypatch, place, shape, dtype):
+    monkeypatch.setenv("HAR_FEED", place)
+    rows = np.random.default_rng(0).integers(0, 256, (23, *shape)).astype(dtype)
+    [found] = epochs(Batches(rows, np.arange(23), 5, seed=3), 1)
+    for x, y in found:
+        assert x.dtype == dtype
+        np.testing.assert_array_equal(x, rows[y])
+
+
+@ROWS
 def test_rows_of_any_length_and_type_are_taken_as_they_are(shape, dtype):
     jnp = pytest.importorskip("jax.numpy")
     rows = np.random.default_rng(0).integers(0, 256, (23, *shape)).astype(dtype)

@@ -89,7 +89,6 @@ def test_outputs_and_gradients_are_those_of_keras(network):
 
 
 JAX = """
-import sys
 import numpy as np
 import har
 import jax
@@ -103,10 +102,11 @@ for arguments in (
     {"filters": 2, "kernel_size": (2, 3), "strides": 2, "padding": "same"},
     {"filters": 2, "kernel_size": 2, "dilation_rate": 2, "activation": "relu"},
     {"filters": 1, "kernel_size": (3, 1), "use_bias": False},
+    {"filters": 2, "kernel_size": 1, "recurrent_activation": "hard_sigmoid"},
 ):
     for sequences in (False, True):
         clips = rng.uniform(0, 1, (2, 4, 8, 7, 3)).astype("float32")
-        results, target = [], None
+        results = []
         for kind in (keras.layers.ConvLSTM2D, ConvLSTM2D):
             layer = kind(**arguments, return_sequences=sequences)
             layer.build(clips.shape)
