@@ -127,7 +127,9 @@ def fused(function: Callable) -> Callable:
     import tensorflow as tf
 
     # A single eager call is over before XLA has compiled anything.
-    return tf.function(function, jit_compile=True) if tf.inside_function() else function
+    if not tf.inside_function():
+        return function
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 def on_gpu() -> bool:

@@ -1,4 +1,6 @@
-"""What Keras lacks: a fused ConvLSTM2D, frame-wise folding of clips, quick pooling."""
+"""What Keras lacks: a fused ConvLSTM2D, quick normalisation and pooling, clips folded to frames."""
+
+import numpy as np
 
 from har import backend, blocks
 
@@ -8,6 +10,9 @@ from keras import ops
 
 UNROLL = 5  # time steps of a round of a GPU's loop, which copies what it hands on
 LANES = 16  # float32 numbers in a vector of AVX-512
+CHANNELS = (
+    8  # come in multiples of it, or oneDNN takes far longer, for 17 seven times as long as 16
+)
 
 register = keras.saving.register_keras_serializable("har")
 
@@ -259,6 +264,55 @@ def tile_maxima(x, sizes: tuple[int, ...], padding: str):
 
 
 @register
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization`, as one operation of TensorFlow each way.
+
+    Keras runs a dozen, each a pass over memory: a quarter of a training step of the residual frame
+    CNN on a CPU. Weights, arguments and results are those of Keras's layer. What one operation
+    cannot do, masks say, and numbers of channels for which it is slow are left to Keras.
+
+    Input and output: images (N, H, W, C) or clips (N, T, H, W, C).
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalise `inputs`."""
+        fits = mask is None and self._fits(inputs)
+        if keras.backend.backend() != "tensorflow" or not fits:
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        images = inputs
+        if len(inputs.shape) == 5:
+            images = ops.reshape(inputs, (-1, *inputs.shape[2:]))
+        learns = bool(training and self.trainable)
+        statistics = ([], []) if learns else (self.moving_mean, self.moving_variance)
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=images,
+            scale=ops.convert_to_tensor(self.gamma),
+            offset=ops.convert_to_tensor(self.beta),
+            mean=ops.convert_to_tensor(statistics[0], "float32"),
+            variance=ops.convert_to_tensor(statistics[1], "float32"),
+            epsilon=self.epsilon,
+            is_training=learns,
+        )
+        if learns:
+            # What comes back is n / (n - 1) times the batch's variance, which Keras keeps.
+            n = ops.cast(tf.size(images) / inputs.shape[-1], "float32")
+            variance = variance * (n - 1) / n
+            for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
+        return y if images is inputs else ops.reshape(y, (-1, *inputs.shape[1:]))
+
+    def _fits(self, inputs) -> bool:
+        shape = inputs.shape
+        last = self.axis in (-1, len(shape) - 1) and shape[-1] % CHANNELS == 0
+        usual = self.scale and self.center and not (self.renorm or self.synchronized)
+        known = len(shape) == 4 or (len(shape) == 5 and None not in shape[1:])
+        floats = keras.backend.standardize_dtype(inputs.dtype) in ("float32", "bfloat16")
+        return last and usual and known and floats and self.variable_dtype == "float32"
+
+
+@register
 class MaxPooling3D(keras.layers.MaxPooling3D):
     """`keras.layers.MaxPooling3D`, whose gradient is quick on JAX."""
 
@@ -384,12 +438,37 @@ class ShiftFeatures(keras.layers.Layer):
 
     def call(self, frames):
         """Shift `frames`."""
+        if keras.backend.backend() == "tensorflow":
+            return self._shift_with_kernels(frames)
         clips = unfold(frames, self.n_frames)
         part = clips.shape[-1] // 8
         still = ((0, 0), (0, 0), (0, 0))
         before = ops.pad(clips[:, :-1, ..., :part], ((0, 0), (1, 0), *still))
         after = ops.pad(clips[:, 1:, ..., part : 2 * part], ((0, 0), (0, 1), *still))
         return fold(ops.concatenate([before, after, clips[..., 2 * part :]], axis=-1))
+
+    def _shift_with_kernels(self, frames):
+        """Shift by a convolution along time of each feature by itself, there and back.
+
+        TensorFlow's slices, and their gradients most of all, are several slow passes over memory.
+        """
+        H, W, C = frames.shape[1:]
+        part = C // 8
+        kernel = np.zeros((3, 1, C, 1))
+        kernel[1, :, 2 * part :] = 1
+        kernel[0, :, :part] = 1
+        kernel[2, :, part : 2 * part] = 1
+
+        def shift(x, kernel):
+            clips = ops.reshape(x, (-1, self.n_frames, H * W, C))
+            kernel = ops.convert_to_tensor(kernel, x.dtype)
+            return ops.reshape(ops.depthwise_conv(clips, kernel, padding="same"), (-1, H, W, C))
+
+        @ops.custom_gradient
+        def with_gradient(x):
+            return shift(x, kernel), lambda upstream: shift(upstream, kernel[::-1])
+
+        return with_gradient(frames)
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the input."""

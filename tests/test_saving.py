@@ -76,7 +76,7 @@ assert importlib.util.find_spec("keras")  # only asks whether it is there, as li
 assert not {"keras", "har.layers", "har.front"} & set(sys.modules)
 import keras
 for module, names in {
-    "har.layers": ("ConvLSTM2D", "FoldTime", "UnfoldTime", "ShiftFeatures"),
+    "har.layers": ("ConvLSTM2D", "FoldTime", "BatchNormalization", "ShiftFeatures"),
     "har.front": ("DrawFrames", "AverageViews", "Motion", "AugmentClip"),
 }.items():
     for name in names:

@@ -6,7 +6,7 @@ learn fast and is a mild regulariser.
 """
 
 from har.backend import keras
-from har.layers import ShiftFeatures
+from har.layers import BatchNormalization, ShiftFeatures
 
 layers = keras.layers
 MOMENTUM = 0.95  # of batch statistics: at Keras's 0.99 the first epochs of few clips say nothing
@@ -41,4 +41,4 @@ def _block(x, filters: int, n_frames: int):
 
 def _convolution(x, filters: int, kernel: int, strides: int = 1):
     x = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=False)(x)
-    return layers.BatchNormalization(momentum=MOMENTUM)(x)
+    return BatchNormalization(momentum=MOMENTUM)(x)
