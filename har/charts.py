@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import ticker
 
 from har.plots import plt, save
 
@@ -64,11 +65,25 @@ def front(
     figure, axes = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
     steps = [points[name] for name in best]
     axes.step(*zip(*steps, strict=True), where="post", color="#1f5c99", alpha=0.6, label="front")
-    for name, (latency, accuracy) in sorted(points.items()):
+    above: list[tuple[float, float]] = []
+    for name, (latency, accuracy) in sorted(points.items(), key=lambda item: item[1]):
         on_front = name in best
         axes.plot(latency, accuracy, "o", color="#1f5c99" if on_front else "grey")
-        axes.annotate(name, (latency, accuracy), (4, 4), textcoords="offset points", fontsize=8)
+        # A name beside another one's place is written below it.
+        crowded = any(latency < 1.5 * x and abs(accuracy - y) < 0.04 for x, y in above)
+        axes.annotate(
+            name,
+            (latency, accuracy),
+            (4, -11 if crowded else 4),
+            textcoords="offset points",
+            fontsize=8,
+        )
+        if not crowded:
+            above.append((latency, accuracy))
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.margins(x=0.2, y=0.1)  # room for the names
     axes.set_xlabel("Latency of one clip at batch 1 on this machine (ms)")
     axes.set_ylabel(f"Test accuracy, {protocol} folds")
