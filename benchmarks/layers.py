@@ -13,6 +13,7 @@ product, measured here.
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import time
@@ -20,7 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from train import describe, speeds
+from train import N_CLASSES, SHAPE, describe, speeds
 
 from har import flops, layers, work
 from har.backend import keras
@@ -28,8 +29,6 @@ from har.errors import run
 from har.params import Params, load
 
 ops = keras.ops
-SHAPE = (20, 64, 64)
-N_CLASSES = 5
 
 
 class SlicedShift(layers.ShiftFeatures):
@@ -95,17 +94,13 @@ def compare(name: str, params: Params, batch: int, steps: int) -> tuple[float, f
 
 def build(name: str, params: Params, replaced: dict[str, type]) -> keras.Model:
     """Build and compile a network of the recipe with some layers replaced."""
+    settings, recipe = params.approach(name), params.recipe(name)
     module = importlib.import_module(f"har.models.{name}")
-    recipe = params.recipe(name)
     keras.utils.set_random_seed(params.seed)
-    patches = [mock.patch(target, layer) for target, layer in replaced.items()]
-    for patch in patches:
-        patch.start()
-    try:
-        model = module.build(N_CLASSES, SHAPE, params.approach(name), recipe, params.seed)
-    finally:
-        for patch in patches:
-            patch.stop()
+    with contextlib.ExitStack() as stack:
+        for target, layer in replaced.items():
+            stack.enter_context(mock.patch(target, layer))
+        model = module.build(N_CLASSES, SHAPE, settings, recipe, params.seed)
     model.compile(
         "adamw",
         "sparse_categorical_crossentropy",

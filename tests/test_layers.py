@@ -324,6 +324,14 @@ def test_what_a_shift_gives_forward_its_gradient_takes_back(channels):
     np.testing.assert_array_equal(back[1, ..., : channels // 8], g[2, ..., : channels // 8])
 
 
+@pytest.mark.parametrize("channels", [3, 16, 20])
+def test_a_shift_by_slices_is_that_by_kernels(channels, monkeypatch):
+    x = noise(6, 2, 3, channels)
+    expected = ShiftFeatures(3)(x)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    np.testing.assert_array_equal(ShiftFeatures(3)(x), expected)
+
+
 def normalised(layer, x, training) -> list[np.ndarray]:
     """Return the output, the moving statistics after it, and the gradients."""
     layer.build(x.shape)
