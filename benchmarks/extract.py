@@ -10,7 +10,7 @@ processes, each from nothing, for every way that has them. All give 20 frames of
 
 - `tutorial`: for each frame `CAP_PROP_POS_FRAMES` to i · (frames // 20), read, resize, divide by
   255 into lists of float64, one process.
-- `har`: `har.extraction.extract` with empty scratch: listing, SHA-256, decoding, area-averaging,
+- `har`: `har.clips.extraction.extract` with empty scratch: listing, SHA-256, decoding, area-averaging,
   writing frames.h5.
 - `limit`: every frame of every clip is decoded (OpenCV's `grab`, which decodes and does not
   convert) with one process a core, and nothing else is done. Every frame is needed: where the
@@ -44,7 +44,8 @@ import joblib
 import numpy as np
 import psutil
 
-from har import extraction, video, work
+from har import files
+from har.clips import extraction, video
 from har.errors import UserError, run
 
 SHAPE = (20, 64, 64)
@@ -290,7 +291,7 @@ def main() -> None:
     else:
         figures = compare(folder, arguments.repeats)
     if arguments.json:
-        work.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
+        files.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -23,16 +23,18 @@ from unittest import mock
 import numpy as np
 from train import N_CLASSES, SHAPE, describe, speeds
 
-from har import flops, layers, work
-from har.backend import keras
+from har import files
+from har.comparison import flops
 from har.errors import run
+from har.nn import layers
+from har.nn.backend import keras
 from har.params import Params, load
 
 ops = keras.ops
 
 
 class SlicedShift(layers.ShiftFeatures):
-    """`har.layers.ShiftFeatures` as slices, padding and concatenation."""
+    """`har.nn.layers.ShiftFeatures` as slices, padding and concatenation."""
 
     def call(self, frames):
         """Shift `frames`."""
@@ -45,8 +47,8 @@ class SlicedShift(layers.ShiftFeatures):
 
 
 KERAS = {
-    "har.models.residual.BatchNormalization": keras.layers.BatchNormalization,
-    "har.models.residual.ShiftFeatures": SlicedShift,
+    "har.models.parts.residual_cnn.BatchNormalization": keras.layers.BatchNormalization,
+    "har.models.parts.residual_cnn.ShiftFeatures": SlicedShift,
     "har.models.cnn3d.BatchNormalization": keras.layers.BatchNormalization,
     "har.models.convlstm.ConvLSTM2D": keras.layers.ConvLSTM2D,
 }
@@ -72,7 +74,7 @@ def main() -> None:
         print(f"{name:12}{times[0]:10.0f}{times[1]:10.0f}{ratio:7.1f}x{times[2]:8.0f}", flush=True)
         figures[name] = dict(zip(("keras_ms", "har_ms", "limit_ms"), times, strict=True))
     if arguments.json:
-        work.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
+        files.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
 
 
 def compare(name: str, params: Params, batch: int, steps: int) -> tuple[float, float, keras.Model]:

@@ -5,7 +5,7 @@ Inputs: a trained model; run the pipeline first.
 Cost: about a minute on 2 cores.
 
 All three answer after each frame of one 320 × 240 video, whose decoding is not counted. The
-stream (`har.predictor.stream`) computes the new frame's features and runs the head; the full
+stream (`har.predictor.live`) computes the new frame's features and runs the head; the full
 window runs the whole network on the window's frames, called the cheapest way Keras has; the
 tutorial's way (Anwar et al., Bleed AI, 2021) is `model.predict` on the last consecutive frames.
 Work is counted in multiply-adds of the layers with kernels, which no other load on the machine
@@ -30,14 +30,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from har import work
-from har.backend import keras
+from har import files
+from har.clips.video import shrink
 from har.errors import run
-from har.predictor import report
+from har.nn.backend import keras
+from har.predictor import outputs
+from har.predictor.live import Stream
 from har.predictor.prediction import TIMELINE, Settings, predict
 from har.predictor.recogniser import Recogniser
-from har.predictor.stream import Stream
-from har.video import shrink
 
 FPS, HEIGHT, WIDTH = 25, 240, 320  # of the film
 SECONDS = 60
@@ -123,7 +123,7 @@ def main() -> None:
     print(f"{SECONDS} s of {WIDTH} x {HEIGHT}, file to JSON: {figures['video_s']:.2f} s")
     if arguments.json:
         rounded = {key: round(value, 4) for key, value in figures.items()}
-        work.write_text(arguments.json, json.dumps(rounded, indent=2) + "\n")
+        files.write_text(arguments.json, json.dumps(rounded, indent=2) + "\n")
 
 
 def film(n: int) -> list[np.ndarray]:
@@ -176,7 +176,7 @@ def file_to_json(recogniser: Recogniser) -> float:
         writer.release()
         start = time.perf_counter()
         prediction = predict(recogniser, path, Settings(kind=TIMELINE), path.name)
-        report.json_text([prediction], [], recogniser, 5)
+        outputs.json_text([prediction], [], recogniser, 5)
         spent = time.perf_counter() - start
     if abs(prediction.seconds - SECONDS) > 0.1:
         raise RuntimeError(f"{prediction.seconds} s of {SECONDS} were seen")

@@ -25,9 +25,9 @@ import numpy as np
 import psutil
 import requests
 
-from har import work
+from har import files
+from har.clips.extraction import list_videos
 from har.errors import run
-from har.extraction import list_videos
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser, best_model
 
@@ -82,7 +82,7 @@ def main() -> None:
     print(f"Alive at the end: {'yes' if alive else 'no'}")
     if arguments.json:
         rounded = {name: round(value, 2) for name, value in figures.items()}
-        work.write_text(arguments.json, json.dumps(rounded, indent=2) + "\n")
+        files.write_text(arguments.json, json.dumps(rounded, indent=2) + "\n")
 
 
 def start() -> tuple[subprocess.Popen, str]:

@@ -15,11 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from har import evaluation, saving, splits, training, work
+from har import files
+from har.clips import splits
+from har.clips.store import FrameStore
 from har.errors import run
+from har.evaluation import metrics
 from har.models import single_frame
+from har.nn import model_files
 from har.params import load
-from har.store import FrameStore
+from har.training import fit
 
 REVERSED = (("SitDown", "StandUp"), ("PickUp", "PutDown"))
 
@@ -34,12 +38,12 @@ def main() -> None:
     with FrameStore(Path("data/frames.h5")) as store:
         train, validation, test = (store.read(clips) for clips in subsets)
         classes, shape = store.classes, store.shape
-    with_memory = evaluation.predict(
-        saving.load_model(Path("models/lrcn/model.keras")), test[0], params.train.batch
+    with_memory = metrics.predict(
+        model_files.load_model(Path("models/lrcn/model.keras")), test[0], params.train.batch
     )
     settings, recipe = params.approach("single_frame"), params.recipe("single_frame")
-    backup = work.folder("single-frame") / "backup.npz"
-    fit = training.fit(
+    backup = files.folder("single-frame") / "backup.npz"
+    fitted = fit.fit(
         lambda: single_frame.build(len(classes), shape, settings, recipe, params.seed),
         train,
         validation,
@@ -50,7 +54,7 @@ def main() -> None:
         backup=backup,
     )
     backup.unlink()
-    without = evaluation.predict(fit.model, test[0], recipe.batch)
+    without = metrics.predict(fitted.model, test[0], recipe.batch)
 
     figures = {}
     print(f"{'accuracy':36}{'LRCN':>8}{'single frame':>14}{'chance':>8}")
@@ -67,7 +71,7 @@ def main() -> None:
         key = name.replace(" / ", "_").replace(" ", "_")
         figures |= {f"lrcn_{key}": scores[0], f"single_frame_{key}": scores[1]}
     if arguments.json:
-        work.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
+        files.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":

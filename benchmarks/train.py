@@ -8,7 +8,7 @@ Cost: about four minutes on 2 cores; on a GPU, where most of it is compiling, tw
 
 Both sides are the networks of the UCF50 tutorial (har/models says which), with Adam and without
 augmentation. Stock is what the tutorial writes: TimeDistributed, `keras.layers.ConvLSTM2D`, float
-frames that `Model.fit` cuts into batches. Ours takes uint8 from `har.feed`. Each side runs in a
+frames that `Model.fit` cuts into batches. Ours takes uint8 from `har.training.batches`. Each side runs in a
 process of its own, so that peak memory is its own, and the best of several epochs counts.
 
 `first step` is from the first line that builds the network to the end of the first step, Keras
@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from har import work
+from har import files
 from har.errors import UserError, run
 
 SHAPE = (20, 64, 64)
@@ -139,7 +139,7 @@ def compare(arguments: argparse.Namespace) -> None:
     figures["data_wait_share"] = max(waits)
     print(f"waiting for data: {figures['data_wait_share']:.2%} of a step at most")
     if arguments.json:
-        work.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
+        files.write_text(arguments.json, json.dumps(figures, indent=2) + "\n")
 
 
 def number(text: str) -> int:
@@ -188,9 +188,9 @@ def worker(task: dict):
 def measure(task: str = "network", **what):
     """Do the task of a worker."""
     if what.get("side") == "stock":
-        import keras  # as a tutorial does: `har.backend` also tunes memory and convolutions
+        import keras  # as a tutorial does: `har.nn.backend` also tunes memory and convolutions
     else:
-        from har.backend import keras
+        from har.nn.backend import keras
 
     return describe(keras) if task == "machine" else measure_network(keras, **what)
 
@@ -272,7 +272,7 @@ def prepare(keras, network: str, side: str, batch: int, frames, labels) -> Prepa
     feed = None
     arguments = {"x": frames, "y": labels, "batch_size": batch}
     if side == "ours":
-        from har.feed import Batches
+        from har.training.batches import Batches
 
         feed = Batches(frames, labels, batch, seed=0)
         arguments = {"x": feed.for_keras()}
@@ -321,7 +321,7 @@ def measure_batch(
 
 def share_out(devices: int) -> None:
     """Have every batch shared out to so many devices."""
-    from har import distribution
+    from har.training import distribution
 
     if distribution.start().devices != devices:
         raise UserError(

@@ -18,8 +18,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _register_layers() -> None:
-    importlib.import_module("har.layers")
-    importlib.import_module("har.front")
+    importlib.import_module("har.nn.layers")
+    importlib.import_module("har.nn.preprocessing")
 
 
 class _WithKeras:

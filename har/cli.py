@@ -64,7 +64,7 @@ def preview(
     output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
 ) -> None:
     """Show the data set: a table of its classes, clips that leak, and a sheet of random clips."""
-    from har import preview
+    from har.clips import preview
 
     for line in preview.report(Path("data"), Path("params.yaml")):
         print(line)
@@ -79,9 +79,9 @@ def clean(
     ] = None,
 ) -> None:
     """Remove work in progress, .work/: frames kept for the next run, half downloads, back-ups."""
-    from har import work
+    from har import files
 
-    freed = work.clean(parts or [])
+    freed = files.clean(parts or [])
     for name, size in freed.items():
         print(f"{name:16}{size / 1e6:12,.1f} MB")
     print(f"{'freed':16}{sum(freed.values()) / 1e6:12,.1f} MB")
@@ -93,9 +93,9 @@ def remote(
     endpoint: Annotated[str | None, typer.Option(help="An S3 server's own address.")] = None,
 ) -> None:
     """Name the storage that results are pushed to and pulled from."""
-    from har import remote
+    from har.sharing import storage
 
-    print(f"Results are kept at {remote.set_up(url, endpoint)}. Commit .dvc/config.")
+    print(f"Results are kept at {storage.set_up(url, endpoint)}. Commit .dvc/config.")
 
 
 @app.command()
@@ -104,9 +104,9 @@ def pull(
     force: Annotated[bool, typer.Option(help="Replace outputs changed by hand.")] = False,
 ) -> None:
     """Bring the results of this commit instead of computing them."""
-    from har import remote
+    from har.sharing import storage
 
-    print(remote.pull(jobs, force))
+    print(storage.pull(jobs, force))
 
 
 @app.command()
@@ -117,14 +117,14 @@ def push(
     outputs: Annotated[list[str] | None, typer.Argument(help="With --renew: only these.")] = None,
 ) -> None:
     """Send the results of this commit to the remote storage."""
-    from har import remote
+    from har.sharing import storage
 
     if outputs and not renew:
         raise UserError(
             f"Expected no names without --renew. Received: {', '.join(outputs)}. "
             "Run `har push` to send everything."
         )
-    print(remote.push(jobs, clips, tuple(outputs or ()) if renew else None))
+    print(storage.push(jobs, clips, tuple(outputs or ()) if renew else None))
 
 
 @app.command()
@@ -138,23 +138,23 @@ def report(
     ] = None,
 ) -> None:
     """Tell what this change does to the figures, as the page of a pull request."""
-    from har import report
+    from har.sharing import pull_request
 
-    comparison = report.compare(base, folder)
+    comparison = pull_request.compare(base, folder)
     if folder is None:
-        print(report.markdown(comparison, pictures_url), end="")
+        print(pull_request.markdown(comparison, pictures_url), end="")
     else:
-        print(report.write(comparison, folder, pictures_url))
+        print(pull_request.write(comparison, folder, pictures_url))
 
 
 @app.command()
 def resolve() -> None:
     """After a merge with a conflict in dvc.lock: mend it and run what is left."""
-    from har import conflict, remote
+    from har.sharing import lock_merge, storage
 
-    again = conflict.resolve()
+    again = lock_merge.resolve()
     print(f"dvc.lock is merged; run by both sides, so to run again: {', '.join(again) or 'none'}.")
-    conflict.rerun(pull=remote.has_remote())
+    lock_merge.rerun(pull=storage.has_remote())
     print("Done. Look at `har results`, then `git commit`.")
 
 
@@ -168,7 +168,7 @@ def watch(
     """Draw the curves of the training that runs in another terminal, epoch by epoch."""
     import shutil
 
-    from har import watch
+    from har.training import watch
 
     events = watch.EventFiles() if tensorboard else None
     pictures = watch.frames(shutil.get_terminal_size().columns, interval_sec=1.0)
@@ -238,16 +238,16 @@ def predict(
     max_minutes: Annotated[float, typer.Option(min=0.1, help="Of a downloaded video.")] = 150,
 ) -> None:
     """Recognise what happens in videos: a clip's likeliest classes, a long video's timeline."""
-    from har.predictor import source
+    from har.predictor import sources as source_kinds
     from har.predictor.camera import Camera
-    from har.predictor.download import Bounds
     from har.predictor.prediction import CLIP, TIMELINE, Settings
     from har.predictor.session import Outputs, Session
     from har.predictor.timeline import Smoothing
+    from har.predictor.web_video import Bounds
 
     outputs = Outputs(top, as_json, csv, srt, vtt, video)
     outputs.check(sources)
-    cameras = [source.camera_of(name) for name in sources]
+    cameras = [source_kinds.camera_of(name) for name in sources]
     if any(camera is not None for camera in cameras) and len(sources) > 1:
         raise UserError(
             f"Expected a camera by itself. Received: {', '.join(sources)}. "
@@ -265,7 +265,7 @@ def predict(
     camera = None if cameras[0] is None else Camera(cameras[0])
     # With JSON it stands under `failed`, as what is wrong with a file does.
     if camera is None and len(sources) == 1 and not as_json:
-        source.files_of(sources[0])
+        source_kinds.files_of(sources[0])
     session = Session(_open_recogniser(model), settings, outputs, Bounds(max_mb, max_minutes))
     if camera:
         session.watch(camera, seconds)
@@ -301,7 +301,7 @@ def export(
     data: Annotated[Path, typer.Option(help="Folder of frames.h5 and split.csv.")] = Path("data"),
 ) -> None:
     """Write a model for ONNX Runtime, LiteRT or TensorFlow, checked against the original."""
-    from har import export as exporting
+    from har.export import convert as exporting
     from har.predictor.recogniser import Recogniser
 
     exporting.check(to.value, int8=int8)

@@ -10,7 +10,8 @@ Cost: seconds.
 import json
 from pathlib import Path
 
-from har import charts, comparison, work
+from har import files
+from har.comparison import plots, table
 from har.errors import run
 from har.params import load
 
@@ -22,39 +23,39 @@ def compare() -> None:
     """Read the trials that params.yaml lists; write the table and the pictures."""
     params = load()
     chosen, draws = params.comparison, {"resamples": params.evaluate.bootstrap, "seed": params.seed}
-    table, recalls, pairs = {}, {}, {}
+    rows, recalls, pairs = {}, {}, {}
     first = chosen.protocols[0]
     for approach in chosen.approaches:
         parts, cards = {}, []
         for protocol in chosen.protocols:
             trials = chosen.trials(approach, protocol)
-            read = [comparison.read(TRIALS, trial) for trial in trials]
+            read = [table.read(TRIALS, trial) for trial in trials]
             parts[protocol] = [predictions for predictions, _ in read]
             cards += [card for _, card in read]
-        row = {p: comparison.figures(parts[p], **draws) for p in chosen.protocols}
+        row = {p: table.figures(parts[p], **draws) for p in chosen.protocols}
         if {"random", "group"} <= set(parts):
-            row["gap"] = comparison.gap(parts["random"], parts["group"], **draws)
-        table[approach] = row | comparison.cost(cards)
-        recalls[approach] = comparison.recalls(parts[first])
-        pairs[approach] = comparison.pair_accuracies(parts[first])
+            row["gap"] = table.gap(parts["random"], parts["group"], **draws)
+        rows[approach] = row | table.cost(cards)
+        recalls[approach] = table.recalls(parts[first])
+        pairs[approach] = table.pair_accuracies(parts[first])
     chance = 1 / len(parts[first][0].classes)
 
-    folder = work.folder("compare")
-    points = {name: (row["latency_ms"], row[first]["accuracy"]) for name, row in table.items()}
-    charts.accuracies(folder / "accuracy.png", table, chosen.protocols, chance)
-    charts.front(folder / "pareto.png", points, comparison.pareto(points), first)
-    charts.classes(folder / "classes.png", recalls, first)
+    folder = files.folder("compare")
+    points = {name: (row["latency_ms"], row[first]["accuracy"]) for name, row in rows.items()}
+    plots.accuracies(folder / "accuracy.png", rows, chosen.protocols, chance)
+    plots.front(folder / "pareto.png", points, table.pareto(points), first)
+    plots.classes(folder / "classes.png", recalls, first)
     if all(pairs.values()):
-        charts.pairs(folder / "pairs.png", pairs)
+        plots.pairs(folder / "pairs.png", pairs)
     words = (
-        f"{len(table)} approaches; folds {', '.join(map(str, chosen.folds))}; "
+        f"{len(rows)} approaches; folds {', '.join(map(str, chosen.folds))}; "
         f"seeds {', '.join(map(str, chosen.seeds))}."
     )
-    text = comparison.markdown(table, chance, words)
-    work.write_text(METRICS / "comparison.md", text)
-    figures = {"chance": chance, "approaches": table}
-    work.write_text(METRICS / "comparison.json", json.dumps(_rounded(figures), indent=2) + "\n")
-    work.publish(folder, METRICS / "comparison")
+    text = table.markdown(rows, chance, words)
+    files.write_text(METRICS / "comparison.md", text)
+    figures = {"chance": chance, "approaches": rows}
+    files.write_text(METRICS / "comparison.json", json.dumps(_rounded(figures), indent=2) + "\n")
+    files.publish(folder, METRICS / "comparison")
     print(text)
 
 

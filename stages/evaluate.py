@@ -11,8 +11,12 @@ Cost: seconds.
 import json
 from pathlib import Path
 
-from har import evaluation, latency, reporting, saving, splits, store, work
+from har import files
+from har.clips import splits, store
+from har.comparison import latency
 from har.errors import run
+from har.evaluation import metrics, outputs
+from har.nn import model_files
 from har.params import load
 
 FRAMES = Path("data/frames.h5")
@@ -27,23 +31,21 @@ def evaluate() -> None:
     clips = splits.read(SPLIT, params.split.protocol, params.split.fold)
     groups = splits.read_groups(SPLIT)
     with store.FrameStore(FRAMES) as frames:
-        test = reporting.Test(
+        test = outputs.Test(
             clips.test,
             [groups[clip] for clip in clips.test],
             *frames.read(clips.test),
             frames.classes,
         )
-        baselines = evaluation.baselines(
-            frames.labels_of(clips.train), test.labels, len(test.classes)
-        )
+        baselines = metrics.baselines(frames.labels_of(clips.train), test.labels, len(test.classes))
     figures = {}
     for approach in APPROACHES:
         folder = Path("models") / approach
-        model = saving.load_model(folder / "model.keras")
+        model = model_files.load_model(folder / "model.keras")
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        probabilities = evaluation.predict(model, test.frames, params.train.batch)
+        probabilities = metrics.predict(model, test.frames, params.train.batch)
         figures[approach] = {
-            **evaluation.figures(
+            **metrics.figures(
                 probabilities,
                 test.labels,
                 test.groups,
@@ -54,7 +56,7 @@ def evaluate() -> None:
             "parameters": model.count_params(),
             "latency_ms": latency.measured_once(model, test.frames.shape[1:4]),
         }
-        reporting.write(
+        outputs.write(
             METRICS / approach,
             f"{approach}, {params.split.protocol} fold {params.split.fold}",
             test,
@@ -64,7 +66,7 @@ def evaluate() -> None:
             params.evaluate.mistakes,
         )
     rounded = {a: {k: round(v, 4) for k, v in row.items()} for a, row in figures.items()}
-    work.write_text(METRICS / "metrics.json", json.dumps(rounded, indent=2) + "\n")
+    files.write_text(METRICS / "metrics.json", json.dumps(rounded, indent=2) + "\n")
 
 
 if __name__ == "__main__":

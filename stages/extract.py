@@ -11,7 +11,8 @@ Cost: all cores; about 10 ms of processor time a clip of UCF50's kind and under 
 
 from pathlib import Path
 
-from har import extraction, store, work
+from har import files
+from har.clips import extraction, store
 from har.errors import run
 from har.params import load
 
@@ -27,7 +28,7 @@ def extract() -> None:
     shape = (frames.count, frames.height, frames.width)
     clips, rejected = extraction.extract(VIDEOS, shape, FRAMES)
     store.write_clips(CLIPS, clips)
-    work.write_csv(REJECTED, ("clip", "class", "reason"), rejected)
+    files.write_csv(REJECTED, ("clip", "class", "reason"), rejected)
     print(f"{FRAMES}: {len(clips)} clips, {FRAMES.stat().st_size / 1e6:,.0f} MB")
     for row in rejected:
         print(f"rejected: {row.clip}: {row.reason}")

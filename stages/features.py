@@ -13,7 +13,7 @@ Cost: all cores. On 2 cores, mirrored clips included: MobileNetV2 half a second 
 import sys
 from pathlib import Path
 
-from har import store
+from har.clips import store
 from har.errors import run
 from har.params import load
 
@@ -33,7 +33,7 @@ def features() -> None:
         store.write_no_features(output)
         print(f"{output}: {approach} reads data/frames.h5")
         return
-    from har.features import extract  # Keras, which frames do not need
+    from har.backbones.features import extract  # Keras, which frames do not need
 
     settings = params.backbones[backbone]
     if settings.weights == "random":

@@ -15,8 +15,8 @@ import importlib
 import shutil
 from pathlib import Path
 
-from har import datasets, work
-from har.datasets import official
+from har import datasets, files
+from har.datasets import official_splits
 from har.errors import run
 from har.params import load
 
@@ -29,16 +29,16 @@ def fetch() -> None:
     dataset = load().dataset
     source = importlib.import_module(f"har.datasets.{dataset.name}")
     modules = sorted(Path(datasets.__file__).parent.glob("*.py"))
-    unfinished = work.folder("fetch", work.digest(dataset.model_dump(), *modules))
+    unfinished = files.folder("fetch", files.digest(dataset.model_dump(), *modules))
     source.fetch(dataset, unfinished)
     classes = sorted(path for path in unfinished.iterdir() if path.is_dir())
     n_clips = sum(1 for path in unfinished.rglob("*") if path.is_file())
     rows = []
     if hasattr(source, "official_splits"):
         rows = source.official_splits(dataset, unfinished)
-    official.write(OFFICIAL, rows)
-    work.publish(unfinished, VIDEOS)
-    shutil.rmtree(work.folder("fetch"))
+    official_splits.write(OFFICIAL, rows)
+    files.publish(unfinished, VIDEOS)
+    shutil.rmtree(files.folder("fetch"))
     print(f"{VIDEOS}: {n_clips} clips of {len(classes)} classes from {dataset.name}")
 
 

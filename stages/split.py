@@ -8,7 +8,7 @@ Cost: a second.
 
 from pathlib import Path
 
-from har import splits, store
+from har.clips import splits, store
 from har.errors import run
 from har.params import load
 

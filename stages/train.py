@@ -15,23 +15,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from har import (
-    backend,
-    blocks,
-    calibration,
-    distribution,
-    feed,
-    front,
-    layers,
-    saving,
-    splits,
-    training,
-    work,
-)
+from har import files
+from har.clips import splits
+from har.clips.store import FrameStore
 from har.errors import run
-from har.models import inputs, residual
+from har.models.parts import on_clips, residual_cnn
+from har.nn import backend, layers, model_files, preprocessing, space_to_depth
 from har.params import load
-from har.store import FrameStore
+from har.training import batches, calibration, distribution, fit
 
 FRAMES = Path("data/frames.h5")
 SPLIT = Path("data/split.csv")
@@ -47,19 +38,29 @@ def train() -> None:
     subsets = splits.read(SPLIT, params.split.protocol, params.split.fold)
     with FrameStore(FRAMES) as store:
         data, validation = (
-            feed.load(store, clips) for clips in (subsets.train, subsets.validation)
+            batches.load(store, clips) for clips in (subsets.train, subsets.validation)
         )
         classes, shape = store.classes, store.shape
         splits.check_trainable(data[1], classes)
-        code = [module, inputs, residual, front, layers, blocks, backend, feed, training]
+        code = [
+            module,
+            on_clips,
+            residual_cnn,
+            preprocessing,
+            layers,
+            space_to_depth,
+            backend,
+            batches,
+            fit,
+        ]
         chosen = [params.seed, params.split.protocol, params.split.fold, recipe, settings]
-        key = work.digest(FRAMES, SPLIT, *map(str, chosen), *code, training.versions())
-        backup = work.folder("train", approach)
+        key = files.digest(FRAMES, SPLIT, *map(str, chosen), *code, fit.versions())
+        backup = files.folder("train", approach)
 
         def build():
             return module.build(len(classes), shape, settings, recipe, params.seed)
 
-        result = training.fit(
+        result = fit.fit(
             build,
             data,
             validation,
@@ -87,13 +88,13 @@ def train() -> None:
         "protocol": params.split.protocol,
         "fold": params.split.fold,
         "seed": params.seed,
-        **training.versions(),
+        **fit.versions(),
     }
-    folder = work.folder("train", f"{approach}-{key}")
-    saving.save_model(model, folder / "model.keras")
-    training.write_history(folder / "history.csv", result.history)
-    work.write_text(folder / "card.json", json.dumps(card, indent=2) + "\n")
-    work.publish(folder, Path("models") / approach)
+    folder = files.folder("train", f"{approach}-{key}")
+    model_files.save_model(model, folder / "model.keras")
+    fit.write_history(folder / "history.csv", result.history)
+    files.write_text(folder / "card.json", json.dumps(card, indent=2) + "\n")
+    files.publish(folder, Path("models") / approach)
     shutil.rmtree(backup)
     best = result.history[result.best_epoch - 1]
     print(

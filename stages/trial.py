@@ -5,7 +5,7 @@ Inputs: data/frames.h5 or data/features/<approach>.h5, data/split.csv; params.ya
     and the section of the approach; features and backbones as they made that file).
 Outputs: comparison/trials/<approach>-<protocol>-<fold>-<seed>/: model.keras, history.csv,
     predictions.csv, card.json. The model of an approach that reads features takes features;
-    `har.whole` joins it with its backbone.
+    `har.backbones.joined_model` joins it with its backbone.
 Cost: from seconds, on features, to minutes. Kill it at any time: the next run goes on from the
     last finished epoch.
 """
@@ -13,7 +13,7 @@ Cost: from seconds, on features, to minutes. Kill it at any time: the next run g
 import sys
 from pathlib import Path
 
-from har import cost, trial
+from har.comparison import cost, trial
 from har.errors import UserError, run
 from har.params import Trial, load
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from har import front, saving
-from har import layers as har_layers
-from har.backend import keras
+from har.nn import layers as har_layers
+from har.nn import model_files, preprocessing
+from har.nn.backend import keras
 
 CLASSES = ["Jump", "Run", "Swim"]
 SHAPE = (6, 16, 24)
@@ -60,9 +60,9 @@ def _rescaled(views: bool = False):
     keras.utils.set_random_seed(3)
     clips = keras.Input((*SHAPE, 3), dtype="uint8")
     x = layers.Rescaling(2 / 255, offset=-1)(
-        front.DrawFrames(SHAPE[0] // 2)(clips) if views else clips
+        preprocessing.DrawFrames(SHAPE[0] // 2)(clips) if views else clips
     )
-    return clips, front.AugmentClip(zoom=0.1)(x)
+    return clips, preprocessing.AugmentClip(zoom=0.1)(x)
 
 
 def _with_classes(clips, x, views: bool = False) -> keras.Model:
@@ -70,12 +70,12 @@ def _with_classes(clips, x, views: bool = False) -> keras.Model:
     large = keras.initializers.RandomNormal(stddev=8.0, seed=5)
     dense = layers.Dense(len(CLASSES), activation="softmax", kernel_initializer=large)
     x = dense(x)
-    return keras.Model(clips, front.AverageViews(2)(x) if views else x)
+    return keras.Model(clips, preprocessing.AverageViews(2)(x) if views else x)
 
 
 def save(model: keras.Model, folder: Path, **card: object) -> Path:
     """Save as a stage does; `card` overrides what the card says."""
-    saving.save_model(model, folder / "model.keras")
+    model_files.save_model(model, folder / "model.keras")
     frames = dict(zip(("count", "height", "width"), SHAPE, strict=True))
     facts = {"approach": folder.name, "classes": CLASSES, "frames": frames, "seconds": 2.0}
     (folder / "card.json").write_text(json.dumps(facts | card))

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from har import cli, store
+from har import cli
+from har.clips import store
 
 FIGURES = {
     "accuracy": 0.9125,

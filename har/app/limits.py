@@ -3,7 +3,7 @@
 import ipaddress
 from dataclasses import dataclass
 
-from har.predictor.download import Bounds
+from har.predictor.web_video import Bounds
 
 
 @dataclass(frozen=True)

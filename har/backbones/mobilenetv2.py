@@ -6,7 +6,7 @@ itself and how it differs from the one before; the first frame is none.
 """
 
 from har.backbones import imagenet
-from har.backend import keras
+from har.nn.backend import keras
 
 NAMED = imagenet.NAMED
 

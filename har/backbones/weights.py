@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from har import work
+from har import files
 from har.errors import UserError
 
 
@@ -26,10 +26,10 @@ def find(weights: str, sha256: str | None, key: str) -> Path:
                 "Give the SHA-256 that its publisher tells."
             )
         # How the bytes come changes nothing of them: no stage depends on these modules.
-        from har.datasets.checksums import Known
-        from har.datasets.download import download
+        from har.transfer.checksums import Known
+        from har.transfer.download import download
 
-        path = work.folder("downloads") / Path(urlsplit(weights).path).name
+        path = files.folder("downloads") / Path(urlsplit(weights).path).name
         download(weights, path, Known(None, sha256, f"{key}.sha256"))
         return path
     path = Path(weights)
@@ -38,7 +38,7 @@ def find(weights: str, sha256: str | None, key: str) -> Path:
             f"Expected weights at {path}. Received: no such file. "
             f"Put it there, or name another file or a URL in {key}.weights."
         )
-    found = work.file_sha256(path)
+    found = files.file_sha256(path)
     if sha256 not in (None, found):
         raise UserError(
             f"Expected a file with the SHA-256 {sha256} at {path}. Received: {found}. "

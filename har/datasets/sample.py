@@ -19,7 +19,7 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from har.datasets import figure, scene
+from har.datasets.rendering import figure, scene
 from har.errors import UserError
 from har.params import DatasetParams
 

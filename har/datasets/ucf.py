@@ -15,13 +15,14 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from har import work
-from har.datasets import checksums, folder
-from har.datasets.archive import Archive
-from har.datasets.checksums import Known
-from har.datasets.download import download
+from har import files
+from har.datasets import folder
 from har.errors import UserError
 from har.params import DatasetParams
+from har.transfer import checksums
+from har.transfer.archive import Archive
+from har.transfer.checksums import Known
+from har.transfer.download import download
 
 DEFAULT_PATH = Path("videos")  # of params.yaml; that it holds no UCF clips is no mistake
 
@@ -112,7 +113,7 @@ def _check_known(source: Source, archive: Path) -> None:
         return
     expected, facts = f"{known.n_bytes:,} bytes", f"{n_bytes:,} bytes"
     if known.sha256 and n_bytes == known.n_bytes:
-        expected, facts = f"SHA-256 {known.sha256}", f"SHA-256 {work.file_sha256(archive)}"
+        expected, facts = f"SHA-256 {known.sha256}", f"SHA-256 {files.file_sha256(archive)}"
     if facts != expected:
         raise UserError(
             f"Expected {expected} ({known.origin}) of {archive}. Received: {facts}. Get it anew if "
@@ -207,15 +208,15 @@ def _download(source: Source, params: DatasetParams) -> Path:
     url = params.url or source.url
     name = file_name(url)
     known = checksums.recorded(name) or source.known.get(name)
-    target = work.folder("downloads") / name
+    target = files.folder("downloads") / name
     download(url, target, known, insecure_tls=params.insecure_tls)
     return target
 
 
 def _record(source: Source, archive: Path) -> None:
     """Record the checksum of a first download, now that it has proved to be the data set."""
-    if archive.parent != work.folder("downloads"):
+    if archive.parent != files.folder("downloads"):
         return
     known = checksums.recorded(archive.name) or source.known.get(archive.name, Known())
     if known.sha256 is None:
-        checksums.record(archive.name, archive.stat().st_size, work.file_sha256(archive))
+        checksums.record(archive.name, archive.stat().st_size, files.file_sha256(archive))

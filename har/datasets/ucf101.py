@@ -7,13 +7,13 @@ in the wild, CRCV-TR-12-01, 2012.
 import tempfile
 from pathlib import Path, PurePosixPath
 
-from har import work
-from har.datasets import official, ucf
-from har.datasets.archive import Archive
-from har.datasets.checksums import Known
-from har.datasets.download import download
+from har import files
+from har.datasets import official_splits, ucf
 from har.errors import UserError
 from har.params import DatasetParams
+from har.transfer.archive import Archive
+from har.transfer.checksums import Known
+from har.transfer.download import download
 
 _TABLE = "the table in har/datasets/ucf101.py"
 
@@ -67,7 +67,7 @@ def fetch(params: DatasetParams, destination: Path) -> None:
     ucf.fetch(SOURCE, params, destination)
 
 
-def official_splits(params: DatasetParams, videos: Path) -> list[official.Row]:
+def official_splits(params: DatasetParams, videos: Path) -> list[official_splits.Row]:
     """Tell on which side of the three official splits each clip is.
 
     Args:
@@ -80,17 +80,17 @@ def official_splits(params: DatasetParams, videos: Path) -> list[official.Row]:
     clips = sorted(
         file.relative_to(videos).as_posix() for file in videos.glob("*/*") if file.is_file()
     )
-    with tempfile.TemporaryDirectory(dir=work.folder("downloads")) as folder:
-        files = Archive(_lists(params)).unpack(Path(folder, "lists"), _list_name)
+    with tempfile.TemporaryDirectory(dir=files.folder("downloads")) as folder:
+        unpacked = Archive(_lists(params)).unpack(Path(folder, "lists"), _list_name)
         texts = {
-            file.name: Path(folder, "lists", file).read_text(encoding="utf-8") for file in files
+            file.name: Path(folder, "lists", file).read_text(encoding="utf-8") for file in unpacked
         }
-    return official.rows(clips, texts)
+    return official_splits.rows(clips, texts)
 
 
 def _list_name(name: str) -> PurePosixPath | None:
     path = PurePosixPath(name)
-    return PurePosixPath(path.name) if path.name in official.FILES else None
+    return PurePosixPath(path.name) if path.name in official_splits.FILES else None
 
 
 def _lists(params: DatasetParams) -> Path:
@@ -99,7 +99,7 @@ def _lists(params: DatasetParams) -> Path:
     own = (params.path if params.path.is_dir() else params.path.parent) / name
     if own.is_file():
         return own
-    target = work.folder("downloads") / name
+    target = files.folder("downloads") / name
     try:
         download(LISTS_URL, target, LISTS, insecure_tls=params.insecure_tls)
     except UserError as error:

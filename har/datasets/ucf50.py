@@ -8,8 +8,8 @@ says what there is.
 from pathlib import Path
 
 from har.datasets import ucf
-from har.datasets.checksums import Known
 from har.params import DatasetParams
+from har.transfer.checksums import Known
 
 SOURCE = ucf.Source(
     name="UCF50",

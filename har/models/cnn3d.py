@@ -4,16 +4,16 @@ Idea: a 3 × 3 × 3 convolution split into 1 × 3 × 3 and 3 × 1 × 1 with a Re
 many numbers, twice the non-linearity, and is easier to fit (Tran et al., A Closer Look at
 Spatiotemporal Convolutions, CVPR 2018). From scratch and sized for a CPU: a stem of 3 × 3 × 3 and
 one residual block an entry of `filters`; the stem and every block halve height, width and time.
-What is seen is the motion between two frames, see `har.front.Motion`, unless `see` says otherwise.
+What is seen is the motion between two frames, see `har.nn.preprocessing.Motion`, unless `see` says otherwise.
 
 Shapes at 20 × 64 × 64: 19 differences; 10×32×32×16 → 5×16×16×32 → 3×8×8×64 → 2×4×4×128, averaged.
 Parameters: 889,428 with 4 classes. Cost: 140 M multiply-adds a clip.
 """
 
-from har.backend import keras
-from har.layers import CHANNELS, BatchNormalization, FoldTime, UnfoldTime
-from har.models.inputs import classes_of, clip_input
-from har.models.residual import MOMENTUM
+from har.models.parts.on_clips import classes_of, clip_input
+from har.models.parts.residual_cnn import MOMENTUM
+from har.nn.backend import keras
+from har.nn.layers import CHANNELS, BatchNormalization, FoldTime, UnfoldTime
 from har.params import ApproachParams, IntTuple, PositiveInt, Rate, Seen, TrainParams
 
 layers = keras.layers

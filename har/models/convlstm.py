@@ -2,8 +2,8 @@
 
 Idea: the gates of an LSTM are convolutions, so its memory is an image and keeps where things are
 while it learns how they move (Shi et al., Convolutional LSTM Network, NeurIPS 2015). Here it reads
-the maps of a small residual CNN that sees the motion between two frames, see `har.front.Motion`;
-with `shift` its features also move between frames, see `har.layers.ShiftFeatures`. The states are
+the maps of a small residual CNN that sees the motion between two frames, see `har.nn.preprocessing.Motion`;
+with `shift` its features also move between frames, see `har.nn.layers.ShiftFeatures`. The states are
 averaged over time and place. Trained from scratch. `har.models.convlstm_tutorial` is the network of
 the well-known tutorial.
 
@@ -12,10 +12,10 @@ difference; ConvLSTM 4×4×64, averaged. Parameters: 638,028 with 4 classes.
 Cost: 427 M multiply-adds a clip.
 """
 
-from har.backend import keras
-from har.layers import ConvLSTM2D, FoldTime, UnfoldTime
-from har.models import residual
-from har.models.inputs import classes_of, clip_input
+from har.models.parts import residual_cnn
+from har.models.parts.on_clips import classes_of, clip_input
+from har.nn.backend import keras
+from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
 from har.params import PositiveInt, Rate, SeeingParams, TrainParams
 
 layers = keras.layers
@@ -35,7 +35,7 @@ def build(
     """Build the network; arguments and model as in `har.models.lrcn.build`."""
     clips, x = clip_input(shape, train, seed, params.see)
     T = x.shape[1]
-    x = UnfoldTime(T)(residual.frame_cnn(FoldTime()(x), params.width, T if params.shift else 0))
+    x = UnfoldTime(T)(residual_cnn.frame_cnn(FoldTime()(x), params.width, T if params.shift else 0))
     x = layers.SpatialDropout3D(params.dropout / 2, seed=seed)(x)
     x = ConvLSTM2D(params.units, 3, padding="same", return_sequences=True, seed=seed)(x)
     x = layers.GlobalAveragePooling3D()(x)

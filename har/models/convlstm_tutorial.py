@@ -11,9 +11,9 @@ Shapes at 20 × 64 × 64: 62×62×4 → 31 → 29×29×8 → 15 → 13×13×14 �
 Cost: 182 M multiply-adds a clip.
 """
 
-from har.backend import keras
-from har.layers import ConvLSTM2D, MaxPooling3D
-from har.models.inputs import classes_of, clip_input
+from har.models.parts.on_clips import classes_of, clip_input
+from har.nn.backend import keras
+from har.nn.layers import ConvLSTM2D, MaxPooling3D
 from har.params import ApproachParams, IntTuple, Rate, TrainParams
 
 layers = keras.layers

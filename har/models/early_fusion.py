@@ -8,9 +8,9 @@ Shapes at 20 × 64 × 64: 64×64×60 → 64×64×32 → 32×32×32 → 16×16×6
 features, dense 64. Parameters: 175,524 with 4 classes. Cost: 101 M multiply-adds a clip.
 """
 
-from har.backend import keras
-from har.models.cnn import FrameCNNParams, frame_cnn
-from har.models.inputs import classes_of, clip_input
+from har.models.parts.on_clips import classes_of, clip_input
+from har.models.parts.plain_cnn import FrameCNNParams, frame_cnn
+from har.nn.backend import keras
 from har.params import PositiveInt, TrainParams
 
 layers = keras.layers

@@ -11,9 +11,9 @@ the largest of the windows. Parameters: 6,148 with 4 classes, of a normalisation
 layer, and 12,279,984 of the backbone. Cost: 111 G multiply-adds a window, all of the backbone.
 """
 
-from har.backend import keras
-from har.layers import UnfoldTime
-from har.models.views import feature_input, last_layer
+from har.models.parts.on_features import feature_input, last_layer
+from har.nn.backend import keras
+from har.nn.layers import UnfoldTime
 from har.params import ApproachParams, Rate, TrainParams
 
 layers = keras.layers

@@ -9,10 +9,10 @@ Shapes at 20 × 64 × 64, 4 frames: 64×64×16 → 16 → 4 → 2 → 1×1×64 a
 Parameters: 77,220 with 4 classes. Cost: 14 M multiply-adds a clip.
 """
 
-from har.backend import keras
-from har.layers import FoldTime, UnfoldTime
-from har.models.cnn import FrameCNNParams, frame_cnn
-from har.models.inputs import classes_of, clip_input
+from har.models.parts.on_clips import classes_of, clip_input
+from har.models.parts.plain_cnn import FrameCNNParams, frame_cnn
+from har.nn.backend import keras
+from har.nn.layers import FoldTime, UnfoldTime
 from har.params import PositiveInt, TrainParams
 
 layers = keras.layers
@@ -32,7 +32,7 @@ def build(
     clips, x = clip_input(shape, train, seed)
     T = x.shape[1]
     count = min(params.frames, T)
-    # The middles of `count` equal parts, as `har.video` picks frames of a file.
+    # The middles of `count` equal parts, as `har.clips.video` picks frames of a file.
     picked = [(2 * i + 1) * T // (2 * count) for i in range(count)]
     x = keras.ops.take(x, picked, axis=1)
     x = frame_cnn(FoldTime()(x), params, seed)

@@ -2,7 +2,7 @@
 
 Idea: what is seen is read from each frame by a CNN, how it changes by an LSTM (Donahue et al.,
 Long-term Recurrent Convolutional Networks, CVPR 2015). Here the CNN is a small residual one that
-sees the motion between two frames, see `har.front.Motion`; the LSTM runs in both directions and
+sees the motion between two frames, see `har.nn.preprocessing.Motion`; the LSTM runs in both directions and
 its outputs are averaged over time. Trained from scratch. `har.models.lrcn_tutorial` is the
 network of the well-known tutorial.
 
@@ -11,10 +11,10 @@ difference; LSTM 2 × 64, averaged. Parameters: 351,820 with 4 classes. Cost: 31
 clip. Time is folded into the batch: there is no loop over frames but the LSTM's own.
 """
 
-from har.backend import keras
-from har.layers import FoldTime, UnfoldTime
-from har.models import residual
-from har.models.inputs import classes_of, clip_input
+from har.models.parts import residual_cnn
+from har.models.parts.on_clips import classes_of, clip_input
+from har.nn.backend import keras
+from har.nn.layers import FoldTime, UnfoldTime
 from har.params import PositiveInt, Rate, SeeingParams, TrainParams
 
 layers = keras.layers
@@ -45,7 +45,7 @@ def build(
     """
     clips, x = clip_input(shape, train, seed, params.see)
     T = x.shape[1]
-    x = residual.frame_cnn(FoldTime()(x), params.width, T if params.shift else 0)
+    x = residual_cnn.frame_cnn(FoldTime()(x), params.width, T if params.shift else 0)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(params.dropout, seed=seed)(x)
     x = UnfoldTime(T)(x)

@@ -17,8 +17,8 @@ multiply-adds a clip, and twice the backbone's 0.3 G a frame and view.
 """
 
 from har.backbones import mobilenetv2
-from har.backend import keras
-from har.models.pretrained_lrcn import LRCNParams, build_on
+from har.models.parts.pretrained_lrcn import LRCNParams, build_on
+from har.nn.backend import keras
 from har.params import TrainParams
 
 

@@ -10,8 +10,8 @@ Shapes at 20 frames: key points 2 views × 20 × 51 → 20 × 85 → LSTM 64. Pa
 classes. Cost: 1.5 M multiply-adds a clip, and MoveNet's for 20 frames a view.
 """
 
-from har.backend import keras
-from har.models.views import classes_of, feature_input
+from har.models.parts.on_features import classes_of, feature_input
+from har.nn.backend import keras
 from har.params import ApproachParams, PositiveInt, Rate, TrainParams
 
 layers, ops = keras.layers, keras.ops

@@ -11,10 +11,10 @@ Shapes at 20 × 64 × 64: 64×64×16 → 16 → 4 → 2 → 1×1×64 a frame, de
 64,932 with 4 classes. Cost: 68 M multiply-adds a clip.
 """
 
-from har.backend import keras
-from har.layers import FoldTime, UnfoldTime
-from har.models.cnn import FrameCNNParams, frame_cnn
-from har.models.inputs import classes_of, clip_input
+from har.models.parts.on_clips import classes_of, clip_input
+from har.models.parts.plain_cnn import FrameCNNParams, frame_cnn
+from har.nn.backend import keras
+from har.nn.layers import FoldTime, UnfoldTime
 from har.params import PositiveInt, TrainParams
 
 layers = keras.layers

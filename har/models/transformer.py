@@ -3,9 +3,9 @@
 Idea: a clip is cut into small blocks of space and time, tubelets, each a token; a spatial encoder
 relates the tokens of one moment, their averages are the tokens of a temporal encoder (Arnab et
 al., ViViT, ICCV 2021, their *factorised encoder*). From scratch. Two things differ from ViViT,
-because data are few: positions come from depth-wise convolutions, see `har.models.attention`, and
+because data are few: positions come from depth-wise convolutions, see `har.models.parts.attention`, and
 tokens are averaged instead of read from a class token. What is seen is the motion between two
-frames, see `har.front.Motion`, unless `see` says otherwise.
+frames, see `har.nn.preprocessing.Motion`, unless `see` says otherwise.
 
 Shapes at 20 × 64 × 64, tubelets 3 × 8 × 8: 7×8×8×64; 7 × 64 tokens in space, 7 in time.
 Parameters: 172,228 with 4 classes. Cost: 54 M multiply-adds a clip.
@@ -15,10 +15,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from har.backend import keras
-from har.layers import FoldTime, UnfoldTime
-from har.models.attention import along_time, encoder
-from har.models.inputs import classes_of, clip_input
+from har.models.parts.attention import along_time, encoder
+from har.models.parts.on_clips import classes_of, clip_input
+from har.nn.backend import keras
+from har.nn.layers import FoldTime, UnfoldTime
 from har.params import ApproachParams, PositiveInt, Rate, Seen, TrainParams
 
 layers = keras.layers

@@ -8,9 +8,9 @@ Shapes at 20 × 224 × 224: features 2 views × 19 × 7168 → 19 × 128. Parame
 backbone's 0.3 G a frame and view.
 """
 
-from har.backend import keras
-from har.models.attention import along_time
-from har.models.views import classes_of, feature_input
+from har.models.parts.attention import along_time
+from har.models.parts.on_features import classes_of, feature_input
+from har.nn.backend import keras
 from har.params import ApproachParams, PositiveInt, Rate, TrainParams
 
 layers = keras.layers

@@ -8,7 +8,7 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from har import video
+from har.clips import video
 from har.errors import UserError
 from har.predictor.prediction import Prediction, name_of
 from har.predictor.recogniser import Recogniser

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from har import video
+from har.clips import video
 from har.predictor.recogniser import BATCH, Recogniser
-from har.predictor.ring import Window, windows
 from har.predictor.timeline import UNKNOWN, Segment, Smoothing, segments
+from har.predictor.windows import Window, windows
 
 CLIP, TIMELINE = "clip", "timeline"
 

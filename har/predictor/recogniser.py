@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har import store
+from har.clips import store
 from har.errors import UserError
 
 # Keras loads with the model: who mistypes a file's name is not to wait for it.
 if TYPE_CHECKING:
-    from har.backend import keras
-    from har.predictor.frame_part import FramePart
+    from har.nn.backend import keras
+    from har.predictor.streaming_model import FramePart
 
 BATCH = 16
 _SECONDS = 4.0
@@ -61,10 +61,10 @@ class Recogniser:
                 f"Expected a model's card at {card_path}. Received: {reason}. "
                 "Name a folder that `dvc repro` trained: --model models/lrcn, say."
             ) from None
-        from har import saving
+        from har.nn import model_files
 
         try:
-            model = saving.load_model(folder / "model.keras")
+            model = model_files.load_model(folder / "model.keras")
         except (AttributeError, ImportError, LookupError, RuntimeError) as error:
             # What Keras raises for a model of another version is not settled.
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -110,7 +110,7 @@ class Recogniser:
 
     @functools.cached_property
     def _split(self) -> "tuple[FramePart | None, str | None]":
-        from har.predictor.frame_part import FramePart, NoFramePartError
+        from har.predictor.streaming_model import FramePart, NoFramePartError
 
         try:
             return FramePart(self.model), None

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from har import video
+from har.clips import video
 from har.errors import UserError
-from har.predictor import annotation, download, report, source
+from har.predictor import annotation, outputs, sources, web_video
 from har.predictor.camera import Camera
+from har.predictor.live import Stream
 from har.predictor.prediction import TIMELINE, Prediction, Settings, predict
 from har.predictor.recogniser import Recogniser
-from har.predictor.stream import Stream
 from har.predictor.timeline import UNKNOWN, Smoother, segments
 
 _EVERY = 0.2  # seconds between two answers on a camera
@@ -76,7 +76,7 @@ class Session:
     recogniser: Recogniser
     settings: Settings
     outputs: Outputs
-    bounds: download.Bounds
+    bounds: web_video.Bounds
     predictions: list[Prediction] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -98,7 +98,7 @@ class Session:
                 unanswered.append(name)
         if self.outputs.as_json:
             arguments = (self.predictions, self.failures, self.recogniser, self.outputs.top)
-            print(report.json_text(*arguments))
+            print(outputs.json_text(*arguments))
         self._write()
         if unanswered and len(self.failures) == 1:
             name, reason = self.failures[0]
@@ -112,19 +112,19 @@ class Session:
             )
 
     def _run_one(self, name: str) -> None:
-        files = source.files_of(name)
-        if files is None:
+        paths = sources.files_of(name)
+        if paths is None:
             with tempfile.TemporaryDirectory(prefix="har-") as folder:
-                path, _ = download.fetch(name, Path(folder), self.bounds)
+                path, _ = web_video.fetch(name, Path(folder), self.bounds)
                 self._recognise(path, name)
             return
-        alone = len(files) == 1
-        for path in tqdm(files, desc=name, unit="video", disable=True if alone else None):
+        alone = len(paths) == 1
+        for path in tqdm(paths, desc=name, unit="video", disable=True if alone else None):
             self._recognise(path, path.as_posix())
 
     def _recognise(self, path: Path, name: str) -> None:
         try:
-            if download.is_url(name) and video.length(path) > self.bounds.minutes * 60:
+            if web_video.is_url(name) and video.length(path) > self.bounds.minutes * 60:
                 raise video.UnreadableVideoError(f"longer than {self.bounds.minutes:g} minutes")
             prediction = predict(self.recogniser, path, self.settings, name)
             if self.outputs.video:
@@ -137,7 +137,7 @@ class Session:
             return
         self.predictions.append(prediction)
         if not self.outputs.as_json:
-            tqdm.write(report.table(prediction, self.recogniser, self.outputs.top))
+            tqdm.write(outputs.table(prediction, self.recogniser, self.outputs.top))
 
     def watch(self, camera: Camera, seconds: float | None = None) -> None:
         """Recognise what a camera sees, until Ctrl-C.
@@ -202,7 +202,7 @@ class Session:
             }
             print(json.dumps(answer, ensure_ascii=False), flush=True)
         elif label != shown:
-            print(f"{report.clock(at):>8}  {label}  {probability:.0%}", flush=True)
+            print(f"{outputs.clock(at):>8}  {label}  {probability:.0%}", flush=True)
 
     def _keep(self, name: str, spans: list[tuple[float, float]], rows: list[np.ndarray]) -> None:
         if rows:
@@ -214,7 +214,7 @@ class Session:
     def _write(self) -> None:
         if self.predictions:
             to = self.outputs
-            report.write(
+            outputs.write(
                 self.predictions, self.recogniser.classes, csv=to.csv, srt=to.srt, vtt=to.vtt
             )
 

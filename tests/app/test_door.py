@@ -22,8 +22,8 @@ import predictor_models as small
 import psutil
 import pytest
 
-from har.app.desk import Desk
 from har.app.limits import Limits, is_public
+from har.app.service import Desk
 from har.errors import UserError
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser

@@ -7,7 +7,7 @@ import numpy as np
 import predictor_models as small
 import pytest
 
-from har import video
+from har.clips import video
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import https_server
 import pytest
 
-from har.datasets import download
+from har.transfer import download
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from har.datasets import figure, sample, scene
+from har.datasets import sample
+from har.datasets.rendering import figure, scene
 
 PAIRS = [("SitDown", "StandUp"), ("PickUp", "PutDown")]
 

@@ -15,11 +15,13 @@ import pytest
 import rar_writer
 from rar_writer import Entry
 
-from har import extraction, work
-from har.datasets import checksums, official, ucf, ucf50, ucf101
-from har.datasets.checksums import Known
+from har import files
+from har.clips import extraction
+from har.datasets import official_splits, ucf, ucf50, ucf101
 from har.errors import UserError
 from har.params import DatasetParams
+from har.transfer import checksums
+from har.transfer.checksums import Known
 
 PROJECT = Path(__file__).resolve().parents[2]
 NEEDS_UNRAR = pytest.mark.skipif(
@@ -81,7 +83,7 @@ def project(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def out(project) -> Path:
-    return work.folder("fetch", "key")
+    return files.folder("fetch", "key")
 
 
 @pytest.fixture
@@ -367,10 +369,10 @@ ROWS = [
 
 class TestOfficial:
     def test_rows(self):
-        assert official.rows([row[0] for row in ROWS], TEXTS) == ROWS
+        assert official_splits.rows([row[0] for row in ROWS], TEXTS) == ROWS
 
     def test_another_container(self):
-        assert official.rows(["Archery/v_Archery_g01_c01.mp4"], TEXTS)[0][1:] == ROWS[0][1:]
+        assert official_splits.rows(["Archery/v_Archery_g01_c01.mp4"], TEXTS)[0][1:] == ROWS[0][1:]
 
     @pytest.mark.parametrize(
         ("changes", "said"),
@@ -385,7 +387,7 @@ class TestOfficial:
     def test_lists_that_cannot_be(self, changes, said):
         texts = {name: text for name, text in (TEXTS | changes).items() if text is not None}
         with pytest.raises(UserError) as raises:
-            official.rows([row[0] for row in ROWS], texts)
+            official_splits.rows([row[0] for row in ROWS], texts)
         assert said in message(raises)
 
     def test_download(self, server, monkeypatch, out):

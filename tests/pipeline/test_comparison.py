@@ -13,8 +13,8 @@ from .conftest import ROOT
 # An approach of one's own: this file, and its section in params.yaml.
 TOY = '''"""Toy: the mean colour of a clip decides."""
 
-from har.backend import keras
-from har.models.inputs import classes_of, clip_input
+from har.nn.backend import keras
+from har.models.parts.on_clips import classes_of, clip_input
 from har.params import ApproachParams, PositiveInt
 
 layers = keras.layers

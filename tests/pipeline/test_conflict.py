@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from har import conflict
+from har.sharing import lock_merge
 
 
 def branch(project, name, **params):
@@ -80,5 +80,5 @@ def lock(**stages):
     ],
 )
 def test_merge_by_stage(base, ours, theirs, merged, again):
-    found = conflict.merge(lock(**base), lock(**ours), lock(**theirs))
+    found = lock_merge.merge(lock(**base), lock(**ours), lock(**theirs))
     assert found == (lock(**merged), again)

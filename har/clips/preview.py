@@ -1,0 +1,181 @@
+"""What a person wants to see of a data set before training on it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from tqdm import tqdm
+
+from har import plots
+from har.clips import duplicates, splits, store
+from har.clips.store import Clip, FrameStore
+from har.errors import UserError
+from har.params import load
+
+LISTED = 20
+"""Lines of a list before it is cut."""
+_HEADS = ("class", "clips", "groups", "seconds", "min", "median", "max", "fps", "size", "rejected")
+
+
+def contact_sheet(frames: Path, output: Path, classes: int, seed: int) -> None:
+    """Draw a random clip of each of some random classes.
+
+    Args:
+        frames: frames.h5.
+        output: PNG to write.
+        classes: how many at most.
+        seed: another one draws others.
+
+    Raises:
+        UserError: there are no frames.
+    """
+    rng = np.random.default_rng(seed)
+    with FrameStore(frames) as frame_store:
+        chosen = rng.permutation(len(frame_store.classes))[:classes]
+        clips = [
+            frame_store.clips[rng.choice(np.flatnonzero(frame_store.labels == label))]
+            for label in sorted(chosen)
+        ]
+        rows = list(zip(clips, frame_store.read(clips)[0], strict=True))
+        title = f"{len(rows)} of {len(frame_store.classes)} classes"
+    plots.contact_sheet(output, rows, title)
+
+
+def report(data: Path, params: Path) -> Iterator[str]:
+    """Yield lines: the table of classes, files left out, and clips that are there twice.
+
+    Args:
+        data: folder of frames.h5, clips.csv and, where they exist, rejected.csv and split.csv.
+        params: params.yaml, which says how split.csv is used.
+
+    Raises:
+        UserError: frames.h5 or clips.csv is missing, or they are of different runs.
+    """
+    with FrameStore(data / "frames.h5") as frames:
+        clips = store.read_clips(data / "clips.csv")
+        if [clip.clip for clip in clips] != frames.clips:
+            raise UserError(
+                f"Expected the same clips in {data}/frames.h5 and {data}/clips.csv. "
+                f"Received: {len(frames.clips)} and {len(clips)} clips of different runs. "
+                "Run `dvc repro extract`."
+            )
+        hashes = np.stack(
+            [
+                duplicates.hash_clip(frames.read([clip.clip])[0][0])
+                for clip in tqdm(clips, desc="Comparing", unit="clip", disable=None, leave=False)
+            ]
+        )
+    rejected_csv = data / "rejected.csv"
+    rejected = store.read_rows(rejected_csv) if rejected_csv.exists() else []
+    yield from table(clips, Counter(row["class"] for row in rejected))
+    yield from _listed(
+        f"Files left out ({len(rejected)}):" if rejected else "No file was left out.",
+        [f"{row['clip']}: {row['reason']}" for row in rejected],
+    )
+    sides, note = _sides(data / "split.csv", params)
+    same = duplicates.identical(clips)
+    yield from _listed(
+        "Clips with the same bytes (one of them counts):" if same else "No clips with equal bytes.",
+        [" = ".join(_placed(name, sides) for name in names) for names in same],
+    )
+    found = duplicates.across_groups(clips, hashes)
+    pairs = [pair for pair in found if pair.difference is not None]
+    yield from _listed(
+        "Near-duplicates of different groups, and the share of the hash that differs "
+        f"({len(pairs)}):"
+        if pairs
+        else "No near-duplicates of different groups.",
+        [
+            f"{pair.difference:.0%}  {_placed(pair.first, sides)} ~ {_placed(pair.second, sides)}"
+            for pair in pairs
+        ],
+    )
+    if sides:
+        leaks = leaking([(pair.first, pair.second) for pair in pairs], sides)
+        text = ", ".join(f"{count} {a} | {b}" for (a, b), count in sorted(leaks.items()))
+        yield f"Near-duplicates on two sides of the split: {text or 'none'} ({note})"
+    elif note:
+        yield note
+
+
+def table(clips: Sequence[Clip], rejected: Mapping[str, int]) -> Iterator[str]:
+    """Yield the lines of a table: a row a class, and all.
+
+    Args:
+        clips: of the data set.
+        rejected: files left out, by class.
+    """
+    by_class = defaultdict(list)
+    for clip in clips:
+        by_class[clip.label].append(clip)
+    rows = [
+        _row(label, members, rejected.get(label, 0)) for label, members in sorted(by_class.items())
+    ]
+    if len(rows) > 1:
+        rows.append(_row("all", clips, sum(rejected.values())))
+    width = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    for row in (_HEADS, *rows):
+        first, *others = (
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, width, strict=True))
+        )
+        yield "  ".join([first, *others]).rstrip()
+
+
+def _row(name: str, clips: Sequence[Clip], rejected: int) -> tuple[str, ...]:
+    seconds = [clip.n_frames / clip.fps for clip in clips if clip.fps]
+    spans = (sum(seconds), min(seconds), median(seconds), max(seconds)) if seconds else ()
+    return (
+        name,
+        f"{len(clips):,}",
+        f"{len({(clip.label, clip.group) for clip in clips}):,}",
+        # Without a frame rate nobody knows how long a clip is.
+        *([f"{s:,.1f}" for s in spans] or ["?"] * 4),
+        _counted(f"{clip.fps:g}" if clip.fps else "?" for clip in clips),
+        _counted(f"{clip.width}x{clip.height}" for clip in clips),
+        str(rejected),
+    )
+
+
+def _counted(values: Iterable[str]) -> str:
+    """Return the commonest two values, and how many others there are."""
+    counts = Counter(values)
+    text = ", ".join(value for value, _ in counts.most_common(2))
+    return text + (f" +{len(counts) - 2}" if len(counts) > 2 else "")
+
+
+def leaking(pairs: Iterable[tuple[str, str]], sides: Mapping[str, str]) -> Counter[tuple[str, str]]:
+    """Count the pairs whose clips a split puts on two sides, by the two sides."""
+    both = (tuple(sorted((sides.get(a, ""), sides.get(b, "")))) for a, b in pairs)
+    return Counter((a, b) for a, b in both if a and b and a != b)
+
+
+def _sides(path: Path, params: Path) -> tuple[dict[str, str], str]:
+    """Return the side of each clip, and a note on the split or on why there is none."""
+    if not (path.exists() and params.exists()):
+        return {}, ""
+    try:
+        split = load(params).split
+        subsets = splits.read(path, split.protocol, split.fold)
+    except UserError as error:
+        return {}, f"The split cannot be told. {error}"
+    sides = {
+        clip: side
+        for side, members in zip(subsets._fields, subsets, strict=True)
+        for clip in members
+    }
+    return sides, f"{path}, protocol {split.protocol}, fold {split.fold}"
+
+
+def _placed(name: str, sides: Mapping[str, str]) -> str:
+    return f"{name} ({sides[name]})" if name in sides else name
+
+
+def _listed(head: str, items: Sequence[str]) -> Iterator[str]:
+    yield ""
+    yield head
+    yield from (f"  {item}" for item in items[:LISTED])
+    if len(items) > LISTED:
+        yield f"  and {len(items) - LISTED:,} more"

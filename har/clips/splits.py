@@ -1,0 +1,266 @@
+"""Folds: which clips are for training, validation and test.
+
+Clips of one group are cut from one source video. `group_fold` keeps a group together and holds
+out the same group numbers in every class, as UCF50's protocol does (Reddy & Shah, Recognizing
+50 human action categories of web videos, MVA 2012). `random_fold` ignores groups, as tutorials
+do: it leaks, and is here to show by how much. `official_1` to `official_3` are UCF101's own
+splits, which keep groups apart too.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from har import files
+from har.clips import store
+from har.clips.store import Clip
+from har.errors import UserError
+
+COLUMNS = ("clip", "class", "group", "group_fold", "random_fold", "duplicate_of")
+OFFICIAL_COLUMNS = ("official_1", "official_2", "official_3")
+
+
+class Assignment(NamedTuple):
+    """A row of split.csv.
+
+    Attributes:
+        clip: as in clips.csv.
+        label: the class (column `class`).
+        group: as in clips.csv.
+        group_fold: the fold in which the clip is tested when groups are kept apart.
+        random_fold: the fold in which it is tested when they are not.
+        duplicate_of: the clip with the same bytes that stands for this one, or ''. A duplicate
+            has no folds (None): byte-identical clips count once.
+        official_1: `train` or `test` in UCF101's first split, '' where that does not list it.
+        official_2: in its second.
+        official_3: in its third.
+    """
+
+    clip: str
+    label: str
+    group: str
+    group_fold: int | None
+    random_fold: int | None
+    duplicate_of: str
+    official_1: str = ""
+    official_2: str = ""
+    official_3: str = ""
+
+
+class Subsets(NamedTuple):
+    """Clips by use, each in the order of split.csv."""
+
+    train: list[str]
+    validation: list[str]
+    test: list[str]
+
+
+def assign(
+    clips: Sequence[Clip],
+    folds: int,
+    seed: int,
+    official: Mapping[str, tuple[str, str, str]] | None = None,
+) -> list[Assignment]:
+    """Give every clip a fold under all protocols.
+
+    Args:
+        clips: the clips.
+        folds: number of folds, at least 3: test, validation and training.
+        seed: of the random folds.
+        official: the sides of the three official splits, by clip; none where there are no such
+            splits.
+
+    Returns:
+        One row a clip, in the order of `clips`.
+
+    Raises:
+        UserError: there are more folds than groups, fewer than two classes, or fewer than three
+            groups in a class.
+    """
+    first: dict[str, str] = {}
+    for clip in clips:
+        first.setdefault(clip.sha256, clip.clip)
+    unique = [clip for clip in clips if first[clip.sha256] == clip.clip]
+    labels = [clip.label for clip in unique]
+    _check(unique, folds)
+    group_folds = dict(
+        zip((c.clip for c in unique), _group_folds(unique, folds, seed), strict=True)
+    )
+    random_folds = dict.fromkeys(group_folds, 0)
+    with warnings.catch_warnings():
+        # A class with fewer clips than folds is missing from some random folds; that is all.
+        warnings.simplefilter("ignore", UserWarning)
+        shuffled = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        for fold, (_, test) in enumerate(shuffled.split(labels, labels)):
+            random_folds.update((unique[i].clip, fold) for i in test)
+    return [
+        Assignment(
+            clip.clip,
+            clip.label,
+            clip.group,
+            group_folds.get(clip.clip),
+            random_folds.get(clip.clip),
+            "" if clip.clip in group_folds else first[clip.sha256],
+            *(official or {}).get(clip.clip, ("", "", "")),
+        )
+        for clip in clips
+    ]
+
+
+def _group_folds(clips: Sequence[Clip], folds: int, seed: int) -> Sequence[int]:
+    numbered = sorted({clip.group for clip in clips})
+    if not any(clip.group == clip.clip for clip in clips):
+        # With as many folds as groups this is leave-one-group-out: fold 0 tests g01, and so on.
+        fold_of = {group: rank % folds for rank, group in enumerate(numbered)}
+        return [fold_of[clip.group] for clip in clips]
+    # Files whose names tell no group: scikit-learn balances classes over the folds.
+    result = np.zeros(len(clips), int)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    labels = [clip.label for clip in clips]
+    groups = [clip.group for clip in clips]
+    for fold, (_, test) in enumerate(splitter.split(labels, labels, groups)):
+        result[test] = fold
+    return result.tolist()
+
+
+def _check(clips: Sequence[Clip], folds: int) -> None:
+    groups: dict[str, set[str]] = {}
+    for clip in clips:
+        groups.setdefault(clip.label, set()).add(clip.group)
+    if len(groups) < 2:
+        raise UserError(
+            f"Expected at least two classes. Received: {', '.join(groups)}. Add another class."
+        )
+    fewest = min(groups, key=lambda label: len(groups[label]))
+    if len(groups[fewest]) < 3:
+        raise UserError(
+            "Expected at least 3 groups (source videos) in every class, for training, validation "
+            f"and test. Received: {len(groups[fewest])} in class {fewest}. "
+            "Add source videos or leave the class out with dataset.classes."
+        )
+    most = max(Counter(clip.label for clip in clips).values())
+    if most < folds:
+        raise UserError(
+            f"Expected split.folds ≤ the number of clips of the largest class, {most}. "
+            f"Received: split.folds = {folds}. Lower it or add clips."
+        )
+    n_groups = len(set().union(*groups.values()))
+    if n_groups < folds:
+        raise UserError(
+            f"Expected split.folds ≤ the number of groups, {n_groups}. "
+            f"Received: split.folds = {folds}. Lower it or add source videos."
+        )
+
+
+def write(path: Path, assignments: Sequence[Assignment]) -> None:
+    """Write split.csv, with the official columns where any clip has a side in them."""
+    columns = COLUMNS
+    if any(side for row in assignments for side in row[len(COLUMNS) :]):
+        columns += OFFICIAL_COLUMNS
+    files.write_csv(path, columns, [row[: len(columns)] for row in assignments])
+
+
+def read_official(path: Path) -> dict[str, tuple[str, str, str]]:
+    """Read official.csv: the sides of the three official splits, by clip."""
+    return {
+        row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS)
+        for row in store.read_rows(path)
+    }
+
+
+def read(path: Path, protocol: str, fold: int) -> Subsets:
+    """Read split.csv and return the clips of one fold of a protocol by their use.
+
+    Test is fold `fold`, validation the next one (after the last, the first), training the rest.
+    Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
+    fold of its training list, training the rest of that list.
+
+    Args:
+        path: split.csv.
+        protocol: `group`, `random` or `official`.
+        fold: the fold to test on, from 0.
+
+    Returns:
+        The clips; but under `random` no group of a class is in two of the three.
+
+    Raises:
+        UserError: the fold does not exist, or the data set has no official splits.
+    """
+    rows = [row for row in store.read_rows(path) if not row["duplicate_of"]]
+    if protocol == "official":
+        return _read_official_fold(rows, fold)
+    fold_of = {row["clip"]: int(row[f"{protocol}_fold"]) for row in rows}
+    folds = max(fold_of.values()) + 1
+    if not 0 <= fold < folds:
+        raise UserError(
+            f"Expected split.fold between 0 and {folds - 1}. Received: {fold}. "
+            f"Change it, or raise split.folds and run `dvc repro split`."
+        )
+    validation = (fold + 1) % folds
+    return Subsets(
+        [clip for clip, f in fold_of.items() if f not in (fold, validation)],
+        [clip for clip, f in fold_of.items() if f == validation],
+        [clip for clip, f in fold_of.items() if f == fold],
+    )
+
+
+def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
+    if OFFICIAL_COLUMNS[0] not in rows[0]:
+        raise UserError(
+            "Expected a data set with official splits for split.protocol: official. Received: one "
+            "without. Set dataset.name: ucf101, or split.protocol: group."
+        )
+    if not 0 <= fold < len(OFFICIAL_COLUMNS):
+        raise UserError(
+            "Expected split.fold 0, 1 or 2 with split.protocol: official, which has three splits. "
+            f"Received: {fold}. Change it."
+        )
+    test, training = (
+        [row for row in rows if row[OFFICIAL_COLUMNS[fold]] == side] for side in ("test", "train")
+    )
+    tested = {(row["class"], row["group"]) for row in test}
+    if leaks := sorted({(r["class"], r["group"]) for r in training} & tested):
+        raise UserError(
+            f"Expected every group on one side of {OFFICIAL_COLUMNS[fold]}. Received: group "
+            f"{leaks[0][1]} of {leaks[0][0]} on both. Fetch UCF101 and its lists anew."
+        )
+    # Some group folds may hold test groups only (all of them where folds = groups).
+    group_folds = sorted({int(row["group_fold"]) for row in training})
+    if not test or len(group_folds) < 2:
+        raise UserError(
+            f"Expected test clips and two group folds of training clips in "
+            f"{OFFICIAL_COLUMNS[fold]}. Received: {len(test)} clips and {len(group_folds)} folds. "
+            "Take more of UCF101, or raise split.folds."
+        )
+    validation = str(group_folds[fold % len(group_folds)])
+    return Subsets(
+        [row["clip"] for row in training if row["group_fold"] != validation],
+        [row["clip"] for row in training if row["group_fold"] == validation],
+        [row["clip"] for row in test],
+    )
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """Return the source video of every clip as `Class/group`: group numbers are per class."""
+    return {row["clip"]: f"{row['class']}/{row['group']}" for row in store.read_rows(path)}
+
+
+def check_trainable(labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Raise a `UserError` where a class has no clip to train on.
+
+    Args:
+        labels: int (N,), of the training clips.
+        classes: all class names.
+    """
+    missing = [name for i, name in enumerate(classes) if i not in labels]
+    if missing:
+        raise UserError(
+            f"Expected clips of every class to train on. Received: none of {', '.join(missing)} "
+            "outside the test and the validation fold. Raise split.folds, choose another "
+            "split.fold or add source videos."
+        )

@@ -1,0 +1,248 @@
+"""The HDF5 file of frames and the table of clips.
+
+`frames.h5` holds `frames`, uint8 (N, T, H, W, 3) RGB, one chunk a clip and uncompressed, so that
+a clip is one contiguous read; `clip` and `label` in the same order; `classes` and the frames
+params as attributes. `clips.csv` holds no pixels and does not depend on the frames params.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from har import files
+from har.errors import UserError
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """A row of clips.csv: a clip that decodes.
+
+    Attributes:
+        clip: path below the folder of videos, POSIX.
+        label: name of its class, which is the name of its folder (column `class`).
+        group: the source video it was cut from, as `g07`; its own path where nothing tells.
+        sha256: of the file.
+        n_frames: frames that decode.
+        fps: frames per second by the header; 0.0 where unknown.
+        width: pixels.
+        height: pixels.
+    """
+
+    clip: str
+    label: str
+    group: str
+    sha256: str
+    n_frames: int
+    fps: float
+    width: int
+    height: int
+
+
+CLIP_COLUMNS = tuple("class" if f.name == "label" else f.name for f in fields(Clip))
+
+
+def write_clips(path: Path, clips: Iterable[Clip]) -> None:
+    """Write clips.csv, sorted by clip."""
+    files.write_csv(path, CLIP_COLUMNS, [astuple(clip) for clip in sorted(clips)])
+
+
+def read_clips(path: Path) -> list[Clip]:
+    """Read clips.csv, in its order."""
+    return [
+        Clip(
+            *(row[c] for c in ("clip", "class", "group", "sha256")),
+            n_frames=int(row["n_frames"]),
+            fps=float(row["fps"]),
+            width=int(row["width"]),
+            height=int(row["height"]),
+        )
+        for row in read_rows(path)
+    ]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a CSV table as one dict a row.
+
+    Raises:
+        UserError: the file is not there.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise UserError(
+            f"Expected the table {path}. Received: no such file. Run `dvc repro` to make it."
+        ) from None
+
+
+def create(
+    path: Path, clips: Sequence[str], labels: Sequence[str], shape: tuple[int, int, int]
+) -> list[int]:
+    """Create a frame store with room for the pixels, which `np.memmap` or `pwrite` then fill.
+
+    All space is allocated at once and uncompressed, so every clip's frames have a fixed place in
+    the file: processes write theirs side by side without a lock, and the same clips give the
+    same bytes whatever finished first.
+
+    Args:
+        path: the HDF5 file.
+        clips: the clips' paths, in the order of the rows.
+        labels: the class name of each clip.
+        shape: (T, H, W) of a clip's frames.
+
+    Returns:
+        The offset of each clip's T·H·W·3 bytes in the file.
+    """
+    classes = sorted(set(labels))
+    index = {name: i for i, name in enumerate(classes)}
+    T, H, W = shape
+    text = h5py.string_dtype("utf-8")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("clip", data=list(clips), dtype=text)
+        file.create_dataset("label", data=np.array([index[name] for name in labels], np.int64))
+        file.attrs["classes"] = json.dumps(classes)
+        file.attrs.update({"count": T, "height": H, "width": W})
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_chunk((1, T, H, W, 3))
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        layout.set_obj_track_times(False)  # the same bytes at any time of day
+        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        space = h5py.h5s.create_simple((len(clips), T, H, W, 3))
+        frames = h5py.h5d.create(file.id, b"frames", h5py.h5t.STD_U8LE, space, layout)
+        return [
+            frames.get_chunk_info_by_coord((i, 0, 0, 0, 0)).byte_offset for i in range(len(clips))
+        ]
+
+
+class FrameStore:
+    """An open frames.h5, to read from.
+
+    `FeatureStore` has the same interface, so what learns from one learns from the other.
+
+    Attributes:
+        clips: the clips' paths, one a row.
+        labels: int64 (N,), the class of each row.
+        classes: class names, in the order of the labels.
+        shape: (T, H, W) of a clip's frames.
+        row_shape: (T, H, W, 3), what `read` returns of a clip.
+        row_bytes: of that.
+    """
+
+    _dataset = "frames"
+    _stage = "dvc repro extract"
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            UserError: the file is not there or is no such store.
+        """
+        try:
+            self._file = h5py.File(path)
+            self.clips: list[str] = [name.decode() for name in self._file["clip"][:]]
+            self.labels: np.ndarray = self._file["label"][:]
+            self.classes: list[str] = json.loads(self._file.attrs["classes"])
+            self._frames = self._file[self._dataset]
+        except (OSError, KeyError) as error:
+            raise UserError(
+                f"Expected a file of {self._dataset} at {path}. Received: {error}. "
+                f"Run `{self._stage}` to make it."
+            ) from None
+        self.shape: tuple[int, int, int] = tuple(self._frames.shape[1:4])
+        self.row_shape: tuple[int, ...] = tuple(self._frames.shape[1:])
+        self.row_bytes = math.prod(self.row_shape) * self._frames.dtype.itemsize
+        self._row = {clip: row for row, clip in enumerate(self.clips)}
+
+    def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Read the frames and labels of `clips`, in that order.
+
+        Returns:
+            Frames uint8 (len(clips), T, H, W, 3) RGB and labels int64 (len(clips),). The frames
+            are read straight into the returned array: no second copy exists at any time.
+        """
+        frames = np.empty((len(clips), *self._frames.shape[1:]), self._frames.dtype)
+        for target, clip in enumerate(clips):
+            self._frames.read_direct(frames, np.s_[self._row[clip]], np.s_[target])
+        return frames, self.labels_of(clips)
+
+    def labels_of(self, clips: Sequence[str]) -> np.ndarray:
+        """Return the labels of `clips`, int64 (len(clips),)."""
+        return self.labels[[self._row[clip] for clip in clips]]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "FrameStore":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+
+def write_features(
+    path: Path, clips: Sequence[Clip], features: Iterable[np.ndarray], facts: dict[str, Any]
+) -> None:
+    """Write a feature store: what `FeatureStore` reads.
+
+    Args:
+        path: the HDF5 file.
+        clips: in the order of the rows.
+        features: of each clip, float16 (V, T, D).
+        facts: of the backbone, kept as the attribute `facts`.
+    """
+    classes = sorted({clip.label for clip in clips})
+    labels = np.array([classes.index(clip.label) for clip in clips], np.int64)
+    text = h5py.string_dtype("utf-8")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("clip", data=[clip.clip for clip in clips], dtype=text)
+        file.create_dataset("sha256", data=[clip.sha256 for clip in clips], dtype=text)
+        file.create_dataset("label", data=labels)
+        file.attrs["classes"] = json.dumps(classes)
+        file.attrs["facts"] = json.dumps(facts)
+        rows = None
+        for i, row in enumerate(features):
+            if rows is None:
+                rows = file.create_dataset(
+                    "features", (len(clips), *row.shape), np.float16, chunks=(1, *row.shape)
+                )
+            rows[i] = row
+
+
+def write_no_features(path: Path) -> None:
+    """Write the store of an approach that reads frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.attrs["reads"] = "frames"
+
+
+class FeatureStore(FrameStore):
+    """An open file of features, to read from: like `FrameStore`, but with `features`.
+
+    `read` returns float16 (len(clips), V, T, D): V views of a clip, as it is and perhaps mirrored;
+    T time steps; D numbers each. `shape` and `row_shape` are (V, T, D).
+
+    Attributes:
+        facts: of the backbone: its name, its section of params.yaml, its weights.
+        sha256: of the clips, one a row.
+    """
+
+    _dataset = "features"
+    _stage = "make compare"
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`; raises as `FrameStore` does."""
+        super().__init__(path)
+        self.facts: dict[str, Any] = json.loads(self._file.attrs["facts"])
+        self.sha256: list[str] = [name.decode() for name in self._file["sha256"][:]]
+
+    def row(self, number: int) -> np.ndarray:
+        """Read the features of one row, float16 (V, T, D)."""
+        return self._frames[number]

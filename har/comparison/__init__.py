@@ -1,0 +1,1 @@
+"""Every approach on every fold: trials, the table, costs and pictures."""

@@ -1,0 +1,1 @@
+"""Draws the people and places of the sample data set."""

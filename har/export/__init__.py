@@ -1,0 +1,1 @@
+"""Trained models as TFLite, ONNX and SavedModel."""

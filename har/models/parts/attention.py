@@ -1,0 +1,36 @@
+"""What the transformers share: encoder blocks and positions."""
+
+from har.nn.backend import keras
+
+layers = keras.layers
+
+
+def encoder(x, depth: int, heads: int, dropout: float, seed: int):
+    """Apply `depth` pre-norm transformer blocks to tokens, (N, S, D).
+
+    Vaswani et al., Attention Is All You Need (NeurIPS 2017); normalised before each half, and
+    GELU, as in Dosovitskiy et al., An Image Is Worth 16 × 16 Words (ICLR 2021).
+    """
+    width = x.shape[-1]
+    for block in range(depth):
+        y = layers.LayerNormalization(epsilon=1e-6)(x)
+        y = layers.MultiHeadAttention(
+            heads, max(width // heads, 1), dropout=dropout, seed=seed + block
+        )(y, y)
+        x = layers.Add()([x, layers.Dropout(dropout, seed=seed + block)(y)])
+        y = layers.LayerNormalization(epsilon=1e-6)(x)
+        y = layers.Dense(2 * width, activation="gelu")(y)
+        y = layers.Dense(width)(layers.Dropout(dropout, seed=seed + block)(y))
+        x = layers.Add()([x, y])
+    return layers.LayerNormalization(epsilon=1e-6)(x)
+
+
+def along_time(x, depth: int, heads: int, dropout: float, seed: int):
+    """Encode time steps, (N, T, D), and average them to (N, D).
+
+    Positions come from a depth-wise convolution over neighbours, which also tells before from
+    after (Chu et al., Conditional Positional Encodings for Vision Transformers, ICLR 2023).
+    """
+    x = layers.Add()([x, layers.DepthwiseConv1D(3, padding="same")(x)])
+    x = encoder(x, depth, heads, dropout, seed)
+    return layers.GlobalAveragePooling1D()(x)

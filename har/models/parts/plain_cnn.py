@@ -1,0 +1,38 @@
+"""The frame CNN that several approaches share: convolution, ReLU, pooling and dropout, repeated."""
+
+from pydantic import ValidationInfo, field_validator
+
+from har.nn.backend import keras
+from har.nn.layers import PooledConv2D
+from har.params import ApproachParams, IntTuple, Rate
+
+layers = keras.layers
+
+
+class FrameCNNParams(ApproachParams):
+    """Of a CNN on images: one block an entry of `filters`."""
+
+    filters: IntTuple
+    pools: IntTuple
+    dropout: Rate
+
+    @field_validator("pools")
+    @classmethod
+    def _a_pool_per_block(cls, pools: tuple[int, ...], section: ValidationInfo) -> tuple[int, ...]:
+        filters = section.data.get("filters", pools)
+        if len(pools) != len(filters):
+            raise ValueError(f"one entry a block, {len(filters)} as in filters")
+        return pools
+
+
+def frame_cnn(x, params: FrameCNNParams, seed: int):
+    """Apply the CNN to images, (N, H, W, C), and return their features, (N, D).
+
+    Dropout follows every block but the last, as in the well-known UCF50 tutorial's LRCN.
+    """
+    last = len(params.filters) - 1
+    for block, (filters, pool) in enumerate(zip(params.filters, params.pools, strict=True)):
+        x = PooledConv2D(filters, 3, pool, padding="same", activation="relu")(x)
+        if block < last:
+            x = layers.Dropout(params.dropout, seed=seed + block)(x)
+    return layers.Flatten()(x)

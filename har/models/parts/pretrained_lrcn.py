@@ -1,0 +1,106 @@
+"""What LRCN on MobileNetV2 and on ResNet-50 share: the front, frozen or tuned, and the LSTM."""
+
+from types import ModuleType
+from typing import Annotated
+
+from pydantic import Field
+
+from har.errors import UserError
+from har.models.parts.on_clips import clip_input
+from har.models.parts.on_features import classes_of, feature_input
+from har.nn.backend import keras
+from har.nn.layers import FoldTime, UnfoldTime
+from har.params import ApproachParams, PositiveInt, Rate, TrainParams
+
+layers, ops = keras.layers, keras.ops
+
+
+class LRCNParams(ApproachParams):
+    """The section of an LRCN on a pretrained CNN."""
+
+    tune: Annotated[int, Field(ge=0)]  # layers of the CNN that learn too, from the last
+    width: PositiveInt  # numbers a frame that the LSTM reads
+    units: PositiveInt  # of the LSTM
+    dropout: Rate
+
+
+def build_on(
+    backbone: ModuleType,
+    name: str,
+    n_classes: int,
+    shape: tuple[int, int, int],
+    params: LRCNParams,
+    train: TrainParams,
+    seed: int,
+) -> keras.Model:
+    """Build the network on features, or with `tune` on clips.
+
+    Args:
+        backbone: module of `har.backbones`.
+        name: of the model.
+        n_classes: number of classes.
+        shape: (V, T, D) of features; with `tune` (T, H, W) of clips.
+        params: the section of the approach.
+        train: the `train` section.
+        seed: of dropout and augmentation.
+
+    Returns:
+        A model from features (N, V, T, D), or from (N, T, H, W, 3) uint8 RGB, to (N, n_classes)
+        float32 probabilities.
+
+    Raises:
+        UserError: there is one step of time, which changes from none; or `tune` is too high.
+    """
+    steps = shape[0] if params.tune else shape[1]
+    if steps < 2:
+        count = "backbones." + backbone.__name__.rpartition(".")[2] + ".count to 3"
+        raise UserError(
+            f"Expected 2 or more steps of time for {name}: how they change is seen. "
+            f"Received: {steps}. Set {'frames.count to 2' if params.tune else count} or more."
+        )
+    if params.tune:
+        # Every stored frame: a tuned backbone is shown few clips and all of them.
+        train = train.model_copy(update={"frames": shape[0]})
+        inputs, x = clip_input(shape, train, seed)
+        low, high = (-1, 1) if train.centre else (0, 1)
+        scale = 255 / (high - low)
+        x = layers.Rescaling(scale, offset=-low * scale)(FoldTime()(x))
+        cnn = backbone.cnn(shape[1:], "imagenet")
+        _freeze_but(cnn, params.tune)
+        # Statistics of batch normalisation stay ImageNet's: a batch here is a few clips.
+        x = UnfoldTime(shape[0])(cnn(backbone.rescale(x), training=False))
+        n_views = 1
+    else:
+        inputs, x = feature_input(shape)
+        n_views = shape[0]
+    features = _normalised(x)
+    x = layers.Dropout(params.dropout, seed=seed)(features)
+    x = layers.Dense(params.width, activation="relu")(x)
+    x = layers.Dropout(params.dropout, seed=seed + 1)(x)
+    # cuDNN's LSTM under JAX predicts wrongly with Keras 3.15, so it is never used.
+    x = layers.LSTM(params.units, return_sequences=True, use_cudnn=False)(x)
+    # ImageNet's features know things and places. How much each of them changes tells the action;
+    # square roots, since twice as much is not twice as telling. A millionth has a finite slope.
+    change = ops.sqrt(ops.mean(ops.abs(features[:, 1:] - features[:, :-1]), axis=1) + 1e-6)
+    spread = ops.sqrt(ops.sqrt(ops.var(features, axis=1) + 1e-6))
+    x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), change, spread])
+    x = layers.Dropout(params.dropout, seed=seed + 2)(_normalised(x))
+    return keras.Model(inputs, classes_of(x, n_views, n_classes), name=name)
+
+
+def _normalised(x):
+    """Bring every feature to mean 0 and deviation 1, as of the training clips."""
+    # A training on features has few steps: with Keras's 0.99 the last ones would be half-way.
+    return layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x)
+
+
+def _freeze_but(cnn: keras.Model, count: int) -> None:
+    with_weights = [layer for layer in cnn.layers if layer.weights]
+    if count > len(with_weights):
+        raise UserError(
+            f"Expected tune ≤ {len(with_weights)}, the layers of {cnn.name}. Received: {count}. "
+            "Lower it."
+        )
+    tuned = set(map(id, with_weights[-count:]))
+    for layer in with_weights:
+        layer.trainable = id(layer) in tuned

@@ -1,0 +1,1 @@
+"""What Keras lacks: one layer a file, a quiet start of Keras, and models as files."""

@@ -1,0 +1,104 @@
+"""Predictions as people and programs read them: a table, CSV, JSON, subtitles."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from har import files
+from har.predictor import subtitles
+from har.predictor.prediction import CLIP, Prediction, as_json, name_of
+from har.predictor.recogniser import Recogniser
+
+CSV_COLUMNS = ("source", "start", "end", "class", "probability")
+_BAR = 24
+
+
+def table(prediction: Prediction, recogniser: Recogniser, k: int) -> str:
+    """Return a prediction as lines for the screen: the likeliest classes, or the segments."""
+    lines = [f"{prediction.source}  ({prediction.seconds:.1f} s)"]
+    wide = max(map(len, [*recogniser.classes, "unknown"]))
+    if prediction.kind == CLIP:
+        if prediction.segments[0].label is None:
+            lines.append("  unknown: no class is likely enough. Likeliest:")
+        for name, probability in recogniser.top(prediction.overall, k):
+            bar = "█" * round(probability * _BAR)
+            lines.append(f"  {name:{wide}} {probability:6.1%}  {bar}".rstrip())
+    else:
+        for segment in prediction.segments:
+            name = name_of(segment, recogniser.classes)
+            span = f"{clock(segment.start):>8} to {clock(segment.end):>8}"
+            lines.append(f"  {span}  {name:{wide}} {segment.probability:6.1%}")
+    return "\n".join(lines)
+
+
+def json_text(
+    predictions: Sequence[Prediction],
+    failures: Sequence[tuple[str, str]],
+    recogniser: Recogniser,
+    k: int,
+) -> str:
+    """Return all predictions as one JSON object.
+
+    Args:
+        predictions: of the videos that could be read.
+        failures: the others: source and reason.
+        recogniser: the model.
+        k: classes to name of each window.
+    """
+    answer = {
+        "model": recogniser.name,
+        "classes": recogniser.classes,
+        "predictions": [as_json(prediction, recogniser, k) for prediction in predictions],
+        "failed": [{"source": source, "reason": reason} for source, reason in failures],
+    }
+    return json.dumps(answer, indent=1, ensure_ascii=False)
+
+
+def write(
+    predictions: Sequence[Prediction],
+    classes: list[str],
+    *,
+    csv: Path | None = None,
+    srt: Path | None = None,
+    vtt: Path | None = None,
+) -> None:
+    """Write the files that are asked for: all segments as CSV, those of one video as subtitles.
+
+    Args:
+        predictions: one or more; subtitles are of the first.
+        classes: names of the labels.
+        csv: columns as in `CSV_COLUMNS`, one row a segment.
+        srt: SubRip.
+        vtt: WebVTT.
+    """
+    if csv:
+        rows = [
+            (
+                p.source,
+                f"{s.start:.3f}",
+                f"{s.end:.3f}",
+                name_of(s, classes),
+                f"{s.probability:.6f}",
+            )
+            for p in predictions
+            for s in p.segments
+        ]
+        files.write_csv(csv, CSV_COLUMNS, rows)
+    if srt:
+        files.write_text(srt, subtitles.srt(predictions[0].segments, classes))
+    if vtt:
+        files.write_text(vtt, subtitles.vtt(predictions[0].segments, classes))
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as `m:ss.d`, or `h:mm:ss.d` from an hour on.
+
+    Example:
+        >>> clock(75.25), clock(3725)
+        ('1:15.2', '1:02:05.0')
+    """
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    time = f"{rest // 10:02}.{rest % 10}"
+    return f"{hours}:{minutes:02}:{time}" if hours else f"{minutes}:{time}"

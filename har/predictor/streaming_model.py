@@ -1,0 +1,140 @@
+"""A network in two: a part that sees a frame or two at a time, and a head over all of a window.
+
+LRCN is such a network: a CNN of frames, or of the motion between two, then an LSTM. With the two
+apart, a live picture costs the CNN once and the head, where the whole network costs a window.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from har.nn.backend import keras
+from har.nn.layers import UnfoldTime
+from har.nn.preprocessing import DrawFrames
+
+_TOLERANCE = 1e-4  # of the largest feature
+
+
+class NoFramePartError(Exception):
+    """A network that cannot be fed frame by frame; the message is the reason."""
+
+
+class FramePart:
+    """The two parts of a network, which share its weights.
+
+    Attributes:
+        context: frames behind one vector of features: 1, or 2 where the network sees motion.
+        spacing: places in a clip from one frame of a context to the next.
+        places: int64 (V, t): the place in a clip of the newest frame behind each feature that the
+            head takes, for each of the V views that the network has of a clip.
+        features_model: from uint8 (N, context, H, W, 3) RGB to features (N, …).
+        head_model: from features (N·V, t, …) to probabilities (N, C).
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        """Cut `model` where time is unfolded, and check that the parts make the whole.
+
+        Raises:
+            NoFramePartError: it has no such place, or features that depend on more than two
+                frames.
+        """
+        unfolds = [layer for layer in model.layers if isinstance(layer, UnfoldTime)]
+        if len(unfolds) != 1:
+            raise NoFramePartError("it has no part that sees a frame or two at a time")
+        drawn = _drawn_places(model)
+        clip = np.random.default_rng(0).integers(0, 256, model.input.shape[1:], np.uint8)
+        # Features tell what a confident network's probabilities hide.
+        whole = np.asarray(keras.Model(model.input, unfolds[0].output)(clip[None], training=False))
+        self.head_model = keras.Model(unfolds[0].output, model.output)
+        reason = ""
+        for self.context in (1, 2):
+            self.places = drawn[:, self.context - 1 :]
+            self.spacing = int(drawn[0, 1] - drawn[0, 0]) if drawn.shape[1] > 1 else 1
+            try:
+                self.features_model = _features_model(model, unfolds[0], self.context)
+                parts = self._together(clip)
+                reason = "the features of a frame depend on more than one neighbour"
+            # What Keras and its backends raise for a graph that cannot be cut is not settled.
+            except Exception as problem:
+                reason = f"its layers take no frame by itself ({_first_line(problem)})"
+                continue
+            if parts.shape == whole.shape and np.allclose(
+                parts, whole, rtol=0, atol=_TOLERANCE * np.abs(whole).max()
+            ):
+                break
+        else:
+            raise NoFramePartError(reason)
+        # XLA makes one operation of the loop over frames, which else is most of an answer's time.
+        shape = (1, *self.features_model.input.shape[1:])
+        self._features = _compiled(self.features_model, shape, "uint8", xla=False)
+        shape = (len(self.places), *self.head_model.input.shape[1:])
+        self._head = _compiled(self.head_model, shape, "float32", xla=True)
+
+    def features(self, frames: np.ndarray) -> np.ndarray:
+        """Return the features of a frame and its context, uint8 (context, H, W, 3) RGB."""
+        return self._features(frames[None])[0]
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the class probabilities, (C,), of features at `places`, (V, t, …)."""
+        return self._head(features)[0]
+
+    def _together(self, clip: np.ndarray) -> np.ndarray:
+        """Return the features at `places` of a clip, (V, t, …), each made by itself."""
+        back = self.spacing * np.arange(self.context - 1, -1, -1)
+        contexts = clip[self.places.reshape(-1, 1) - back]
+        # Backwards: layers that take neighbours in the batch for neighbours in time show.
+        features = np.asarray(self.features_model(contexts[::-1], training=False))[::-1]
+        return features.reshape(*self.places.shape, *features.shape[1:])
+
+
+def _drawn_places(model: keras.Model) -> np.ndarray:
+    """Return the places in a clip that the network sees, int64 (V, t): one row a view."""
+    places = np.arange(model.input.shape[1])[None]
+    for layer in model.layers:
+        if isinstance(layer, DrawFrames):
+            places = np.asarray(layer(places[..., None], training=False))[..., 0]
+    steps = np.diff(places, axis=1)
+    if steps.size and (steps != steps[0, 0]).any():
+        raise NoFramePartError("it draws frames that are not evenly spaced")
+    return places.astype(np.int64)
+
+
+def _features_model(model: keras.Model, unfold: keras.Layer, context: int) -> keras.Model:
+    """Return what comes before `unfold`, for clips of `context` frames, of which all are drawn."""
+
+    def kept(layer: keras.Layer) -> keras.Layer:
+        return keras.layers.Identity() if isinstance(layer, DrawFrames) else layer
+
+    return keras.models.clone_model(
+        keras.Model(model.input, unfold.input),
+        input_tensors=keras.Input((context, *model.input.shape[2:]), dtype="uint8"),
+        clone_function=kept,
+    )
+
+
+def _compiled(
+    model: keras.Model, shape: tuple[int, ...], dtype: str, *, xla: bool
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return `model` as a function of one shape, several times faster to call than Keras's own."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        traced = tf.function(
+            lambda x: model(x, training=False),
+            jit_compile=xla,
+            input_signature=[tf.TensorSpec(shape, dtype)],
+        )
+        return lambda x: traced(x).numpy()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        trained = [variable.value for variable in model.trainable_variables]
+        rest = [variable.value for variable in model.non_trainable_variables]
+        jitted = jax.jit(lambda x: model.stateless_call(trained, rest, x, training=False)[0])
+        return lambda x: np.asarray(jitted(x))
+    return model.predict_on_batch
+
+
+def _first_line(problem: Exception) -> str:
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    return (lines or [type(problem).__name__])[0]

@@ -1,0 +1,1 @@
+"""Results together: storage, pull-request reports, merges of dvc.lock."""

@@ -1,0 +1,1 @@
+"""One way to train: batches, early stopping, resumption, calibration."""

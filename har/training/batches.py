@@ -1,0 +1,219 @@
+"""The one data feed: clips in batches, uint8 until they are on the device.
+
+Frames that fit stay where they are used: in the memory of the accelerator, where the host only says
+which batch is next, or else in the host's. Frames that do not fit stay in the HDF5 file and are
+read a few batches ahead. The batches are the same wherever they come from.
+
+`HAR_FEED` overrides the choice: `device`, `memory` or `file`.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from har.clips.store import FrameStore
+from har.errors import UserError
+from har.nn import backend
+from har.nn.backend import keras
+from har.training import distribution
+
+PLACES = ("device", "memory", "file")
+ROOM = 0.5  # of what is free; the network, the batches and others need memory too
+AHEAD = 2  # batches
+GROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
+
+
+class StoredFrames:
+    """Clips of a frame store, to index like an array: `frames[rows]` reads them from the file.
+
+    Attributes:
+        shape: (N, T, H, W, 3); of features (N, V, T, D).
+    """
+
+    def __init__(self, store: FrameStore, clips: Sequence[str]) -> None:
+        self._store, self._clips = store, clips
+        self.shape = (len(clips), *store.row_shape)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self._store.read([self._clips[row] for row in rows])[0]
+
+
+def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFrames, np.ndarray]:
+    """Return the frames of `clips`, in memory if they fit there, and their labels.
+
+    Args:
+        store: where the clips are; it has to stay open while their frames are used.
+        clips: their names.
+
+    Returns:
+        Frames, uint8 (N, T, H, W, 3) RGB or the same to be read row by row, and int64 (N,).
+
+    Raises:
+        UserError: `HAR_FEED` is set to something else than a place.
+    """
+    n_bytes = len(clips) * store.row_bytes
+    if _chosen() == "file" or (not _chosen() and n_bytes > ROOM * available_memory()):
+        return StoredFrames(store, clips), store.labels_of(clips)
+    return store.read(clips)
+
+
+def available_memory() -> int:
+    """Return how many bytes this process may still take: of the machine, or of its container."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = int((GROUP / "memory.max").read_text())  # or the text "max"
+        free = min(free, limit - int((GROUP / "memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(free, 0)
+
+
+def _chosen() -> str | None:
+    """Return what `HAR_FEED` says."""
+    place = os.environ.get("HAR_FEED") or None
+    if place not in (None, *PLACES):
+        raise UserError(
+            f"Expected HAR_FEED to be {', '.join(PLACES)} or not set. Received: {place}. "
+            "Unset it to let free memory decide."
+        )
+    return place
+
+
+class Batches(keras.utils.PyDataset):
+    """Clips in batches.
+
+    The last batch of an epoch of training is filled up from the first one where there are clips
+    enough, so that a step is compiled for one size. So it is with several devices
+    (`har.training.distribution`), where it has to be shared out evenly, and each process gets its part of
+    every batch.
+
+    Args:
+        frames: uint8 (N, T, H, W, 3) RGB, an array or `StoredFrames`; never copied as a whole
+            within the host's memory.
+        labels: (N, …), any numbers.
+        batch: clips a batch; without a seed the last one may be smaller.
+        weights: (N,), how much each clip counts; a batch then has them too. Keras's
+            `class_weight` would fetch the labels of every batch back from the device.
+        seed: shuffle anew each epoch, by seed and epoch alone; `None` keeps the order.
+
+    Attributes:
+        place: where the frames are, one of `PLACES`.
+
+    Raises:
+        UserError: the batch cannot be shared out evenly among the devices.
+    """
+
+    def __init__(
+        self,
+        frames: np.ndarray | StoredFrames,
+        labels: np.ndarray,
+        batch: int,
+        seed: int | None = None,
+        weights: np.ndarray | None = None,
+    ) -> None:
+        share = distribution.share()
+        share.check(batch)
+        place = _place(frames, share)
+        super().__init__()
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="har-feed")
+        self.place, self._share = place, share
+        self._frames = frames
+        self._facts = (labels,) if weights is None else (labels, weights)
+        if place == "device":
+            arrays = frames, *self._facts
+            self._there = tuple(distribution.everywhere(backend.words(array)) for array in arrays)
+            self._shapes = tuple(array.shape[1:] for array in arrays)
+        self._batch, self._seed = batch, seed
+        self.epoch = -1
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Put the clips in the order of `epoch`, any number from 0."""
+        self._coming: dict[int, Future] = {}
+        if epoch == self.epoch:
+            return
+        self.epoch = epoch
+        self._order = np.arange(len(self._facts[0]))
+        if self._seed is not None:
+            np.random.default_rng([self._seed, epoch]).shuffle(self._order)
+        full = self._seed is not None and len(self._order) > self._batch
+        even = self._batch if full else self._share.devices  # which divides the batch
+        n = math.ceil(len(self._order) / even) * even
+        self._order = np.resize(self._order, n)  # goes round to the first clips
+        if self.place == "device":
+            self._order_there = distribution.everywhere(self._order.astype(np.int32))
+
+    def on_epoch_end(self) -> None:
+        """Go to the next epoch; called by Keras where it is given this itself."""
+        self.start_epoch(self.epoch + 1)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._facts[0]) / self._batch)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        """Return a batch: frames, labels, weights if there are; tensors where on a device."""
+        rows = self._rows(index)
+        if self.place == "device":
+            n, start, shapes = len(rows), index * self._batch, self._shapes
+            shardings = distribution.shardings((n, *shape) for shape in shapes)
+            return backend.take(self._there, self._order_there, start, n, shapes, shardings)
+        for ahead in range(index, min(index + AHEAD + 1, len(self))):
+            if ahead not in self._coming:
+                self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
+        return self._coming.pop(index).result(), *(fact[rows] for fact in self._facts)
+
+    def for_keras(self):
+        """Return what `fit` and `predict` are to be given: this, or on TensorFlow a tf.data of it.
+
+        What Keras makes of a `PyDataset` there either waits a tenth of a second an epoch for its
+        threads, or lets tf.data tune itself: that thread sleeps ever longer, and an epoch ends when
+        it wakes. Nobody tells a tf.data when an epoch begins: call `start_epoch`.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        def batches():
+            for index in range(len(self)):
+                yield self[index]
+
+        arrays = self._frames[np.arange(1)], *(fact[:1] for fact in self._facts)
+        signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays)
+        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.threading.private_threadpool_size = 1
+        data = data.with_options(options)
+        return data.apply(tf.data.experimental.assert_cardinality(len(self)))
+
+    def _rows(self, index: int) -> np.ndarray:
+        """Return which clips are in this process's part of a batch."""
+        return self._share.part(self._order[index * self._batch : (index + 1) * self._batch])
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        return self._frames[rows]
+
+
+def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
+    """Return where `Batches` keeps `frames`."""
+    if isinstance(frames, StoredFrames):
+        return "file"
+    # Arrays that span processes cannot be indexed by one of them.
+    possible = keras.backend.backend() == "jax" and share.processes == 1
+    if _chosen() == "device" and not possible:
+        raise UserError(
+            "Expected HAR_FEED=device with KERAS_BACKEND=jax and one process. Received: "
+            f"{keras.backend.backend()} and {share.processes} processes. Set HAR_FEED=memory."
+        )
+    if _chosen() == "memory" or not possible:
+        return "memory"
+    fits = frames.nbytes <= ROOM * backend.free_accelerator_memory()
+    return "device" if fits or _chosen() == "device" else "memory"

@@ -1,0 +1,61 @@
+"""Confidence that means what it says: temperature scaling."""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from har.nn.backend import keras
+from har.training.batches import Batches
+
+
+def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the temperature that makes the averaged views most likely.
+
+    Logits are divided by it: above 1 a network was too sure of itself (Guo et al., On Calibration
+    of Modern Neural Networks, ICML 2017). Which class wins in a view does not change.
+
+    Args:
+        probabilities: (N, V, C), of V views of each clip; rows sum to 1.
+        labels: int (N,), the true classes. Of validation clips, never of test clips.
+
+    Returns:
+        A number from 0.25 to 16: where every validation clip is right, nothing else would keep the
+        network from claiming to be certain.
+    """
+    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        scaled -= scaled.max(axis=-1, keepdims=True)
+        views = np.exp(scaled)
+        averaged = (views / views.sum(axis=-1, keepdims=True)).mean(axis=1)
+        return -np.log(np.maximum(averaged[np.arange(len(labels)), labels], 1e-12)).mean()
+
+    # With several views there can be more than one minimum. 1 is on the grid.
+    grid = np.linspace(np.log(0.25), np.log(16.0), 25)
+    best = int(np.argmin([loss(place) for place in grid]))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    found = minimize_scalar(loss, bounds=around, method="bounded").x
+    return float(np.exp(min(found, grid[best], key=loss)))
+
+
+def calibrate(model: keras.Model, clips: np.ndarray, labels: np.ndarray, batch: int) -> float:
+    """Divide the logits of `model` by the temperature that fits validation clips, for good.
+
+    The weights of its layer `classes` are divided, so whoever loads the network, or a form it is
+    exported to, gets calibrated probabilities.
+
+    Args:
+        model: ends in the dense softmax layer `classes`, averaged over views or not.
+        clips: what it takes, of N validation clips.
+        labels: int (N,).
+        batch: clips at a time.
+
+    Returns:
+        The temperature.
+    """
+    layer = model.get_layer("classes")
+    views = keras.Model(model.input, layer.output)
+    said = views.predict(Batches(clips, labels, batch).for_keras(), verbose=0)
+    result = temperature(said.reshape(len(labels), -1, said.shape[-1]), labels)
+    layer.set_weights([weights / np.float32(result) for weights in layer.get_weights()])
+    return result

@@ -1,0 +1,148 @@
+"""Training on several devices and several hosts: every device takes its part of each batch.
+
+On the JAX backend alone (`keras.distribution.DataParallel`). docs/scale-out.md says how to start.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from har.errors import UserError
+from har.nn.backend import keras
+
+VARIABLES = (
+    "KERAS_DISTRIBUTION_JOB_ADDRESSES",
+    "KERAS_DISTRIBUTION_NUM_PROCESSES",
+    "KERAS_DISTRIBUTION_PROCESS_ID",
+)
+
+
+class Share(NamedTuple):
+    """How a batch is shared out.
+
+    Attributes:
+        devices: of all processes together.
+        processes: how many train together.
+        process: which of them this is, from 0.
+    """
+
+    devices: int = 1
+    processes: int = 1
+    process: int = 0
+
+    def check(self, batch: int) -> None:
+        """Check that `batch` clips can be shared out.
+
+        Raises:
+            UserError: not evenly.
+        """
+        if batch % self.devices:
+            raise UserError(
+                f"Expected train.batch to be a multiple of the {self.devices} devices. "
+                f"Received: {batch}. Try {-(-batch // self.devices) * self.devices}."
+            )
+
+    def part(self, rows: np.ndarray) -> np.ndarray:
+        """Return this process's part of the rows of a batch, a multiple of `devices`."""
+        n = len(rows) // self.processes
+        return rows[self.process * n : (self.process + 1) * n] if self.processes > 1 else rows
+
+
+def start() -> Share:
+    """Join the other processes that the environment names, and use all visible devices.
+
+    Call it before anything else of Keras. With one process and one device it does nothing.
+
+    Returns:
+        How batches are shared out from now on.
+
+    Raises:
+        UserError: the environment names processes in a way that cannot be, or on TensorFlow.
+    """
+    given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
+    if keras.backend.backend() != "jax":
+        if given:
+            raise UserError(
+                f"Expected KERAS_BACKEND=jax to train with several processes. Received: "
+                f"{keras.backend.backend()} and {', '.join(given)}. Unset these or change that."
+            )
+        return share()
+    if given:
+        _join(given)
+    if len(keras.distribution.list_devices()) > 1:
+        # Each process cuts its own part out of every batch.
+        chosen = keras.distribution.DataParallel(auto_shard_dataset=False)
+        keras.distribution.set_distribution(chosen)
+    return share()
+
+
+def _join(given: dict[str, str]) -> None:
+    missing = [name for name in VARIABLES if name not in given]
+    if missing:
+        raise UserError(
+            f"Expected all of {', '.join(VARIABLES)}. Received: no {' and no '.join(missing)}. "
+            "docs/scale-out.md has an example."
+        )
+    addresses, *numbers = (given[name] for name in VARIABLES)
+    try:
+        n_processes, process = map(int, numbers)
+        if not 0 <= process < n_processes:
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"Expected a number of processes and one from 0 to below it. Received: "
+            f"{VARIABLES[1]}={numbers[0]} and {VARIABLES[2]}={numbers[1]}. Change them."
+        ) from None
+    try:
+        keras.distribution.initialize(addresses, n_processes, process)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"Expected {n_processes} processes to meet at {addresses}. Received: {error}. "
+            "Start all of them, with the same addresses, within five minutes."
+        ) from None
+
+
+def share() -> Share:
+    """Return how batches are shared out."""
+    chosen = keras.distribution.distribution()
+    if chosen is None:
+        return Share()
+    import jax  # only this backend has a distribution
+
+    return Share(chosen.num_model_replicas, jax.process_count(), jax.process_index())
+
+
+def alone(build: Callable[[], keras.Model], model: keras.Model) -> keras.Model:
+    """Return `model` as this process and one device have it, and end the sharing.
+
+    Args:
+        build: makes a network like `model`.
+        model: trained on one device or more.
+    """
+    if keras.distribution.distribution() is None:
+        return model
+    weights = model.get_weights()
+    keras.distribution.set_distribution(None)
+    single = build()
+    single.set_weights(weights)
+    return single
+
+
+def everywhere(array: np.ndarray):
+    """Return `array` as a tensor that every device holds as a whole."""
+    chosen = keras.distribution.distribution()
+    if chosen is None:
+        return keras.ops.convert_to_tensor(array)
+    axes = (None,) * array.ndim
+    layout = keras.distribution.TensorLayout(axes, chosen.device_mesh)
+    return keras.distribution.distribute_tensor(array, layout)
+
+
+def shardings(shapes: Iterable[tuple[int, ...]]) -> tuple | None:
+    """Return JAX's shardings that share the first axis of arrays out; `None` for one device."""
+    chosen = keras.distribution.distribution()
+    if chosen is None:
+        return None
+    return tuple(chosen.get_data_layout(shape).backend_layout for shape in shapes)

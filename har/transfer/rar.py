@@ -1,0 +1,132 @@
+"""RAR archives, versions 1.5 to 5, through the UnRAR library that `unrar2-cffi` bundles.
+
+UnRAR decodes, and we write: its own file handling, and with it links and paths of its choice,
+stays unused. One pass over a solid archive (UCF101.rar is one) decodes it once.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unrar.cffi import unrarlib
+from unrar.cffi.unrarlib import ffi
+
+from har.errors import UserError
+from har.transfer.members import Member, Sink, Write, broken
+
+# Names and numbers of unrar.dll's interface (dll.hpp of the UnRAR source).
+_LIST, _EXTRACT = 2, 1  # to skip a member of a solid archive, the second decodes it
+_END_OF_ARCHIVE = 10
+_CHANGE_VOLUME, _PROCESS_DATA, _CHANGE_VOLUME_W = 0, 1, 3
+_VOLUME_IS_THERE = 1
+_GO_ON, _STOP = 1, -1
+_CONTINUED, _ENCRYPTED = 0x01, 0x04  # from the volume before; with a password
+_ERRORS = {
+    11: "not enough memory for its dictionary",
+    12: "damaged data",
+    13: "a header that is no RAR header",
+    14: "a version of RAR that UnRAR does not know",
+    15: "a volume that is missing (the archive has several parts)",
+    18: "an error in reading the file",
+    21: "an unknown error",
+    22: "a password, which is not known here",
+    24: "a password, which is not known here",
+    25: "a broken reference",
+}
+
+
+class RarReader:
+    """A RAR archive: unwanted members are skipped, and decoded only where it is solid."""
+
+    verifies = True
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`."""
+        self._path = path
+
+    def members(self) -> list[Member]:
+        """List the archive.
+
+        UnRAR skips the packed data, so this reads headers only. Where an archive is cut short it
+        ends there: the last member then fails when it is unpacked.
+        """
+        found = []
+        for handle, header in self._headers(_LIST):
+            if not header.Flags & _CONTINUED:
+                found.append(_member(header))
+            elif not found:
+                raise broken(self._path, "a later volume of several; name the first")
+            self._process(handle, unrarlib.C_RAR_SKIP)
+        return found
+
+    def unpack(self, sink: Sink) -> None:
+        """Write each file for which `sink` returns a writer."""
+        for handle, header in self._headers(_EXTRACT):
+            member = _member(header)
+            writer = sink(member) if member.kind == "file" else None
+            if writer is None:
+                self._process(handle, unrarlib.C_RAR_SKIP)
+                continue
+            with writer as write:
+                self._process(handle, unrarlib.C_RAR_TEST, write)
+
+    def _headers(self, mode: int) -> Iterator[tuple[Any, Any]]:
+        try:
+            archive = unrarlib.RarArchive(self._path, mode)
+        except unrarlib.BadRarFile as error:
+            raise self._failure(error.code) from None
+        with archive:
+            while True:
+                header = unrarlib.RARHeaderDataEx()
+                code = unrarlib.RARReadHeaderEx(archive.handle, header)
+                if code == _END_OF_ARCHIVE:
+                    return
+                if code:
+                    raise self._failure(code)
+                yield archive.handle, header
+
+    def _process(self, handle: Any, operation: int, write: Write | None = None) -> None:
+        """Decode or skip a member.
+
+        The library's own callback answers every question with yes; this one says no to what
+        there is no answer to (a missing volume, a password, a dictionary of gigabytes).
+        """
+        failure: list[BaseException] = []
+
+        def answer(message: int, data: int, length: int) -> int:
+            if message == _PROCESS_DATA and write:
+                try:
+                    write(bytes(ffi.buffer(ffi.cast("char *", data), length)))
+                except BaseException as error:  # an exception cannot cross the C library
+                    failure.append(error)
+                    return _STOP
+                return _GO_ON
+            volume = message in (_CHANGE_VOLUME, _CHANGE_VOLUME_W) and length == _VOLUME_IS_THERE
+            return _GO_ON if volume or message == _PROCESS_DATA else _STOP
+
+        keep_alive = ffi.new_handle(answer)
+        unrarlib.RARSetCallbackPtr(handle, unrarlib.PyUNRARCALLBACKStub, keep_alive)
+        code = unrarlib.RARProcessFileW(handle, operation, ffi.NULL, ffi.NULL)
+        unrarlib.RARSetCallbackPtr(handle, ffi.NULL, ffi.NULL)
+        if failure:
+            raise failure[0]
+        if code:
+            raise self._failure(code)
+
+    def _failure(self, code: int) -> UserError:
+        return broken(self._path, _ERRORS.get(code, f"UnRAR's error {code}"))
+
+
+def _member(header: Any) -> Member:
+    kind = "file"
+    if header.RedirType or (header.HostOS == 3 and stat.S_ISLNK(header.FileAttr)):
+        kind = "link"
+    elif header.Flags & unrarlib.FLAGS_RHDF_DIRECTORY:
+        kind = "folder"
+    elif header.Flags & _ENCRYPTED:
+        kind = "encrypted file"
+    name = ffi.string(header.FileNameW)
+    # UnRAR gives names with the separator of the system it runs on.
+    return Member(name.replace(os.sep, "/"), header.UnpSize + (header.UnpSizeHigh << 32), kind)

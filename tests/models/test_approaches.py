@@ -1,0 +1,277 @@
+"""Every approach, from its section of params.yaml: shapes, order, training, files, cards."""
+
+import ast
+import functools
+import importlib
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from har.backbones.joined_model import whole_model
+from har.errors import UserError
+from har.nn import model_files
+from har.params import approaches, load
+
+ROOT = Path(__file__).resolve().parents[2]
+PARAMS = load(ROOT / "params.yaml")
+ALL = approaches()
+ON_FEATURES = [name for name in ALL if name in PARAMS.features]
+ON_FRAMES = [name for name in ALL if name not in PARAMS.features]
+# Of what each backbone says of a clip: moments and numbers, few.
+SMALL_FEATURES = {"i3d": (2, 3, 16), "mobilenetv2": (2, 4, 16), "resnet50": (2, 4, 16)}
+SMALL_FEATURES["movenet"] = (2, 4, 51)
+FRAMES = (5, 64, 64)
+
+
+def module_of(approach: str):
+    return importlib.import_module(f"har.models.{approach}")
+
+
+def shape_of(approach: str) -> tuple[int, int, int]:
+    return SMALL_FEATURES[PARAMS.features[approach]] if approach in PARAMS.features else FRAMES
+
+
+@functools.cache
+def build(approach: str, n_classes: int = 3, shape=None) -> keras.Model:
+    """Build a network; tests that change it take other arguments than those that look at it."""
+    keras.utils.set_random_seed(1)
+    model = module_of(approach).build(
+        n_classes, shape or shape_of(approach), PARAMS.approach(approach), PARAMS.train, 1
+    )
+    # Some start from zero there: they would say the same of everything.
+    classes = model.get_layer("classes")
+    classes.kernel.assign(keras.random.normal(classes.kernel.shape, stddev=0.2, seed=1))
+    return model
+
+
+def inputs_of(approach: str, n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    shape = shape_of(approach)
+    if approach in PARAMS.features:
+        return rng.random((n, *shape)).astype(np.float16)
+    return rng.integers(0, 256, (n, *shape, 3), np.uint8)
+
+
+def test_the_approaches_are_those_of_the_field():
+    assert set(ALL) >= {
+        *("single_frame", "early_fusion", "late_fusion", "cnn3d", "i3d", "convlstm", "lrcn"),
+        *("lrcn_mobilenetv2", "lrcn_resnet50", "pose_lstm", "transformer"),
+    }
+
+
+@pytest.mark.parametrize("approach", ALL)
+def test_shapes_and_probabilities(approach):
+    model = build(approach)
+    assert model.input_shape[1:4] == shape_of(approach)
+    assert model.input.dtype == ("uint8" if approach in ON_FRAMES else "float32")
+    probabilities = model.predict_on_batch(inputs_of(approach, 3))
+    assert probabilities.shape == (3, 3)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    last = model.layers[-1]
+    assert (last.name, type(last), last.activation) == (
+        "classes",
+        keras.layers.Dense,
+        keras.activations.softmax,
+    )
+    assert not any(
+        isinstance(layer, keras.layers.TimeDistributed)
+        for layer in model._flatten_layers(include_self=False)
+    )
+
+
+@pytest.mark.parametrize("approach", ALL)
+def test_no_lstm_is_left_to_cudnn(approach):
+    """Under JAX it predicts wrongly with Keras 3.15; tests/test_devices.py looks at a GPU."""
+    found = [
+        layer
+        for layer in build(approach)._flatten_layers(include_self=False)
+        if isinstance(layer, keras.layers.LSTM)
+    ]
+    assert bool(found) == approach.startswith(("lrcn", "pose_lstm"))
+    assert all(layer.use_cudnn is False for layer in found)
+
+
+# One frame makes one moment, and Keras remarks that a softmax over it says nothing: true.
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis:UserWarning")
+@pytest.mark.parametrize("approach", ON_FRAMES)
+@pytest.mark.parametrize("shape", [(1, 64, 64), (3, 65, 90)])
+def test_frames_of_other_sizes(approach, shape):
+    if shape[0] == 1 and getattr(PARAMS.approach(approach), "see", "pixels") != "pixels":
+        pytest.skip("one frame has no motion; params.yaml refuses it")
+    clips = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), np.uint8)
+    assert build(approach, 4, shape).predict_on_batch(clips).shape == (2, 4)
+
+
+@pytest.mark.parametrize("approach", ALL)
+def test_trains_saves_and_loads_with_the_same_predictions(approach, in_tmp_path):
+    model = build(approach, 2)
+    inputs = inputs_of(approach, 8)
+    labels = np.arange(8) % 2
+    before = [np.array(w) for w in model.trainable_weights]
+    model.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
+    model.fit(inputs, labels, epochs=2, batch_size=4, verbose=0)
+    changed = [
+        np.abs(np.array(w) - b).max() for w, b in zip(model.trainable_weights, before, strict=True)
+    ]
+    assert min(changed) > 0, "a weight that nothing trains"
+    model_files.save_model(model, Path("model.keras"))
+    again = model_files.load_model(Path("model.keras"))
+    np.testing.assert_array_equal(again.predict_on_batch(inputs), model.predict_on_batch(inputs))
+
+
+@pytest.mark.parametrize("approach", ALL)
+def test_only_a_single_frame_network_ignores_the_order_of_frames(approach):
+    model = build(approach)
+    inputs = inputs_of(approach, 4)
+    time = 2 if approach in ON_FEATURES else 1
+    model_says = model.predict_on_batch(inputs)
+    shuffled = model.predict_on_batch(np.flip(inputs, axis=time))
+    difference = np.abs(model_says - shuffled).max()
+    if approach in ("single_frame", "i3d"):  # I3D's order is within its features
+        assert difference < 1e-6
+    else:
+        assert difference > 1e-6
+
+
+@pytest.mark.parametrize("approach", ON_FEATURES)
+def test_views_are_averaged(approach):
+    """Exchanged views are the same clip; another second view is not."""
+    model = build(approach)
+    inputs = inputs_of(approach, 3)
+    expected = model.predict_on_batch(inputs)
+    np.testing.assert_allclose(model.predict_on_batch(inputs[:, ::-1]), expected, atol=1e-6)
+    other = inputs.copy()
+    other[:, 1] = inputs_of(approach, 3, seed=9)[:, 1]
+    assert np.abs(model.predict_on_batch(other) - expected).max() > 1e-6
+
+
+FULL = {"i3d": (1, 8, 1024), "mobilenetv2": (2, 19, 7168), "resnet50": (2, 19, 12288)}
+FULL["movenet"] = (2, 20, 51)
+
+
+@pytest.mark.parametrize("approach", ALL)
+def test_the_card_says_the_true_number_of_parameters(approach):
+    card = ast.get_docstring(ast.parse(Path(module_of(approach).__file__).read_text("utf-8")))
+    told = re.search(r"Parameters:\s+([\d,]+)\s+with\s+4\s+classes", card)
+    assert told, "the card tells no parameters"
+    shape = FULL[PARAMS.features[approach]] if approach in PARAMS.features else (20, 64, 64)
+    assert build(approach, 4, shape).count_params() == int(told[1].replace(",", ""))
+    for word in ("Idea: ", "Shapes at ", "Cost: "):
+        assert word in card
+
+
+@pytest.mark.parametrize(
+    ("approach", "shape", "windows", "mirrored"),
+    [
+        ("lrcn_mobilenetv2", (4, 32, 48), 1, True),
+        ("i3d", (8, 32, 32), 2, False),
+        ("i3d", (8, 32, 32), 2, True),
+    ],
+)
+def test_whole_model_is_the_head_on_the_features_of_all_views(
+    approach, shape, windows, mirrored, in_tmp_path
+):
+    backbone = importlib.import_module(f"har.backbones.{PARAMS.features[approach]}")
+    network = backbone.build(shape, "random")
+    head = module_of(approach).build(
+        3,
+        (windows * (1 + mirrored), *network.output_shape[1:]),
+        PARAMS.approach(approach),
+        PARAMS.train,
+        1,
+    )
+    head.get_layer("classes").kernel.assign(
+        keras.random.normal((head.get_layer("classes").input.shape[-1], 3), seed=1)
+    )
+    T, *size = shape
+    clips = np.random.default_rng(0).integers(0, 256, (2, windows * T, *size, 3), np.uint8)
+    parts = np.split(clips, windows, axis=1)
+    parts += [part[:, :, :, ::-1] for part in parts] if mirrored else []
+    views = [network.predict_on_batch(part) for part in parts]
+    expected = head.predict_on_batch(np.stack(views, axis=1))
+    model_files.save_model(whole_model(network, head, windows), Path("whole.keras"))
+    whole = model_files.load_model(Path("whole.keras"))
+    assert whole.input_shape == (None, windows * T, *size, 3)
+    assert whole.input.dtype == "uint8"
+    np.testing.assert_allclose(whole.predict_on_batch(clips), expected, atol=1e-5)
+
+
+def test_a_head_of_other_views_is_refused():
+    network = importlib.import_module("har.backbones.i3d").build((8, 32, 32), "random")
+    head = module_of("i3d").build(3, (3, 1, 1024), PARAMS.approach("i3d"), PARAMS.train, 1)
+    with pytest.raises(ValueError, match=r"a head of 2 or 4 views. Received: 3"):
+        whole_model(network, head, 2)
+
+
+@pytest.mark.parametrize("see", ["pixels", "both"])
+def test_the_transformer_sees_pixels_where_it_is_told_to(see):
+    params = PARAMS.approach("transformer").model_copy(update={"see": see})
+    model = module_of("transformer").build(3, FRAMES, params, PARAMS.train, 1)
+    clips = inputs_of("transformer", 2)
+    still = np.repeat(clips[:, :1], FRAMES[0], axis=1)  # no motion, two pictures
+    for given in (clips, still):
+        one, other = model.predict_on_batch(given)
+        assert np.abs(one - other).max() > 0
+
+
+@pytest.mark.parametrize(("tune", "shape"), [(0, (2, 1, 16)), (2, (1, 32, 32))])
+def test_a_single_step_of_time_is_refused_where_changes_are_seen(tune, shape):
+    params = PARAMS.approach("lrcn_mobilenetv2").model_copy(update={"tune": tune})
+    count = "frames.count to 2" if tune else "backbones.mobilenetv2.count to 3"
+    with pytest.raises(UserError, match=f"2 or more steps of time.*Received: 1. Set {count}"):
+        module_of("lrcn_mobilenetv2").build(3, shape, params, PARAMS.train, 1)
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_tuning_trains_the_last_layers_alone_from_clips(centre, monkeypatch):
+    from har.backbones import imagenet
+
+    load_random = imagenet.load
+    monkeypatch.setattr(
+        imagenet, "load", lambda net, size, _, name: load_random(net, size, "random", name)
+    )
+    params = PARAMS.approach("lrcn_mobilenetv2").model_copy(update={"tune": 2})
+    train = PARAMS.train.model_copy(update={"centre": centre})
+    model = module_of("lrcn_mobilenetv2").build(3, (3, 32, 32), params, train, 1)
+    clips = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 32, 3), np.uint8)
+    cnn = next(layer for layer in model.layers if "mobilenet" in layer.name)
+    before = {layer.name: layer.get_weights() for layer in cnn.layers if layer.weights}
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.train_on_batch(clips, np.array([0, 1, 2, 0]))
+    changed = [
+        name
+        for name, weights in before.items()
+        if any(
+            (a != b).any() for a, b in zip(weights, cnn.get_layer(name).get_weights(), strict=True)
+        )
+    ]
+    assert changed
+    assert set(changed) <= set(list(before)[-2:])
+
+
+def test_pixels_reach_the_pretrained_cnn_in_its_own_range():
+    """A frozen backbone and a tuned one are shown the same numbers for the same frame."""
+    from har.backbones import mobilenetv2, resnet50
+
+    frames = np.array([0, 128, 255], np.uint8)[:, None].repeat(3, 1).reshape(1, 1, 3, 3)
+    np.testing.assert_allclose(
+        np.asarray(mobilenetv2.rescale(frames))[0, 0, :, 0], [-1, 128 / 127.5 - 1, 1], atol=1e-6
+    )
+    red = np.zeros((1, 1, 1, 3), np.uint8)
+    red[..., 0] = 200
+    np.testing.assert_allclose(
+        np.asarray(resnet50.rescale(red)).ravel(), [-103.939, -116.779, 200 - 123.68], atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "resnet50"])
+def test_the_backbone_cards_tell_the_true_number_of_parameters(backbone):
+    module = importlib.import_module(f"har.backbones.{backbone}")
+    told = re.search(r"Parameters: ([\d,]+)\.", module.__doc__)[1]
+    model = module.build((3, 32, 32), "random")
+    assert model.count_params() == int(told.replace(",", ""))

@@ -1,0 +1,209 @@
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from har.clips.video import even_indices
+from har.predictor import outputs, subtitles
+from har.predictor.timeline import Segment, Smoother, Smoothing, segments, smooth
+from har.predictor.windows import Ring, windows
+
+
+def video(n, fps=25.0, start=0.0):
+    """Frames that hold their own index."""
+    return [(start + i / fps, np.full((1, 1, 3), i, np.int64)) for i in range(n)]
+
+
+def indices(window):
+    return window.frames[:, 0, 0, 0].tolist()
+
+
+def test_a_video_as_long_as_the_window_is_sampled_as_a_clip():
+    found = list(windows(video(50), 2.0, 0.5, 20))
+    assert len(found) == 1
+    assert indices(found[0]) == even_indices(50, 20).tolist()
+    assert (found[0].start, found[0].end) == (0.0, 2.0)
+
+
+def test_a_shorter_video_is_one_window():
+    (window,) = windows(video(10), 4.0, 1.0, 20)
+    assert indices(window) == even_indices(10, 20).tolist()
+    assert (window.start, window.end) == pytest.approx((0, 0.4))
+
+
+def test_one_frame():
+    (window,) = windows(video(1), 4.0, 1.0, 3)
+    assert indices(window) == [0, 0, 0]
+
+
+def test_no_frame():
+    assert list(windows([], 4.0, 1.0, 3)) == []
+
+
+@given(
+    n=st.integers(1, 200),
+    fps=st.sampled_from([5.0, 10.0, 25.0, 29.97]),
+    seconds=st.sampled_from([0.4, 1.0, 2.5]),
+    stride=st.sampled_from([0.2, 0.5, 1.0, 3.0]),
+)
+def test_every_window_is_cut_by_the_definition(n, fps, seconds, stride):
+    frames = video(n, fps)
+    times = np.array([time for time, _ in frames])
+    finish = n / fps if n > 1 else 0.0
+    found = list(windows(frames, seconds, stride, 7))
+    regular = [k * stride for k in range(1000) if k * stride + seconds <= times[-1] + 5e-4]
+    for window, start in zip(found, regular, strict=False):
+        assert window.start == pytest.approx(start)
+        assert window.end == pytest.approx(start + seconds)
+        inside = np.flatnonzero((times >= start - 5e-4) & (times < start + seconds - 5e-4))
+        assert indices(window) == inside[even_indices(len(inside), 7)].tolist()
+    if len(found) > len(regular):
+        last = found[-1]
+        assert len(found) == len(regular) + 1
+        assert last.end == pytest.approx(finish)
+        assert last.start == pytest.approx(max(finish - seconds, 0.0))
+        inside = np.flatnonzero(times >= last.start - 5e-4)
+        assert indices(last) == inside[even_indices(len(inside), 7)].tolist()
+    assert found[-1].end == pytest.approx(finish, abs=2e-3)
+
+
+def test_a_still_stretch_shows_its_last_frame():
+    frames = [*video(3, 10.0), (9.0, np.full((1, 1, 3), 3, np.int64))]
+    found = list(windows(frames, 2.0, 2.0, 2))
+    assert [indices(window) for window in found[1:4]] == [[2, 2]] * 3
+
+
+def test_windows_hold_a_window_of_frames_and_no_more():
+    alive = 0
+
+    class Counted(np.ndarray):
+        def __del__(self):
+            nonlocal alive
+            alive -= 1
+
+    most = 0
+
+    def frames():
+        nonlocal alive, most
+        for i in range(5000):
+            alive += 1
+            yield i / 25, np.zeros((1, 1, 3), np.uint8).view(Counted)
+            most = max(most, alive)
+
+    for _ in windows(frames(), 2.0, 0.5, 4):
+        pass
+    assert most < 2.5 * 25 + 20
+
+
+def test_the_ring_forgets_but_for_the_last():
+    ring = Ring()
+    for i in range(5):
+        ring.push(i / 10, i)
+    ring.forget(0.3)
+    assert ring.pick(2) == [3, 4]
+    ring.forget(100)
+    assert ring.pick(3) == [4, 4, 4]
+
+
+def rows(*shares):
+    """Two classes: the first one's shares."""
+    return np.array([[p, 1 - p] for p in shares])
+
+
+def test_smoothing_is_the_mean_of_the_last_windows():
+    smoothed, _ = smooth(rows(1.0, 0.0, 0.5, 0.3), Smoothing(windows=3))
+    assert smoothed[:, 0] == pytest.approx([1.0, 0.5, 0.5, (0.0 + 0.5 + 0.3) / 3])
+
+
+@pytest.mark.parametrize(
+    ("shares", "labels"),
+    [
+        ([0.9, 0.9], [0, 0]),
+        # A little better is not enough to change.
+        ([0.9, 0.46, 0.9], [0, 0, 0]),
+        ([0.9, 0.44, 0.44], [0, 1, 1]),
+        ([0.44, 0.54, 0.56], [1, 1, 0]),
+    ],
+)
+def test_hysteresis(shares, labels):
+    assert smooth(rows(*shares), Smoothing(1, 0.5, 0.1))[1] == labels
+
+
+def test_unknown_below_the_threshold():
+    p = np.array([[0.6, 0.2, 0.2], [0.45, 0.35, 0.2], [0.38, 0.32, 0.3], [0.45, 0.3, 0.25]])
+    # It appears at 0.5, stays down to 0.4, and must reach 0.5 again.
+    assert smooth(p, Smoothing(1, 0.5, 0.1))[1] == [0, 0, None, None]
+
+
+def test_the_smoother_is_the_same_live():
+    p = np.random.default_rng(0).dirichlet(np.ones(4), 50)
+    smoothing = Smoothing(4, 0.35, 0.05)
+    smoother = Smoother(smoothing)
+    live = [(smoother.update(row), smoother.label) for row in p]
+    smoothed, labels = smooth(p, smoothing)
+    assert np.array_equal([row for row, _ in live], smoothed)
+    assert [label for _, label in live] == labels
+
+
+@given(
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.floats(0, 1),
+    st.floats(0, 1),
+    st.integers(0, 10_000),
+)
+def test_segments_cover_the_video(n, smooth_over, threshold, hysteresis, seed):
+    p = np.random.default_rng(seed).dirichlet(np.ones(3), n)
+    spans = [(0.5 * i, 0.5 * i + 2) for i in range(n)]
+    found = segments(spans, p, Smoothing(smooth_over, threshold, hysteresis))
+    assert (found[0].start, found[-1].end) == (0.0, spans[-1][1])
+    for a, b in pairwise(found):
+        assert a.end == b.start
+        assert a.label != b.label
+    assert all(s.start < s.end and 0 <= s.probability <= 1 for s in found)
+
+
+def test_a_segment_changes_where_the_action_does():
+    # The action changes at 10 s; windows of 2 s; a window is for what fills most of it.
+    spans = [(0.5 * i, 0.5 * i + 2) for i in range(37)]
+    shares = [np.clip((10 - start) / 2, 0, 1) for start, _ in spans]
+    for over in (1, 3, 5):
+        first, second = segments(spans, rows(*shares), Smoothing(over, 0.5, 0.0))
+        assert (first.label, second.label) == (0, 1)
+        assert abs(first.end - 10) <= 0.5
+
+
+CLASSES = ["Sit & <Stand>", "Jump"]
+FOUND = [Segment(0, 1.25, 0, 0.876), Segment(1.25, 3, None, 0.3), Segment(3, 3725.0004, 1, 1.0)]
+
+
+def test_srt():
+    assert subtitles.srt(FOUND, CLASSES) == (
+        "1\n00:00:00,000 --> 00:00:01,250\nSit & <Stand> 88%\n\n"
+        "2\n00:00:03,000 --> 01:02:05,000\nJump 100%\n"
+    )
+
+
+def test_vtt():
+    assert subtitles.vtt(FOUND, CLASSES) == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.250\nSit &amp; &lt;Stand&gt; 88%\n\n"
+        "00:00:03.000 --> 01:02:05.000\nJump 100%\n"
+    )
+
+
+@given(st.floats(0, 360_000))
+def test_subtitle_clocks_are_valid(seconds):
+    text = subtitles.vtt([Segment(0, seconds, 1, 0.5)], CLASSES)
+    hours, minutes, rest = re.search(r"--> (\d\d+):([0-5]\d):([0-5]\d\.\d{3})\n", text).groups()
+    assert int(hours) * 3600 + int(minutes) * 60 + float(rest) == pytest.approx(seconds, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0:00.0"), (59.96, "1:00.0"), (75.25, "1:15.2"), (3725, "1:02:05.0")],
+)
+def test_clock(seconds, said):
+    assert outputs.clock(seconds) == said

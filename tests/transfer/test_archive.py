@@ -1,0 +1,619 @@
+import hashlib
+import io
+import itertools
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import pytest
+import rar_writer
+from rar_writer import Entry
+
+from har.errors import UserError
+from har.transfer import archive, disk, members, programs
+from har.transfer.archive import Archive
+from har.transfer.members import Member
+
+RARS = Path(__file__).parents[1] / "data" / "rarfile"
+FILES = {"UCF50/Punch/a.avi": b"a" * 5000, "UCF50/TaiChi/b.avi": b"b" * 70_000, "UCF50/c.txt": b""}
+
+
+def everything(name: str) -> PurePosixPath:
+    return PurePosixPath(name)
+
+
+def unpacked(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if not path.is_dir())
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def message(raises) -> str:
+    text = str(raises.value)
+    assert "Received: " in text
+    assert "\n" not in text
+    return text
+
+
+def make_zip(path: Path, files: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in files.items():
+            file.writestr(name, data)
+
+
+def make_tar(mode: str) -> Callable[[Path, dict[str, bytes]], None]:
+    def make(path: Path, files: dict[str, bytes]) -> None:
+        with tarfile.open(path, mode) as file:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+
+    return make
+
+
+def make_rar(path: Path, files: dict[str, bytes]) -> None:
+    path.write_bytes(rar_writer.write(*(Entry(name, data) for name, data in files.items())))
+
+
+MAKERS = {
+    "zip": make_zip,
+    "tar": make_tar("w"),
+    "tar.gz": make_tar("w:gz"),
+    "tar.bz2": make_tar("w:bz2"),
+    "tar.xz": make_tar("w:xz"),
+    "rar": make_rar,
+}
+
+
+@pytest.fixture(params=MAKERS.values(), ids=MAKERS)
+def make(request) -> Callable[[Path, dict[str, bytes]], None]:
+    return request.param
+
+
+# By the bytes, not by the name: the file is always called `.rar`.
+def test_all_formats_give_the_same_files(make, tmp_path):
+    make(tmp_path / "UCF50.rar", FILES)
+    Archive(tmp_path / "UCF50.rar").unpack(tmp_path / "out", everything)
+    assert unpacked(tmp_path / "out") == FILES
+
+
+def test_only_wanted_files_are_written_where_they_are_wanted(make, tmp_path):
+    make(tmp_path / "a", FILES)
+    found = Archive(tmp_path / "a").unpack(
+        tmp_path / "out", lambda name: PurePosixPath("x/y.avi") if "TaiChi" in name else None
+    )
+    assert found == [PurePosixPath("x/y.avi")]
+    assert unpacked(tmp_path / "out") == {"x/y.avi": b"b" * 70_000}
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.6, 0.9])
+def test_cut_short_archive_leaves_nothing_that_looks_whole(make, tmp_path, cut):
+    files = {f"Punch/{i}.avi": os.urandom(20_000) for i in range(5)}
+    make(tmp_path / "a", files)
+    whole = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(whole[: int(len(whole) * cut)])
+    with pytest.raises(UserError) as raises:
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+    assert "cut short" in message(raises)
+    for name, data in unpacked(tmp_path / "out").items():
+        assert name.startswith(archive.UNFINISHED) or data == files[name]
+
+
+@pytest.mark.parametrize("maker", [make_zip, make_rar, make_tar("w:gz"), make_tar("w:xz")])
+def test_one_wrong_byte_is_noticed(maker, tmp_path):
+    data = os.urandom(50_000)
+    maker(tmp_path / "a", {"Punch/a.avi": data})
+    damaged = bytearray((tmp_path / "a").read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "a").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"Received: .*damaged"):
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+    assert not (tmp_path / "out/Punch/a.avi").exists()
+
+
+NOT_ARCHIVES = {
+    "empty": (b"", "an empty file"),
+    "page": (b"\n<!DOCTYPE html><title>404", "a web page"),
+    "page 2": (b"<html><body>", "a web page"),
+    "video": (b"RIFF\x00\x00\x00\x00AVI LIST", "begins with b'RIFF"),
+    "words": (b"not found", "begins with b'not foun"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), NOT_ARCHIVES.values(), ids=NOT_ARCHIVES)
+def test_what_is_no_archive(tmp_path, data, said):
+    (tmp_path / "UCF50.rar").write_bytes(data)
+    with pytest.raises(UserError) as raises:
+        Archive(tmp_path / "UCF50.rar")
+    assert said in message(raises)
+
+
+TRAVERSALS = {
+    "parent": "../out.avi",
+    "inner parent": "Punch/../../out.avi",
+    "absolute": "/etc/out.avi",
+    "backslash": "Punch\\..\\..\\out.avi",
+    "drive": "C:/out.avi",
+    "drive relative": "c:out.avi",
+    "stream": "Punch/a.avi:evil",
+    "newline": "Punch/a\n.avi",
+    "dot": ".",
+}
+
+
+@pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar], ids=["zip", "tar", "rar"])
+@pytest.mark.parametrize("name", TRAVERSALS.values(), ids=TRAVERSALS)
+def test_names_that_lead_outside_are_refused(tmp_path, maker, name):
+    inside = tmp_path / "x" / "y"
+    inside.mkdir(parents=True)
+    maker(inside / "a", {"Punch/good.avi": b"good", name: b"evil"})
+    with pytest.raises(UserError) as raises:
+        Archive(inside / "a").unpack(inside / "out", everything)
+    assert "Nothing was unpacked" in message(raises)
+    assert sorted(unpacked(tmp_path)) == ["x/y/a"]
+
+
+COLLISIONS = {
+    "case": ("Punch/a.avi", "Punch/A.avi"),
+    "case of folder": ("Punch/a.avi", "punch/a.avi"),
+    "same": ("Punch/a.avi", "Punch/a.avi"),
+    "dot": ("Punch/a.avi", "Punch/./a.avi"),
+    "slashes": ("Punch/a.avi", "Punch//a.avi"),
+    "accents' coding": ("Punch/\u00e9.avi", "Punch/e\u0301.avi"),
+    "file and folder": ("Punch", "Punch/a.avi"),
+    "folder and file": ("Punch/a.avi", "Punch"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", COLLISIONS.values(), ids=COLLISIONS)
+def test_collisions_are_refused(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "a", "w") as file:
+        for name in names:
+            file.writestr(name, b"1")
+    with pytest.raises(UserError) as raises:
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+    assert "Nothing was unpacked" in message(raises)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_files_with_one_place_are_refused(tmp_path):
+    make_zip(tmp_path / "a", {"x/Punch/a.avi": b"1", "y/Punch/a.avi": b"2"})
+    with pytest.raises(UserError, match="one file for "):
+        Archive(tmp_path / "a").unpack(tmp_path / "out", lambda name: PurePosixPath("a.avi"))
+
+
+def test_ordinary_names_are_not_refused(tmp_path):
+    files = {"./a/b.avi": b"1", "a/..b.avi": b"2", "a/b...avi": b"3", "ä/ß ẞ.avi": b"4"}
+    make_tar("w")(tmp_path / "a", files)
+    Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+    assert sorted(unpacked(tmp_path / "out").values()) == [b"1", b"2", b"3", b"4"]
+
+
+TYPES = {
+    "symbolic link": tarfile.SYMTYPE,
+    "hard link": tarfile.LNKTYPE,
+    "character device": tarfile.CHRTYPE,
+    "block device": tarfile.BLKTYPE,
+    "pipe": tarfile.FIFOTYPE,
+}
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES)
+def test_links_and_devices_in_tar_are_refused(tmp_path, kind):
+    with tarfile.open(tmp_path / "a", "w") as file:
+        info = tarfile.TarInfo("Punch")
+        info.type, info.linkname = kind, "/etc"
+        file.addfile(info)
+    with pytest.raises(UserError, match=r"Received: 'Punch', a (link|device)"):
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(stat.S_IFLNK, "a link"), (stat.S_IFCHR, "a device"), (stat.S_IFIFO, "a dev")],
+)
+def test_links_and_devices_in_zip_are_refused(tmp_path, mode, said):
+    with zipfile.ZipFile(tmp_path / "a", "w") as file:
+        info = zipfile.ZipInfo("Punch")
+        info.external_attr = (mode | 0o777) << 16
+        file.writestr(info, "/etc")
+    with pytest.raises(UserError, match=said):
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+
+
+def test_encrypted_zip_is_refused(tmp_path):
+    make_zip(tmp_path / "a", {"Punch/a.avi": b"1"})
+    data = bytearray((tmp_path / "a").read_bytes())
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(magic) + offset] |= 1
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(UserError, match="an encrypted file"):
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+
+
+class TestBombs:
+    def test_ratio(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(members, "SMALL", 1 << 20)
+        make_zip(tmp_path / "a", {"Punch/a.avi": bytes(3 << 20)})
+        with pytest.raises(UserError, match="as bombs have"):
+            Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert not (tmp_path / "out").exists()
+
+    def test_sum(self, tmp_path):
+        (tmp_path / "a").write_bytes(b"")
+        os.truncate(tmp_path / "a", 50 << 30)  # sparse
+        fits = [Member(f"{i}", 1 << 30, "file") for i in range(100)]
+        members.check(tmp_path / "a", fits)
+        with pytest.raises(UserError, match="as bombs have"):
+            members.check(tmp_path / "a", [*fits, Member("b", 1, "file")])
+
+    def test_member_longer_than_it_claims(self, tmp_path):
+        make_zip(tmp_path / "a", {"Punch/a.avi": bytes(100_000)})
+        data = bytearray((tmp_path / "a").read_bytes())
+        at = data.index(b"PK\x01\x02") + 24  # the unpacked size in the directory
+        data[at : at + 4] = (10).to_bytes(4, "little")
+        (tmp_path / "a").write_bytes(data)
+        with pytest.raises(UserError, match="Received: "):
+            Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert not (tmp_path / "out/Punch/a.avi").exists()
+
+    def test_rar_member_that_claims_the_world(self, tmp_path):
+        (tmp_path / "a").write_bytes(rar_writer.write(Entry("a.avi", b"1", claims=1 << 50)))
+        with pytest.raises(UserError, match="as bombs have"):
+            Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+
+
+class TestDisk:
+    def test_full_before(self, tmp_path, monkeypatch):
+        make_zip(tmp_path / "a", FILES)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 70_000))
+        with pytest.raises(UserError) as raises:
+            Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert "free on the disk" in message(raises)
+
+    @pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar])
+    def test_disk_that_fills_up_in_the_midst(self, tmp_path, maker, small_disk, monkeypatch):
+        monkeypatch.setattr(disk, "check_free", lambda *_: None)
+        files = {f"Punch/{i}.avi": bytes([i]) * 100_000 for i in range(5)}
+        maker(tmp_path / "a", files)
+        with pytest.raises(UserError, match="Received: No space left on device"):
+            Archive(tmp_path / "a").unpack(small_disk / "out", everything)
+        for name, data in unpacked(small_disk / "out").items():
+            assert name.startswith(archive.UNFINISHED) or data == files[name]
+
+    @pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar])
+    def test_quota_in_the_midst(self, tmp_path, maker):
+        maker(tmp_path / "a", FILES)
+        run = """
+import resource, sys
+from har.errors import fail, UserError
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+try:
+    unpack()
+except UserError as error:
+    sys.exit(fail(error))
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", UNPACK + run, tmp_path / "a", tmp_path / "out"],
+            capture_output=True,
+            text=True,
+            env=environment(),
+        )
+        assert done.returncode == 2
+        assert "Received: File too large" in done.stderr.strip().splitlines()[-1]
+        assert not (tmp_path / "out/UCF50/TaiChi/b.avi").exists()
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert unpacked(tmp_path / "out") == FILES
+
+
+UNPACK = """
+import sys
+from pathlib import Path, PurePosixPath
+from har.transfer import archive
+def unpack():
+    archive.Archive(Path(sys.argv[1])).unpack(Path(sys.argv[2]), PurePosixPath)
+"""
+
+
+def environment() -> dict[str, str]:
+    root = Path(archive.__file__).parents[2]
+    return os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+MANY = {f"Punch/{i:02}.avi": hashlib.sha256(b"%d" % i).digest() * 3000 for i in range(20)}
+
+
+class TestKilled:
+    @pytest.mark.parametrize("maker", [make_zip, make_tar("w:gz"), make_rar])
+    def test_kill_9_and_again(self, tmp_path, maker):
+        maker(tmp_path / "a", MANY)
+        slow = "import time; archive.tqdm.update = lambda bar, n: time.sleep(0.02)\nunpack()"
+        command = [sys.executable, "-c", UNPACK + slow, tmp_path / "a", tmp_path / "out"]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment())
+        deadline = time.monotonic() + 20
+        while len(list(tmp_path.glob("out/*/*"))) < 4 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        left = {k: v for k, v in unpacked(tmp_path / "out").items() if k.startswith("Punch")}
+        assert left.items() <= MANY.items()
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert unpacked(tmp_path / "out") == MANY
+
+    def test_what_is_there_is_not_written_again(self, tmp_path):
+        make_zip(tmp_path / "a", MANY)
+        Archive(tmp_path / "a")._begin(tmp_path / "out", tmp_path / "out" / archive.UNFINISHED)
+        there = tmp_path / "out/Punch/07.avi"
+        there.parent.mkdir()
+        there.write_bytes(MANY["Punch/07.avi"])
+        before = there.stat().st_ino
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert there.stat().st_ino == before
+        assert unpacked(tmp_path / "out") == MANY
+
+    def test_another_archive_starts_afresh(self, tmp_path):
+        (tmp_path / "out/Punch").mkdir(parents=True)
+        (tmp_path / "out/Punch/07.avi").write_bytes(b"x" * len(MANY["Punch/07.avi"]))
+        make_zip(tmp_path / "a", MANY)
+        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert unpacked(tmp_path / "out") == MANY
+
+
+def on_path(*names: str) -> bool:
+    return all(shutil.which(name) for name in names)
+
+
+def reader_or_skip(kind: str, path: Path) -> members.Reader:
+    if kind == "unrar2-cffi":
+        rar = pytest.importorskip("har.transfer.rar", reason="needs unrar2-cffi")
+        return rar.RarReader(path)
+    if kind == "unar" and on_path("unar", "lsar"):
+        return programs.Unar(path)
+    if kind == "bsdtar" and on_path("bsdtar"):
+        return programs.BsdTar(path)
+    pytest.skip(f"needs {kind}")
+
+
+def by(kind: str, path: Path) -> Archive:
+    if kind == "bsdtar" and path.name in ("rar3-solid.rar", "unicode.rar"):
+        pytest.skip("libarchive reads no solid archives of RAR 3")
+    found = Archive.__new__(Archive)
+    found.path, found._reader = path, reader_or_skip(kind, path)
+    return found
+
+
+REAL = {
+    "rar3-subdirs": 4,
+    "rar5-subdirs": 4,
+    "rar3-solid": 2,
+    "rar5-solid": 2,
+    "rar5-solid-qo": 4,
+    "rar5-crc": 2,
+    "rar5-blake": 2,
+    "seektest": 2,
+    "unicode": 2,
+}
+
+
+@pytest.mark.parametrize("kind", ["unrar2-cffi", "unar", "bsdtar"])
+class TestRar:
+    @pytest.mark.parametrize("name", REAL)
+    def test_real_archives(self, tmp_path, kind, name):
+        by(kind, RARS / f"{name}.rar").unpack(tmp_path / "out", everything)
+        files = unpacked(tmp_path / "out")
+        assert len(files) == REAL[name]
+        if "subdirs" in name:
+            assert {file: len(data) for file, data in files.items()} == {
+                "sub/dir1/file1.txt": 6,
+                "sub/dir2/file2.txt": 6,
+                "sub/with space/long fn.txt": 8,
+                "sub/üȵĩöḋè/file.txt": 5,
+            }
+        elif name != "unicode":
+            # All hold copies of one file of 2048 bytes with this CRC-32 (rarfile's listing).
+            assert {zlib.crc32(data) for data in files.values()} == {0xC5B7E6A2}
+
+    @pytest.mark.parametrize("name", ["rar5-solid", "rar3-solid", "rar5-solid-qo"])
+    def test_one_file_of_a_solid_archive(self, tmp_path, kind, name):
+        only = by(kind, RARS / f"{name}.rar").unpack(
+            tmp_path / "out", lambda n: PurePosixPath("x") if n == "stest2.txt" else None
+        )
+        assert only == [PurePosixPath("x")]
+        assert len((tmp_path / "out/x").read_bytes()) == 2048
+
+    @pytest.mark.parametrize(
+        "name", ["symlink-unix", "symlink-win", "hlink", "evil-symlink-traversal", "psw", "hpsw"]
+    )
+    def test_refused_archives(self, tmp_path, kind, name):
+        with pytest.raises(UserError) as raises:
+            by(kind, RARS / f"rar5-{name}.rar").unpack(tmp_path / "out", everything)
+        message(raises)
+        assert [name for name in unpacked(tmp_path) if not name.startswith("out/.")] == []
+
+    def test_old_link(self, tmp_path, kind):
+        with pytest.raises(UserError, match="'data_link', a link"):
+            by(kind, RARS / "rar3-symlink-unix.rar").unpack(tmp_path / "out", everything)
+
+    def test_written_archive(self, tmp_path, kind):
+        make_rar(tmp_path / "UCF50.rar", FILES)
+        make_rar(tmp_path / "UCF51.rar", FILES)  # unar would take it for the second part
+        by(kind, tmp_path / "UCF50.rar").unpack(tmp_path / "out", everything)
+        assert unpacked(tmp_path / "out") == FILES
+
+    def test_link_out_of_the_folder(self, tmp_path, kind):
+        evil = rar_writer.write(Entry("up", link="../.."), Entry("up/evil.avi", b"evil"))
+        (tmp_path / "a").write_bytes(evil)
+        with pytest.raises(UserError, match="'up', a link"):
+            by(kind, tmp_path / "a").unpack(tmp_path / "out", everything)
+
+    @pytest.mark.parametrize("cut", [30, 120, 400])
+    def test_half_an_archive(self, tmp_path, kind, cut):
+        whole = rar_writer.write(Entry("a.avi", b"a" * 50), Entry("b.avi", b"b" * 500))
+        (tmp_path / "a").write_bytes(whole[:cut])
+        with pytest.raises(UserError):
+            by(kind, tmp_path / "a").unpack(tmp_path / "out", everything)
+        assert not (tmp_path / "out/b.avi").exists()
+
+    def test_half_a_volume(self, tmp_path, kind, monkeypatch):
+        first = Entry("Punch/a.avi", b"a" * 1000, goes_on=True, claims=2000)
+        (tmp_path / "UCF50.part1.rar").write_bytes(rar_writer.write(first, volume=0))
+        reader_or_skip(kind, tmp_path / "UCF50.part1.rar")
+        monkeypatch.setattr(archive, "_unrar_is_there", lambda: kind == "unrar2-cffi")
+        with pytest.raises(UserError, match="part") as raises:
+            Archive(tmp_path / "UCF50.part1.rar").unpack(tmp_path / "out", everything)
+        message(raises)
+        assert not (tmp_path / "out/Punch/a.avi").exists()
+
+
+@pytest.mark.parametrize("pieces", [(1000, 1000), (700, 600, 700)])
+def test_volumes_by_unrar(tmp_path, pieces):
+    pytest.importorskip("har.transfer.rar", reason="needs unrar2-cffi")
+    data, small = os.urandom(sum(pieces)), b"small"
+    starts = [sum(pieces[:i]) for i in range(len(pieces))]
+    for i, (start, size) in enumerate(zip(starts, pieces, strict=True)):
+        last = i == len(pieces) - 1
+        part = data[start : start + size]
+        entry = Entry(
+            "Punch/a.avi",
+            part,
+            goes_on=not last,
+            continued=i > 0,
+            claims=len(data),
+            crc=zlib.crc32(data if last else part),
+        )
+        entries = [entry, Entry("Punch/b.avi", small)] if last else [entry]
+        volume = rar_writer.write(*entries, volume=i, more=not last)
+        (tmp_path / f"UCF50.part{i + 1}.rar").write_bytes(volume)
+    Archive(tmp_path / "UCF50.part1.rar").unpack(tmp_path / "out", everything)
+    assert unpacked(tmp_path / "out") == {"Punch/a.avi": data, "Punch/b.avi": small}
+    with pytest.raises(UserError, match="a later volume of several; name the first"):
+        Archive(tmp_path / "UCF50.part2.rar").unpack(tmp_path / "out2", everything)
+
+
+def test_no_program_at_all(tmp_path, monkeypatch):
+    make_rar(tmp_path / "a", FILES)
+    monkeypatch.setattr(archive, "_unrar_is_there", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError) as raises:
+        Archive(tmp_path / "a")
+    for package in ("unrar2-cffi", "unar", "libarchive-tools", "bsdtar"):
+        assert package in message(raises)
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"),
+    [
+        (("unar", "lsar", "bsdtar", "7z"), programs.Unar),
+        (("unar", "bsdtar", "7z"), programs.BsdTar),
+        (("7z",), programs.SevenZip),
+        (("7zz",), programs.SevenZip),
+    ],
+)
+def test_choice_of_program(tmp_path, monkeypatch, there, chosen):
+    for name in there:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    make_rar(tmp_path / "a.rar", FILES)
+    assert type(programs.find(tmp_path / "a.rar")) is chosen
+
+
+def test_old_volume_is_known_for_one(tmp_path):
+    main = b"\x00\x00\x73%s\x0d\x00" + bytes(6)
+    for flags, volume in ((b"\x00\x00", False), (b"\x01\x00", True), (b"\x08\x00", False)):
+        (tmp_path / "a").write_bytes(b"Rar!\x1a\x07\x00" + main % flags)
+        assert programs._is_volume(tmp_path / "a") is volume
+
+
+class TestSevenZip:
+    @pytest.fixture
+    def name(self) -> str:
+        for name in ("7z", "7zz"):
+            if shutil.which(name):
+                return name
+        pytest.skip("needs 7z or 7zz")
+
+    def test_files(self, tmp_path, name):
+        make_zip(tmp_path / "a.zip", FILES | {"UCF50/ä ö.avi": b"1"})
+        found = Archive.__new__(Archive)
+        found.path, found._reader = tmp_path / "a.zip", programs.SevenZip(tmp_path / "a.zip", name)
+        found.unpack(tmp_path / "out", everything)
+        assert unpacked(tmp_path / "out") == FILES | {"UCF50/ä ö.avi": b"1"}
+
+    def test_own_format_and_links(self, tmp_path, name):
+        (tmp_path / "Punch").mkdir()
+        (tmp_path / "Punch/a.avi").write_bytes(b"a" * 9)
+        (tmp_path / "Punch/b.avi").symlink_to("/etc/passwd")
+        for files in (["Punch/a.avi"], ["Punch"]):
+            target = f"{len(files[0])}.7z"
+            command = [name, "a", "-snl", target, *files]
+            subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        Archive(tmp_path / "11.7z").unpack(tmp_path / "out", everything)
+        assert unpacked(tmp_path / "out") == {"Punch/a.avi": b"a" * 9}
+        with pytest.raises(UserError, match="a link"):
+            Archive(tmp_path / "5.7z").unpack(tmp_path / "out2", everything)
+
+    def test_failure(self, tmp_path, name):
+        (tmp_path / "a").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(99))
+        with pytest.raises(UserError, match="exit code"):
+            Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
+
+
+class TestFakePrograms:
+    """Programs that lie or fail, since the real ones are not on every machine."""
+
+    def fake(self, tmp_path, monkeypatch, name: str, script: str) -> None:
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(f"#!{sys.executable}\n{script}")
+        (tmp_path / "bin" / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    LIST = (
+        'import json; print(json.dumps({"lsarContents": ['
+        '{"XADFileName": "a.avi", "XADFileSize": 3}, {"XADFileName": "b.avi", "XADFileSize": 2}]}))'
+    )
+
+    @pytest.mark.parametrize(
+        ("script", "said"),
+        [
+            ("print('aaabb', end='')", None),
+            ("print('aaab', end='')", "an end inside b.avi"),
+            ("print('aaabbb', end='')", "more bytes than it lists"),
+            ("import sys; print('aaabb', end=''); sys.exit('bad CRC')", "exit code 1; bad CRC"),
+            ("import sys; print('aaabb', end=''); sys.exit(9)", "exit code 9"),
+        ],
+    )
+    def test_unar(self, tmp_path, monkeypatch, script, said):
+        make_rar(tmp_path / "a", FILES)
+        self.fake(tmp_path, monkeypatch, "lsar", self.LIST)
+        self.fake(tmp_path, monkeypatch, "unar", script)
+        found = Archive.__new__(Archive)
+        found.path, found._reader = tmp_path / "a", programs.find(tmp_path / "a")
+        if said is None:
+            found.unpack(tmp_path / "out", everything)
+            assert unpacked(tmp_path / "out") == {"a.avi": b"aaa", "b.avi": b"bb"}
+            return
+        with pytest.raises(UserError) as raises:
+            found.unpack(tmp_path / "out", everything)
+        assert said in message(raises)
+        # What failed at the end may be wrong from the start: no file has its final name.
+        assert not list((tmp_path / "out").glob("*.avi"))
+
+
+def test_keys_tell_names_that_disks_mix():
+    names = ["a/b", "A/b", "a//b", "./a/b"]
+    assert {members.same_file(name) for name in names} == {"a/b"}
+    different = ["a/b", "a/c", "ab", "a b"]
+    assert len({members.same_file(name) for name in different}) == len(different)
+    for one, other in itertools.pairwise(("é", "e\u0301", "É")):
+        assert members.same_file(one) == members.same_file(other)
