@@ -1,7 +1,7 @@
-"""Work in progress: `.work/`, outside the outputs, and outputs that appear whole or not at all.
+"""Outputs that appear whole or not at all, and `.work/`, the folder of work in progress.
 
-DVC deletes a stage's outputs when the stage starts, so nothing that should survive a kill may
-live there. What lives here is keyed by a digest of all it depends on and so is never stale.
+DVC deletes a stage's outputs when the stage starts, so what has to survive a kill lives in
+`.work/`. Names there contain a digest of everything the content depends on: nothing is stale.
 """
 
 import csv
@@ -10,12 +10,10 @@ import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-
-import platformdirs
 
 from har.errors import UserError
 
@@ -23,19 +21,22 @@ ROOT = Path(".work")
 
 
 def cache_folder() -> Path:
-    """Return the folder of what fresh clones on this machine share: `HAR_CACHE`, or the user's."""
-    return Path(os.environ.get("HAR_CACHE") or platformdirs.user_cache_path("har"))
+    """Return the folder that all clones on this machine share: `HAR_CACHE`, or the user's cache."""
+    if chosen := os.environ.get("HAR_CACHE"):
+        return Path(chosen)
+    import platformdirs  # needs a home folder, which a container may lack
+
+    return platformdirs.user_cache_path("har")
 
 
 def digest(*parts: Any) -> str:
-    """Return a 16-digit hexadecimal key of `parts`: what `json` can write, files, modules.
+    """Return a key of 16 hexadecimal digits.
 
-    A `Path` counts with the bytes of the file it names, a module with those of its source.
+    Args:
+        parts: values that `json` can write; a `Path` stands for the bytes of the file it names.
     """
     key = hashlib.sha256()
     for part in parts:
-        if isinstance(part, ModuleType):
-            part = Path(str(part.__file__))
         if isinstance(part, Path):
             key.update(file_sha256(part).encode())
         else:
@@ -51,68 +52,122 @@ def file_sha256(path: Path) -> str:
 
 
 def folder(*names: str) -> Path:
-    """Return the folder `.work/<names…>`, made if it is not there."""
+    """Return the folder `.work/<names…>`; make it if it does not exist."""
     path = ROOT.joinpath(*names)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def clean(names: Sequence[str] = ()) -> dict[str, int]:
-    """Remove what is in `.work/`, or the parts of it named.
-
-    Returns:
-        The bytes that became free, by part. Files that outputs share through hard links are
-        removed and free nothing.
+def publish(finished: Path, output: Path) -> None:
+    """Move a finished file or folder to `output`, whole or not at all; on another disk too.
 
     Raises:
-        UserError: there is no such part.
+        OSError: it cannot be moved; `finished` and `output` are then as they were.
     """
-    found = {path.name: path for path in sorted(ROOT.iterdir())} if ROOT.is_dir() else {}
-    for name in names:
-        if name not in found:
-            raise UserError(
-                f"Expected a part of {ROOT}: {', '.join(found) or 'there is none'}. "
-                f"Received: {name}."
-            )
-    freed = {}
-    for name in names or found:
-        path = found[name]
-        files = [path, *path.rglob("*")]
-        stats = [file.lstat() for file in files if file.is_symlink() or not file.is_dir()]
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-        freed[name] = sum(stat.st_size for stat in stats if stat.st_nlink == 1)
-    return freed
-
-
-def publish(finished: Path, output: Path) -> None:
-    """Make `output` the finished file or folder, by rename: whole or not at all."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    if output.is_dir() and not output.is_symlink():
-        # A folder cannot be renamed over another: step aside first, delete afterwards.
-        old = folder("replaced") / f"{output.name}-{os.getpid()}"
-        shutil.rmtree(old, ignore_errors=True)
-        output.rename(old)
-        finished.rename(output)
-        shutil.rmtree(old)
-    else:
-        finished.replace(output)
+    # A rename works within one disk only. So the last step is always a rename beside `output`.
+    beside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    old, new = beside / "old", beside / "new"
+    try:
+        shutil.move(finished, new)
+        if output.is_dir() and not output.is_symlink():
+            output.rename(old)  # a folder cannot be renamed over another
+        new.replace(output)
+    except OSError:
+        if old.exists():
+            old.rename(output)
+        if new.exists():
+            shutil.move(new, finished)
+        raise
+    finally:
+        shutil.rmtree(beside)
+
+
+def write_bytes(output: Path, data: bytes) -> None:
+    """Write `data` to `output`, whole or not at all, whoever else writes the same file."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)  # mkstemp gives 0600
+        part.replace(output)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_text(output: Path, text: str) -> None:
-    """Write `text` to `output` as UTF-8 with LF line ends: whole or not at all."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f".{output.name}.part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(output)
+    """Write `text` as UTF-8 with LF line ends, whole or not at all."""
+    write_bytes(output, text.encode("utf-8"))
+
+
+def write_json(output: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    write_text(output, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(output: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Write a table as CSV (UTF-8, LF line ends, RFC 4180 quotes): whole or not at all."""
+    """Write a table as CSV (UTF-8, LF line ends, RFC 4180 quotes), whole or not at all."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
     write_text(output, text.getvalue())
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+    """Read a CSV table that a stage wrote.
+
+    Args:
+        path: the file.
+        columns: names that the header must have.
+
+    Returns:
+        The header and the rows, all of one length.
+
+    Raises:
+        UserError: the file is missing, is not UTF-8, or lacks a column or a field.
+    """
+    remedy = "Run `dvc repro` to make it."
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist. {remedy}") from None
+    except (ValueError, csv.Error) as error:
+        reason = "it is empty" if "unpack" in str(error) else error
+        raise UserError(f"{path} is damaged: {reason}. {remedy}") from None
+    for name in columns:
+        if name not in header:
+            raise UserError(f"{path} is damaged: it has no column {name}. {remedy}")
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise UserError(f"{path} is damaged: row {number} has {len(row)} fields. {remedy}")
+    return header, rows
+
+
+def read_csv(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read a CSV table as `read_table` does; return one dict a row."""
+    header, rows = read_table(path, columns)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that a stage wrote.
+
+    Raises:
+        UserError: the file is missing or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it holds no object")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path} does not exist. Run `dvc repro` to make it.") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}. Run `dvc repro` to make it.") from None
+    return value

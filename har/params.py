@@ -2,18 +2,18 @@
 
 import difflib
 import importlib
-import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from ruamel.yaml import YAML, YAMLError
 
 from har.errors import UserError
 
-PositiveInt = Annotated[int, Field(ge=1)]
+# The limits refuse a slip of the finger before it takes all memory.
+PositiveInt = Annotated[int, Field(ge=1, le=10_000)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Part = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -40,12 +40,12 @@ class FramesParams(Section):
     """What is kept of a clip: `count` RGB frames of `height` × `width` pixels."""
 
     count: PositiveInt
-    height: Annotated[int, Field(ge=8)]
-    width: Annotated[int, Field(ge=8)]
+    height: Annotated[int, Field(ge=8, le=4096)]
+    width: Annotated[int, Field(ge=8, le=4096)]
 
 
 class SplitParams(Section):
-    """Which clips are for training, validation and test."""
+    """The clips for training, validation and test."""
 
     protocol: Literal["group", "random", "official"]
     folds: Annotated[int, Field(ge=3)]
@@ -75,13 +75,14 @@ class AugmentParams(Section):
 
 
 class TrainParams(Section):
-    """What all approaches share in training."""
+    """The recipe of training that all approaches share."""
 
-    frames: PositiveInt  # a network sees of a clip
-    draw: Literal["segments", "window", "middle"]  # which; a test averages all views
-    epochs: PositiveInt
+    frames: PositiveInt  # of a clip, in one view
+    draw: Literal["segments", "window", "middle"]  # how they are drawn; a test averages all views
+    epochs: PositiveInt  # at least
+    steps: Annotated[int, Field(ge=0, le=10_000_000)]  # at least
     batch: PositiveInt
-    patience: PositiveInt
+    patience: PositiveInt | None  # None: no early stopping
     schedule: Literal["constant", "cosine"]
     weight_decay: Rate
     average: Rate  # momentum of the moving average of weights; 0: none
@@ -93,7 +94,7 @@ class TrainParams(Section):
 
 
 class ApproachParams(Section):
-    """What the section of every approach has: its rate, and where it departs from `train`."""
+    """The keys of every approach's section: its rate, and where it departs from `train`."""
 
     learning_rate: PositiveFloat
     train: dict[str, Any] = {}
@@ -103,20 +104,20 @@ Seen = Literal["pixels", "motion", "both"]
 
 
 class SeeingParams(ApproachParams):
-    """Of an approach whose frame CNN can see pixels, motion between neighbours, or both."""
+    """The section of an approach whose frame CNN sees pixels, motion, or both."""
 
     see: Seen
-    shift: bool  # features of the frame CNN between neighbouring frames
+    shift: bool  # shift features of the frame CNN between neighbouring frames
 
 
 class BackboneParams(Section):
-    """A pretrained network whose features other networks learn from, and what it is shown."""
+    """A pretrained, frozen network, and the frames that it gets."""
 
     count: PositiveInt  # frames of a window
-    step: PositiveInt | None  # between them; None: evenly over the whole clip
+    step: PositiveInt | None  # distance of two frames; None: evenly over the whole clip
     windows: PositiveInt  # one is the middle of the clip, several go from start to end
-    height: Annotated[int, Field(ge=32)]
-    width: Annotated[int, Field(ge=32)]
+    height: Annotated[int, Field(ge=32, le=4096)]
+    width: Annotated[int, Field(ge=32, le=4096)]
     mirrored: bool  # features of the mirrored clip too
     weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, a file or a URL
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None  # of the file of weights
@@ -130,7 +131,7 @@ class BackboneParams(Section):
 
 
 class Trial(NamedTuple):
-    """What is tried.
+    """One training: an approach on one fold of a protocol, from one seed.
 
     Attributes:
         approach: a module of `har.models`.
@@ -145,12 +146,12 @@ class Trial(NamedTuple):
     seed: int
 
     def __str__(self) -> str:
-        """Return the trial's name, which is that of its folder."""
+        """Return the name of the trial's folder."""
         return f"{self.approach}-{self.protocol}-{self.fold}-{self.seed}"
 
 
 class ComparisonParams(Section):
-    """Which trials the comparison holds: every approach on every fold of every protocol."""
+    """The trials of the comparison: every approach on every fold of every protocol."""
 
     approaches: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     protocols: Annotated[
@@ -169,16 +170,16 @@ class ComparisonParams(Section):
 class EvaluateParams(Section):
     """How test figures are made."""
 
-    bootstrap: PositiveInt
+    bootstrap: Annotated[int, Field(ge=1, le=1_000_000)]
     mistakes: PositiveInt
 
 
 class Params(Section):
     """The whole of params.yaml.
 
-    A section that is named as a module of `har.models`, and not declared here, is that approach's
-    own: its module's `Params` checks it when the approach is asked for, see `approach`. So an
-    approach is one file and its section, and no stage that trains nothing loads its code.
+    A section named like a module of `har.models` belongs to that approach. The module's `Params`
+    checks it in `approach`. So an approach is one file and one section, and a stage that trains
+    nothing does not load its code.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
@@ -188,10 +189,19 @@ class Params(Section):
     frames: FramesParams
     split: SplitParams
     train: TrainParams
+    sample: dict[str, dict[str, Any]]  # replaces values where dataset.name is sample
     evaluate: EvaluateParams
     comparison: ComparisonParams
     backbones: dict[str, BackboneParams]
-    features: dict[str, str]  # of which backbone an approach reads features instead of frames
+    features: dict[str, str]  # approaches that read features instead of frames, and the backbone
+
+    @field_validator("sample")
+    @classmethod
+    def _sections_exist(cls, sample: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        known = ["train", *approaches()]
+        if unknown := sorted(set(sample) - set(known)):
+            raise ValueError(f"train or approaches ({', '.join(known[1:])}), not {unknown[0]}")
+        return sample
 
     @field_validator("features")
     @classmethod
@@ -200,6 +210,10 @@ class Params(Section):
         if unknown := sorted(set(features.values()) - set(known)):
             raise ValueError(f"sections of backbones ({', '.join(known)}), not {unknown[0]}")
         return features
+
+    def _own(self, name: str) -> dict[str, Any]:
+        """Return the values that replace those of a section, for the data set that is chosen."""
+        return self.sample.get(name, {}) if self.dataset.name == "sample" else {}
 
     def check_approach(self, name: str) -> None:
         """Raise a `UserError` where there is no approach `name`."""
@@ -224,17 +238,19 @@ class Params(Section):
                 f"Expected the section {name} in params.yaml. Received: nothing. Add it, with the "
                 f"keys of har/models/{name}.py."
             )
+        if isinstance(section, dict):
+            section = section | self._own(name)
         return _validate(importlib.import_module(f"har.models.{name}").Params, section, name)
 
     def recipe(self, name: str) -> TrainParams:
-        """Return the `train` section as it holds for an approach, whose own `train` goes first.
+        """Return the recipe of an approach: `train`, replaced by `sample.train` and its own `train`.
 
         Raises:
-            UserError: as `approach`, or a value that cannot be.
+            UserError: as `approach`, or a value is wrong.
         """
         section = self.approach(name)
         own = section.train
-        merged = {**self.train.model_dump(), **own}
+        merged = {**self.train.model_dump(), **self._own("train"), **own}
         if isinstance(own.get("augment"), dict) and self.train.augment is not None:
             merged["augment"] = {**self.train.augment.model_dump(), **own["augment"]}
         recipe = _validate(TrainParams, merged, f"{name}.train" if own else "train")
@@ -254,9 +270,9 @@ class Params(Section):
 
 
 def approaches() -> list[str]:
-    """Return the names of all approaches: the modules of `har.models` that have `build`."""
-    modules = sorted((Path(__file__).parent / "models").glob("*.py"))
-    return [path.stem for path in modules if "\ndef build(" in path.read_text(encoding="utf-8")]
+    """Return the names of all approaches: the modules of `har.models`."""
+    modules = sorted((Path(__file__).parent / "models").glob("[!_]*.py"))
+    return [path.stem for path in modules]
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
@@ -270,16 +286,15 @@ def load(path: Path = Path("params.yaml")) -> Params:
             the message names every wrong key.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # YAML 1.2, as DVC writes it: `5e-05` is a number.
+        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"Expected {path} in the working directory. Received: no such file in {Path.cwd()}. "
-            "Run from the root of the project."
+            f"{path} does not exist in {Path.cwd()}. Run this in the folder of the project."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"Expected valid YAML in UTF-8 in {path}. Received: {error}. Mend it."
-        ) from None
+    except (YAMLError, ValueError, ArithmeticError, RecursionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} is no valid YAML in UTF-8: {reason[:300]}. Correct it.") from None
     if not isinstance(raw, dict):
         raise UserError(
             f"Expected sections ({', '.join(Params.model_fields)}) in {path}. "
@@ -324,11 +339,6 @@ def _explain(problem: dict[str, Any], model: type[BaseModel], above: tuple[str, 
         return f"expected the key {key}. Received: nothing. Add it."
     wish = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     value = problem["input"]
-    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(e[-+]?\d+)", value, re.IGNORECASE):
-        return (
-            f"{key}: expected {wish}. Received: the text {value!r}. YAML needs a point in a number "
-            f"like this: write {value.lower().replace('e', '.0e')}."
-        )
     return f"{key}: expected {wish}. Received: {value!r}. Change it."
 
 

@@ -1,18 +1,30 @@
-"""Figures people look at, drawn without a display and with the same bytes every time."""
+"""Pictures, drawn without a display; the same data give the same bytes."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
+
+from har import files
+
+MANY = 60  # classes from which a cell is too small for a number
+# Class names are text: a `$` in them is no mathematics.
+plain_text = matplotlib.rc_context({"text.parse_math": False})
 
 
+def subplots(size: tuple[float, float], columns: int = 1) -> tuple[Figure, Any]:
+    """Return a figure of `size` (width and height in inches) and its axes, side by side."""
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(1, columns)
+
+
+@plain_text
 def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix.
+    """Draw a confusion matrix; from `MANY` classes on without numbers and names.
 
     Args:
         path: PNG to write.
@@ -21,17 +33,18 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
         title: above the picture.
     """
     C = len(classes)
-    side = 2.5 + 0.45 * C
-    figure, axes = plt.subplots(figsize=(side + 0.6, side), layout="constrained")
+    side = 2.5 + 0.45 * min(C, MANY / 2)
+    figure, axes = subplots((side + 0.6, side))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for i, j in zip(*np.nonzero(counts), strict=True):
-        colour = "white" if share[i, j] > 0.55 else "black"
-        axes.text(j, i, counts[i, j], ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(
-        range(C), classes, rotation=90 if C > 12 else 45, ha="center" if C > 12 else "right"
-    )
-    axes.set_yticks(range(C), classes)
+    if C < MANY:
+        size = 9 if C <= MANY / 2 else 6
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if share[i, j] > 0.55 else "black"
+            axes.text(j, i, counts[i, j], ha="center", va="center", color=colour, fontsize=size)
+        turned = {"rotation": 90, "ha": "center"} if C > 12 else {"rotation": 45, "ha": "right"}
+        axes.set_xticks(range(C), classes, **turned)
+        axes.set_yticks(range(C), classes)
     axes.set_xlabel("Predicted class")
     axes.set_ylabel("True class")
     axes.set_title(title)
@@ -39,7 +52,8 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
     save(figure, path)
 
 
-def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title: str) -> None:
+@plain_text
+def curves(path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int, title: str) -> None:
     """Draw loss and accuracy over the epochs, training beside validation.
 
     Args:
@@ -48,7 +62,7 @@ def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title
         best_epoch: marked, from 1.
         title: above the picture.
     """
-    figure, both = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, both = subplots((9, 3.6), 2)
     epochs = [int(row["epoch"]) for row in history]
     for axes, name in zip(both, ("loss", "accuracy"), strict=True):
         axes.plot(epochs, [float(row[name]) for row in history], marker=".", label="training")
@@ -69,6 +83,7 @@ def curves(path: Path, history: Sequence[dict[str, str]], best_epoch: int, title
     save(figure, path)
 
 
+@plain_text
 def contact_sheet(
     path: Path, rows: Sequence[tuple[str, np.ndarray]], title: str, n_frames: int = 8
 ) -> None:
@@ -85,7 +100,7 @@ def contact_sheet(
     width *= n_frames
     step = height + height // 4  # room for the caption
     canvas = np.full((max(len(rows), 1) * step, width, 3), 255, np.uint8)
-    figure, axes = plt.subplots(figsize=(9, 0.4 + 9 * len(canvas) / width), layout="constrained")
+    figure, axes = subplots((9, 0.4 + 9 * len(canvas) / width))
     axes.axis("off")
     axes.set_title(title, fontsize=11)
     for i, strip in enumerate(strips):
@@ -110,10 +125,8 @@ def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
     return np.concatenate(list(frames[picked]), axis=1)
 
 
-def save(figure: plt.Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all, and close it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, dpi=120, format="png")
-    plt.close(figure)
-    part.replace(path)
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
+    png = io.BytesIO()
+    figure.savefig(png, dpi=120, format="png")
+    files.write_bytes(path, png.getvalue())

@@ -8,16 +8,14 @@ Outputs: metrics/metrics.json, and in metrics/<approach>/: predictions.csv, per_
 Cost: seconds.
 """
 
-import json
 from pathlib import Path
 
 from har import files
-from har.clips import splits, store
-from har.comparison import latency
+from har.clips import splits
+from har.clips.store import FrameStore
 from har.errors import run
-from har.evaluation import metrics, outputs
-from har.nn import model_files
-from har.params import load
+from har.nn.process import prepare
+from har.params import Trial, load
 
 FRAMES = Path("data/frames.h5")
 SPLIT = Path("data/split.csv")
@@ -28,45 +26,46 @@ APPROACHES = ("convlstm", "lrcn")
 def evaluate() -> None:
     """Test every approach and write its figures, tables and pictures."""
     params = load()
+    prepare()  # before Keras loads
+    from har.comparison import cost
+    from har.evaluation import metrics, outputs
+    from har.evaluation.predictions import Predictions
+    from har.nn.model_files import load_model
+    from har.training import batches, run
+
     clips = splits.read(SPLIT, params.split.protocol, params.split.fold)
     groups = splits.read_groups(SPLIT)
-    with store.FrameStore(FRAMES) as frames:
-        test = outputs.Test(
-            clips.test,
-            [groups[clip] for clip in clips.test],
-            *frames.read(clips.test),
-            frames.classes,
-        )
-        baselines = metrics.baselines(frames.labels_of(clips.train), test.labels, len(test.classes))
+    with FrameStore(FRAMES) as store:
+        classes = store.classes
+        frames, labels = store.read(clips.test)
+        baselines = metrics.baselines(store.labels_of(clips.train), labels, len(classes))
+    groups = [groups[clip] for clip in clips.test]
+    draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
     figures = {}
     for approach in APPROACHES:
         folder = Path("models") / approach
-        model = model_files.load_model(folder / "model.keras")
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        probabilities = metrics.predict(model, test.frames, params.train.batch)
+        card = files.read_json(folder / "card.json")
+        trial = Trial(approach, params.split.protocol, params.split.fold, params.seed)
+        run.check_card(card, trial, classes, folder)
+        model = load_model(folder / "model.keras")
+        probabilities = batches.predict(model, frames, params.train.batch)
         figures[approach] = {
-            **metrics.figures(
-                probabilities,
-                test.labels,
-                test.groups,
-                resamples=params.evaluate.bootstrap,
-                seed=params.seed,
-            ),
+            **metrics.figures(probabilities, labels, groups, **draws),
             **baselines,
             "parameters": model.count_params(),
-            "latency_ms": latency.measured_once(model, test.frames.shape[1:4]),
+            "multiply_adds": cost.multiply_adds(model),
         }
         outputs.write(
             METRICS / approach,
             f"{approach}, {params.split.protocol} fold {params.split.fold}",
-            test,
-            probabilities,
-            store.read_rows(folder / "history.csv"),
+            Predictions(clips.test, groups, labels, probabilities, classes),
+            frames,
+            files.read_csv(folder / "history.csv"),
             card["best_epoch"],
             params.evaluate.mistakes,
         )
     rounded = {a: {k: round(v, 4) for k, v in row.items()} for a, row in figures.items()}
-    files.write_text(METRICS / "metrics.json", json.dumps(rounded, indent=2) + "\n")
+    files.write_json(METRICS / "metrics.json", rounded)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 import csv
+import errno
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from har import errors, files
+from har import files
 from har.errors import UserError
 
 json_values = st.recursive(
@@ -45,10 +49,6 @@ def test_a_file_counts_with_its_bytes_and_not_its_name(in_tmp_path):
     assert files.file_sha256(one) == hashlib.sha256(b"same").hexdigest()
 
 
-def test_a_module_counts_with_its_source():
-    assert files.digest(errors) == files.digest(Path(errors.__file__)) != files.digest(files)
-
-
 def test_folder_is_below_the_working_directory(in_tmp_path):
     path = files.folder("a", "b")
     assert path.resolve() == in_tmp_path / ".work/a/b"
@@ -80,7 +80,7 @@ def test_publish_a_folder_over_anything(in_tmp_path, old):
     files.publish(finished, output)
     assert [path.name for path in output.iterdir()] == ["new"]
     assert not finished.exists()
-    assert not list(Path(".work").glob("replaced/*"))
+    assert [path.name for path in output.parent.iterdir()] == ["output"]
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -118,20 +118,91 @@ def test_csv_writes_nothing_for_none(in_tmp_path):
     assert Path("t.csv").read_text() == 'a,b\n,0\n"x, y","say ""z"""\n'
 
 
-def test_clean_removes_work_and_says_what_became_free(in_tmp_path):
-    assert files.clean() == {}
-    (files.folder("extract", "key") / "a.h5").write_bytes(b"x" * 1000)
-    (files.folder("downloads") / "b").write_bytes(b"y" * 10)
-    Path("output.h5").hardlink_to(".work/extract/key/a.h5")
-    (files.folder("extract") / "c").write_bytes(b"z" * 7)
-    assert files.clean(["extract"]) == {"extract": 7}
-    assert files.clean() == {"downloads": 10}
-    assert list(files.ROOT.iterdir()) == []
-    assert Path("output.h5").stat().st_size == 1000
+WRITER = """
+import sys
+from pathlib import Path
+from har import files
+for _ in range(200):
+    files.write_text(Path("note.json"), sys.argv[1] * 1000)
+"""
 
 
-def test_clean_of_a_part_that_is_not_there(in_tmp_path):
-    files.folder("downloads")
-    with pytest.raises(UserError, match=r"\.work: downloads\. Received: extrct"):
-        files.clean(["extrct"])
-    assert Path(".work/downloads").is_dir()
+def test_two_processes_may_write_one_file(in_tmp_path):
+    """A reader sees one of the two texts, never a mixture, and neither writer fails."""
+    env = {**os.environ, "PYTHONPATH": str(Path(files.__file__).parents[1])}
+    command = [sys.executable, "-c", WRITER]
+    writers = [subprocess.Popen([*command, letter], env=env) for letter in "ab"]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if Path("note.json").exists():
+            seen.add(Path("note.json").read_text())
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert seen <= {"a" * 1000, "b" * 1000}
+    assert [path.name for path in Path().iterdir()] == ["note.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(in_tmp_path, monkeypatch):
+    files.write_text(Path("a.txt"), "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_text(Path("a.txt"), "new")
+    assert Path("a.txt").read_text() == "old"
+    assert [path.name for path in Path().iterdir()] == ["a.txt"]
+
+
+def test_publish_to_another_disk(in_tmp_path, monkeypatch):
+    """A rename between disks fails with EXDEV: the bytes are copied first, then renamed."""
+    rename, moved = os.rename, []
+
+    def other_disk(source, target):
+        if Path(source).resolve().is_relative_to(in_tmp_path / "work"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        moved.append(target)
+        rename(source, target)
+
+    finished = Path("work/finished")
+    finished.mkdir(parents=True)
+    (finished / "new").write_text("new")
+    (in_tmp_path / "output").mkdir()
+    monkeypatch.setattr(os, "rename", other_disk)
+    files.publish(finished, Path("output"))
+    assert Path("output/new").read_text() == "new"
+    assert moved
+    assert sorted(path.name for path in Path().iterdir()) == ["output", "work"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "does not exist"),
+        (b"", "it is empty"),
+        (b"a,b\n1\n", "row 2 has 1 fields"),
+        (b"a,b\n1,2,3\n", "row 2 has 3 fields"),
+        (b"a,c\n1,2\n", "it has no column b"),
+        (b"\xffa,b\n", "is damaged"),
+        (b'a,b\n"1,2\n', "is damaged"),
+    ],
+)
+def test_a_damaged_table_is_one_line(in_tmp_path, content, reason):
+    if content is not None:
+        Path("t.csv").write_bytes(content)
+    with pytest.raises(UserError, match=reason):
+        files.read_csv(Path("t.csv"), ("a", "b"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[1]", b"{", b"\xff", b"[" * 100_000])
+def test_a_damaged_object_is_one_line(in_tmp_path, content):
+    if content is not None:
+        Path("card.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"card\.json (is damaged|does not exist)"):
+        files.read_json(Path("card.json"))
+
+
+def test_json_round_trip(in_tmp_path):
+    files.write_json(Path("a/b.json"), {"ü": [1, None, "x"]})
+    assert files.read_json(Path("a/b.json")) == {"ü": [1, None, "x"]}
+    assert "ü" in Path("a/b.json").read_text(encoding="utf-8")

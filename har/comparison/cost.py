@@ -1,69 +1,140 @@
-"""What an approach costs from a clip's frames to its probabilities, its backbone included."""
+"""The cost of a network: parameters, multiply-adds of one clip, and the time that one clip takes.
 
+Counted are convolutions, matrix products and recurrences; not normalisation, activations and
+pooling, as is usual in the field. One multiply-add is two floating-point operations.
+"""
+
+import math
+import os
+import platform
 import time
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
+import keras
 import numpy as np
 
-from har import files
 from har.backbones import features
-from har.backbones.joined_model import whole_model
-from har.comparison import flops, latency, measured
-from har.nn.backend import keras
+from har.nn.pooling import PooledConv2D
 from har.params import Params
 
-_RUNS = 10
+layers = keras.layers
+
+_SIZED = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+# These have weights, and a cost that the field does not count.
+_FREE = (layers.BatchNormalization, layers.LayerNormalization)
 
 
-def of(approach: str, model: keras.Model, params: Params) -> dict[str, Any]:
-    """Return the cost of an approach.
+def of(model: keras.Model, backbone: str | None, params: Params) -> dict[str, Any]:
+    """Return the cost of a trained network.
 
     Args:
-        approach: its name.
-        model: from what it reads, frames or features, to probabilities.
-        params: the whole of params.yaml: `features` names its backbone.
+        model: from frames to probabilities; from features where `backbone` is given.
+        backbone: a backbone that is no Keras model, and so is no part of `model`.
+        params: the whole of params.yaml, for the section of that backbone.
 
     Returns:
-        `parameters`; `multiply_adds` of one clip, `None` where a part of the network is not
-        Keras's; `latency_ms`, the median time of one clip at batch 1 on this machine, measured
-        once per machine and network; `backbone`, its name or `None`.
+        `parameters`; `multiply_adds` of one clip, `None` with a `backbone`; `latency_ms`, the
+        median time of one clip at batch 1 on this machine, backbone included.
     """
-    name = params.features.get(approach)
-    if name is None:
+    rng = np.random.default_rng(0)
+    if backbone is None:
+        clip = rng.integers(0, 256, (1, *model.input_shape[1:]), np.uint8)
         return {
             "parameters": model.count_params(),
-            "multiply_adds": flops.multiply_adds(model),
-            "latency_ms": latency.measured_once(model, model.input_shape[1:4]),
-            "backbone": None,
+            "multiply_adds": multiply_adds(model),
+            "latency_ms": latency_ms(lambda: model.predict_on_batch(clip)),
         }
-    backbone = features.open_backbone(name, params.backbones[name])
-    if backbone.network is not None:
-        whole = whole_model(backbone.network, model, backbone.params.windows)
-        return {
-            "parameters": whole.count_params(),
-            "multiply_adds": flops.multiply_adds(whole),
-            "latency_ms": latency.measured_once(whole, whole.input_shape[1:4]),
-            "backbone": name,
-        }
-    devices = keras.distribution.list_devices()
-    key = files.digest(
-        name, backbone.identity, backbone.params.model_dump(), devices, model.to_json()
-    )
+    opened = features.open_backbone(backbone, params.backbones[backbone])
+    shown = opened.params
+    frames = rng.integers(0, 256, (shown.windows * shown.count, shown.height, shown.width, 3))
+    frames = frames.astype(np.uint8)
     return {
         "parameters": model.count_params(),
         "multiply_adds": None,
-        "latency_ms": measured.once("latency", key, lambda: _measure(backbone, model)),
-        "backbone": name,
+        "latency_ms": latency_ms(lambda: model.predict_on_batch(opened.features(frames)[None])),
     }
 
 
-def _measure(backbone: features.Backbone, model: keras.Model) -> float:
-    params = backbone.params
-    shape = (params.windows * params.count, params.height, params.width, 3)
-    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+def latency_ms(call: Callable[[], Any], runs: int = 20) -> float:
+    """Return the median time of `runs` calls in milliseconds, after three calls to warm up."""
     times = []
-    for _ in range(_RUNS + 1):
+    for _ in range(runs + 3):
         start = time.perf_counter()
-        np.asarray(model.predict_on_batch(backbone.features(frames)[None]))
+        np.asarray(call())  # waits for a GPU
         times.append(time.perf_counter() - start)
-    return round(float(np.median(times[1:]) * 1000), 2)
+    return float(np.median(times[3:]) * 1000)
+
+
+def machine() -> str:
+    """Return a line about this machine, to stand beside a time that was measured on it."""
+    devices = ", ".join(keras.distribution.list_devices()) or "CPU"
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{system}, {os.cpu_count()} cores, {devices}, Keras on {keras.backend.backend()}"
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Return the multiply-adds of one clip.
+
+    Args:
+        model: from clips, or features of clips, to probabilities.
+
+    Raises:
+        TypeError: a layer with weights is of a kind whose cost is not known here.
+    """
+    calls = []
+    call = layers.Layer.__call__
+
+    def recording(layer, *args, **kwargs):
+        result = call(layer, *args, **kwargs)
+        calls.append((layer, args[0], result))
+        return result
+
+    # Layers fold time and views into the batch, so symbolic shapes do not tell: one clip does.
+    clip = np.zeros((1, *model.input_shape[1:]), model.input.dtype)
+    with mock.patch.object(layers.Layer, "__call__", recording):
+        model(clip, training=False)
+    cells = {id(layer.cell) for layer, _, _ in calls if isinstance(layer, layers.RNN)}
+    return sum(_cost(*each) for each in calls if id(each[0]) not in cells)
+
+
+def _cost(layer: keras.layers.Layer, given, result) -> int:
+    if isinstance(layer, _DEPTHWISE):
+        return math.prod(result.shape) * math.prod(layer.kernel_size)
+    if isinstance(layer, PooledConv2D):
+        places = math.prod(layer.convolved_shape(given.shape))
+        return places * math.prod(layer.kernel_size) * given.shape[-1] // layer.groups
+    if isinstance(layer, _SIZED):
+        channels = given.shape[-1] // layer.groups
+        return math.prod(result.shape) * math.prod(layer.kernel_size) * channels
+    if isinstance(layer, layers.Dense):
+        return math.prod(result.shape) * given.shape[-1]
+    if isinstance(layer, layers.EinsumDense):
+        # The product of all indices of einsum(equation, given, kernel).
+        left, right = layer.equation.split("->")[0].split(",")
+        sizes = dict(zip(left + right, (*given.shape, *layer.kernel.shape), strict=True))
+        return math.prod(sizes.values())
+    if isinstance(layer, layers.LSTM):
+        return given.shape[0] * given.shape[1] * sum(math.prod(w.shape) for w in _kernels(layer))
+    if isinstance(layer, layers.ConvLSTM2D):
+        kernel, recurrent = _kernels(layer)
+        places = given.shape[0] * given.shape[1] * math.prod(result.shape[-3:-1])
+        return places * (math.prod(kernel.shape) + math.prod(recurrent.shape))
+    if isinstance(layer, layers.MultiHeadAttention):
+        # Its projections are layers that are counted by themselves. Here are the two products:
+        # queries with keys, and weights with values.
+        N, S, _ = given.shape
+        return 2 * N * layer.num_heads * S * S * layer.key_dim
+    own = layer.weights if not isinstance(layer, _FREE) and not layer._layers else ()
+    if any(not isinstance(w, keras.Variable) or w.dtype.startswith("float") for w in own):
+        raise TypeError(
+            "multiply_adds expects layers whose cost it knows. "
+            f"Received: {type(layer).__name__}. Add its cost to har/comparison/cost.py."
+        )
+    return 0
+
+
+def _kernels(layer):
+    return layer.cell.kernel, layer.cell.recurrent_kernel

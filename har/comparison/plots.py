@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib import ticker
 
-from har.plots import plt, save
+from har.plots import plain_text, save, subplots
 
 _COLOURS = {"group": "#1f5c99", "official": "#2e7d32", "random": "#d98c2b"}
 
 
+@plain_text
 def accuracies(
     path: Path, table: Mapping[str, Mapping[str, Any]], protocols: Sequence[str], chance: float
 ) -> None:
@@ -24,7 +25,7 @@ def accuracies(
         chance: drawn as a line.
     """
     names = sorted(table, key=lambda name: table[name][protocols[0]]["accuracy"])
-    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.45 * len(names)), layout="constrained")
+    figure, axes = subplots((7.5, 1.2 + 0.45 * len(names)))
     for i, protocol in enumerate(protocols):
         rows = [table[name][protocol] for name in names]
         middle = np.array([row["accuracy"] for row in rows])
@@ -51,6 +52,7 @@ def accuracies(
     save(figure, path)
 
 
+@plain_text
 def front(
     path: Path, points: Mapping[str, tuple[float, float]], best: Sequence[str], protocol: str
 ) -> None:
@@ -62,7 +64,7 @@ def front(
         best: the Pareto front, the fastest first.
         protocol: of the accuracies.
     """
-    figure, axes = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
+    figure, axes = subplots((7.5, 4.8))
     steps = [points[name] for name in best]
     axes.step(*zip(*steps, strict=True), where="post", color="#1f5c99", alpha=0.6, label="front")
     above: list[tuple[float, float]] = []
@@ -92,6 +94,7 @@ def front(
     save(figure, path)
 
 
+@plain_text
 def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: str) -> None:
     """Draw the part of each class's clips that each approach recognised.
 
@@ -104,7 +107,7 @@ def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: st
     columns = sorted({name for row in recalls.values() for name in row})
     values = np.array([[recalls[name].get(c, np.nan) for c in columns] for name in names])
     size = (2.5 + 0.5 * len(columns), 1.8 + 0.4 * len(names))
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    figure, axes = subplots(size)
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     if len(columns) <= 12:
         for i, j in np.ndindex(*values.shape):
@@ -119,6 +122,7 @@ def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: st
     save(figure, path)
 
 
+@plain_text
 def pairs(path: Path, accuracies: Mapping[str, Mapping[str, float]]) -> None:
     """Draw how well each approach tells an action from the same action backwards.
 
@@ -128,7 +132,7 @@ def pairs(path: Path, accuracies: Mapping[str, Mapping[str, float]]) -> None:
     """
     names = sorted(accuracies, key=lambda name: np.mean(list(accuracies[name].values())))
     both = list(next(iter(accuracies.values())))
-    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.45 * len(names)), layout="constrained")
+    figure, axes = subplots((7.5, 1.2 + 0.45 * len(names)))
     height = 0.8 / len(both)
     for i, pair in enumerate(both):
         places = np.arange(len(names)) + height * ((len(both) - 1) / 2 - i)

@@ -1,32 +1,15 @@
 """Predictions to figures: pure functions of probabilities, labels and groups."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score, log_loss, precision_recall_fscore_support
 
-from har.evaluation import predictions
-from har.nn.backend import keras
-from har.training.batches import Batches
-
 PER_CLASS_COLUMNS = ("class", "precision", "recall", "f1", "n_test")
-
-
-def predict(model: keras.Model, frames: np.ndarray, batch: int) -> np.ndarray:
-    """Return class probabilities of clips.
-
-    Args:
-        model: from uint8 clips to probabilities.
-        frames: uint8 (N, T, H, W, 3) RGB.
-        batch: clips at a time; frames are never held as floats beyond one batch.
-
-    Returns:
-        float64 (N, n_classes), rows sum to 1.
-    """
-    clips = Batches(frames, np.zeros(len(frames), np.int64), batch)
-    probabilities = model.predict(clips.for_keras(), verbose=0).astype(np.float64)
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
+_BINS = 10
 
 
 def figures(
@@ -37,7 +20,7 @@ def figures(
     resamples: int,
     seed: int,
 ) -> dict[str, float | int]:
-    """Return the test figures of metrics.json.
+    """Return the test figures of a network.
 
     Args:
         probabilities: (N, C), rows sum to 1.
@@ -47,14 +30,15 @@ def figures(
         seed: of the bootstrap.
 
     Returns:
-        `accuracy` with its 95 % interval `accuracy_low`, `accuracy_high`, `top5`, `macro_f1`
-        (over the classes in `labels` or predicted), `loss` (cross-entropy, nats),
-        `calibration_error`, `n_test` and `n_groups`.
+        `accuracy` with its 95 % interval `accuracy_low`, `accuracy_high`; `top5`; `macro_f1` over
+        the classes in `labels` or predicted; `loss`, the cross-entropy in nats;
+        `calibration_error`; `n_test` and `n_groups`.
     """
     predicted = probabilities.argmax(axis=1)
     right = predicted == labels
-    low, high = bootstrap_interval(right, groups, resamples=resamples, seed=seed)
-    rank = (probabilities > probabilities[np.arange(len(labels)), labels][:, None]).sum(axis=1)
+    low, high = accuracy_interval(right, groups, resamples=resamples, seed=seed)
+    own = probabilities[np.arange(len(labels)), labels]
+    rank = (probabilities > own[:, None]).sum(axis=1)
     return {
         "accuracy": float(right.mean()),
         "accuracy_low": low,
@@ -62,19 +46,22 @@ def figures(
         "top5": float((rank < 5).mean()),
         "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
         "loss": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
-        "calibration_error": predictions.calibration_error(probabilities, labels),
+        "calibration_error": calibration_error(probabilities, labels),
         "n_test": len(labels),
         "n_groups": len(set(groups)),
     }
 
 
-def bootstrap_interval(
+def accuracy_interval(
     right: np.ndarray, groups: Sequence[str], *, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the accuracy, resampling whole groups.
+    """Return the 95 % interval of the accuracy, resampling whole groups.
 
     Clips of one group succeed and fail together, so resampling clips would give an interval that
-    is too narrow (Field & Welsh, Bootstrapping clustered data, JRSS B 2007).
+    is too narrow (Field & Welsh, Bootstrapping clustered data, JRSS B 2007). The bootstrap is
+    bias-corrected and accelerated (Efron, Better bootstrap confidence intervals, JASA 1987). It has
+    no width where all clips are right or all are wrong. There the interval is the exact binomial
+    one of the number of groups (Clopper & Pearson, Biometrika 1934).
 
     Args:
         right: bool (N,), whether each clip was recognised.
@@ -83,18 +70,78 @@ def bootstrap_interval(
         seed: of the resampling.
 
     Returns:
-        The 2.5 % and 97.5 % quantiles, in [0, 1].
+        The lower and the upper end, in [0, 1].
     """
+    hits, size = per_group(groups, np.asarray(right, float), np.ones(len(right)))
+    if hits.sum() in (0, size.sum()):
+        exact = stats.binomtest(len(size) if hits.any() else 0, len(size)).proportion_ci()
+        return float(exact.low), float(exact.high)
+    return bootstrap((hits, size), _ratio, resamples=resamples, seed=seed)
+
+
+def _ratio(hits: np.ndarray, size: np.ndarray, axis: int = -1) -> np.ndarray:
+    return hits.sum(axis) / size.sum(axis)
+
+
+def per_group(groups: Sequence[str], *values: np.ndarray) -> list[np.ndarray]:
+    """Return the sums of each of `values`, (N,), over the clips of each group: arrays (G,)."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
-    size = np.bincount(index)
-    hits = np.bincount(index, weights=right)
-    rng = np.random.default_rng(seed)
-    accuracies = []
-    for _ in range(resamples):
-        drawn = rng.integers(len(size), size=len(size))
-        accuracies.append(hits[drawn].sum() / size[drawn].sum())
-    low, high = np.quantile(accuracies, [0.025, 0.975])
-    return float(low), float(high)
+    return [np.bincount(index, weights=array) for array in values]
+
+
+def bootstrap(
+    sums: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], *, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Return the 95 % BCa interval of a statistic over groups.
+
+    Args:
+        sums: arrays (G,), an entry a group; groups are drawn, all arrays alike.
+        statistic: of these arrays along `axis`, vectorised.
+        resamples: number of resamples.
+        seed: of the resampling.
+
+    Returns:
+        The lower and the upper end. Both are the statistic where all groups agree, or where there
+        is one group.
+    """
+    value = float(statistic(*sums))
+    if len(sums[0]) < 2 or len(set(zip(*(array.tolist() for array in sums), strict=True))) == 1:
+        return value, value
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        found = stats.bootstrap(
+            sums,
+            statistic,
+            n_resamples=resamples,
+            batch=max(1, 2_000_000 // len(sums[0])),  # numbers drawn at a time, for memory
+            vectorized=True,
+            paired=True,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+        )
+    ends = found.confidence_interval
+    if not np.isfinite(ends).all():
+        # BCa is undefined where no group changes the statistic, or where it is NaN for some draws.
+        ends = np.nanquantile(found.bootstrap_distribution, [0.025, 0.975])
+    return float(ends[0]), float(ends[1])
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the expected calibration error (Naeini et al., AAAI 2015).
+
+    Clips are sorted into 10 bins of equal width by the probability of the predicted class. Each
+    bin's distance between mean probability and accuracy is weighted by its clips. With few clips
+    the estimate is too high.
+
+    Args:
+        probabilities: (N, C), rows sum to 1.
+        labels: int (N,).
+    """
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - right, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def baselines(

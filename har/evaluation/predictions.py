@@ -1,6 +1,5 @@
-"""predictions.csv: what a network said of every tested clip."""
+"""predictions.csv: the probabilities that a network gave every tested clip."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +9,11 @@ import numpy as np
 from har import files
 from har.errors import UserError
 
-COLUMNS = ("clip", "group", "actual", "predicted")  # then a column a class: its probability
-_BINS = 10
+COLUMNS = ("clip", "group", "actual", "predicted")  # then one column a class: its probability
 
 
 class Predictions(NamedTuple):
-    """What was predicted of tested clips, of one trial or of several together.
+    """The predictions of tested clips, of one trial or of several.
 
     Attributes:
         clips: N paths.
@@ -57,36 +55,16 @@ def read(path: Path) -> Predictions:
     """Read predictions.csv.
 
     Raises:
-        UserError: the file is not there.
+        UserError: the file is missing or damaged.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
-    except FileNotFoundError:
-        raise UserError(
-            f"Expected predictions at {path}. Received: no such file. "
-            "Run `make compare` to make it."
-        ) from None
+    header, rows = files.read_table(path, COLUMNS)
     classes = header[len(COLUMNS) :]
-    clips, groups, actual, _ = zip(*(row[: len(COLUMNS)] for row in rows), strict=True)
-    labels = np.array([classes.index(name) for name in actual])
-    probabilities = np.array([[float(p) for p in row[len(COLUMNS) :]] for row in rows])
+    if not rows or not classes:
+        raise UserError(f"{path} is damaged: it is empty. Run `dvc repro` to make it.")
+    clips, groups, actual, _, *columns = zip(*rows, strict=True)
+    try:
+        labels = np.array([classes.index(name) for name in actual])
+        probabilities = np.array(columns, float).T
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}. Run `dvc repro` to make it.") from None
     return Predictions(clips, groups, labels, probabilities, classes)
-
-
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the expected calibration error: how far confidence is from accuracy, on average.
-
-    Clips are put into 10 bins of equal width by the confidence of the winning class; each bin's
-    distance between mean confidence and accuracy counts by its clips (Naeini et al., AAAI 2015).
-    Few clips make it larger than it is in truth.
-
-    Args:
-        probabilities: (N, C), rows sum to 1.
-        labels: int (N,).
-    """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - right, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(labels))

@@ -1,8 +1,8 @@
-"""The one data feed: clips in batches, uint8 until they are on the device.
+"""Batches of clips, uint8 until they are on the device.
 
-Frames that fit stay where they are used: in the memory of the accelerator, where the host only says
-which batch is next, or else in the host's. Frames that do not fit stay in the HDF5 file and are
-read a few batches ahead. The batches are the same wherever they come from.
+Frames that fit into the memory of the accelerator stay there, and a step only sends indices. Else
+they are in the host's memory. Frames that do not fit there stay in the HDF5 file and are read a few
+batches ahead. The batches are the same in all three cases.
 
 `HAR_FEED` overrides the choice: `device`, `memory` or `file`.
 """
@@ -13,23 +13,23 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 import psutil
 
 from har.clips.store import FrameStore
 from har.errors import UserError
 from har.nn import backend
-from har.nn.backend import keras
 from har.training import distribution
 
 PLACES = ("device", "memory", "file")
-ROOM = 0.5  # of what is free; the network, the batches and others need memory too
-AHEAD = 2  # batches
-GROUP = Path("/sys/fs/cgroup")  # version 2, as a container sees its own
+ROOM = 0.5  # share of the free memory; the network and other processes need some too
+AHEAD = 2  # batches that are read before they are needed
+GROUP = Path("/sys/fs/cgroup")  # control groups, version 2, as a container sees its own
 
 
 class StoredFrames:
-    """Clips of a frame store, to index like an array: `frames[rows]` reads them from the file.
+    """Clips of a store, indexed like an array: `frames[rows]` reads them from the file.
 
     Attributes:
         shape: (N, T, H, W, 3); of features (N, V, T, D).
@@ -50,14 +50,14 @@ def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFr
     """Return the frames of `clips`, in memory if they fit there, and their labels.
 
     Args:
-        store: where the clips are; it has to stay open while their frames are used.
-        clips: their names.
+        store: keep it open while the frames are used.
+        clips: names in the store.
 
     Returns:
         Frames, uint8 (N, T, H, W, 3) RGB or the same to be read row by row, and int64 (N,).
 
     Raises:
-        UserError: `HAR_FEED` is set to something else than a place.
+        UserError: `HAR_FEED` names no place.
     """
     n_bytes = len(clips) * store.row_bytes
     if _chosen() == "file" or (not _chosen() and n_bytes > ROOM * available_memory()):
@@ -66,7 +66,7 @@ def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFr
 
 
 def available_memory() -> int:
-    """Return how many bytes this process may still take: of the machine, or of its container."""
+    """Return the free bytes of the machine, or of the container if it has a limit."""
     free = psutil.virtual_memory().available
     try:
         limit = int((GROUP / "memory.max").read_text())  # or the text "max"
@@ -77,7 +77,6 @@ def available_memory() -> int:
 
 
 def _chosen() -> str | None:
-    """Return what `HAR_FEED` says."""
     place = os.environ.get("HAR_FEED") or None
     if place not in (None, *PLACES):
         raise UserError(
@@ -90,25 +89,24 @@ def _chosen() -> str | None:
 class Batches(keras.utils.PyDataset):
     """Clips in batches.
 
-    The last batch of an epoch of training is filled up from the first one where there are clips
-    enough, so that a step is compiled for one size. So it is with several devices
-    (`har.training.distribution`), where it has to be shared out evenly, and each process gets its part of
-    every batch.
+    In training the last batch of an epoch is filled up with clips of the first one, so that a step
+    is compiled for one size. With several devices (`har.training.distribution`) every batch is
+    filled up, so that it divides evenly, and each process gets its part.
 
     Args:
         frames: uint8 (N, T, H, W, 3) RGB, an array or `StoredFrames`; never copied as a whole
             within the host's memory.
         labels: (N, …), any numbers.
         batch: clips a batch; without a seed the last one may be smaller.
-        weights: (N,), how much each clip counts; a batch then has them too. Keras's
-            `class_weight` would fetch the labels of every batch back from the device.
-        seed: shuffle anew each epoch, by seed and epoch alone; `None` keeps the order.
+        weights: (N,), of each clip in the loss; a batch then has them too. Keras's `class_weight`
+            would fetch the labels of every batch back from the device.
+        seed: the order of an epoch depends on seed and epoch alone; `None` keeps the order.
 
     Attributes:
         place: where the frames are, one of `PLACES`.
 
     Raises:
-        UserError: the batch cannot be shared out evenly among the devices.
+        UserError: the batch does not divide evenly among the devices.
     """
 
     def __init__(
@@ -145,21 +143,21 @@ class Batches(keras.utils.PyDataset):
         if self._seed is not None:
             np.random.default_rng([self._seed, epoch]).shuffle(self._order)
         full = self._seed is not None and len(self._order) > self._batch
-        even = self._batch if full else self._share.devices  # which divides the batch
+        even = self._batch if full else self._share.devices  # devices divide the batch
         n = math.ceil(len(self._order) / even) * even
-        self._order = np.resize(self._order, n)  # goes round to the first clips
+        self._order = np.resize(self._order, n)  # repeats the first clips at the end
         if self.place == "device":
             self._order_there = distribution.everywhere(self._order.astype(np.int32))
 
     def on_epoch_end(self) -> None:
-        """Go to the next epoch; called by Keras where it is given this itself."""
+        """Go to the next epoch; Keras calls this where `fit` is given this object."""
         self.start_epoch(self.epoch + 1)
 
     def __len__(self) -> int:
         return math.ceil(len(self._facts[0]) / self._batch)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        """Return a batch: frames, labels, weights if there are; tensors where on a device."""
+        """Return a batch: frames, labels and any weights; tensors where `place` is `device`."""
         rows = self._rows(index)
         if self.place == "device":
             n, start, shapes = len(rows), index * self._batch, self._shapes
@@ -171,11 +169,11 @@ class Batches(keras.utils.PyDataset):
         return self._coming.pop(index).result(), *(fact[rows] for fact in self._facts)
 
     def for_keras(self):
-        """Return what `fit` and `predict` are to be given: this, or on TensorFlow a tf.data of it.
+        """Return what `fit` and `predict` take: this object, or on TensorFlow a tf.data of it.
 
-        What Keras makes of a `PyDataset` there either waits a tenth of a second an epoch for its
-        threads, or lets tf.data tune itself: that thread sleeps ever longer, and an epoch ends when
-        it wakes. Nobody tells a tf.data when an epoch begins: call `start_epoch`.
+        On TensorFlow Keras wraps a `PyDataset` in threads that add 0.1 s an epoch, or in a tf.data
+        that tunes itself and wakes ever more rarely. tf.data has no epoch hook; call `start_epoch`
+        yourself.
         """
         if keras.backend.backend() != "tensorflow":
             return self
@@ -195,7 +193,6 @@ class Batches(keras.utils.PyDataset):
         return data.apply(tf.data.experimental.assert_cardinality(len(self)))
 
     def _rows(self, index: int) -> np.ndarray:
-        """Return which clips are in this process's part of a batch."""
         return self._share.part(self._order[index * self._batch : (index + 1) * self._batch])
 
     def _read(self, rows: np.ndarray) -> np.ndarray:
@@ -203,10 +200,9 @@ class Batches(keras.utils.PyDataset):
 
 
 def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
-    """Return where `Batches` keeps `frames`."""
     if isinstance(frames, StoredFrames):
         return "file"
-    # Arrays that span processes cannot be indexed by one of them.
+    # One process cannot index arrays that span several.
     possible = keras.backend.backend() == "jax" and share.processes == 1
     if _chosen() == "device" and not possible:
         raise UserError(
@@ -217,3 +213,19 @@ def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
         return "memory"
     fits = frames.nbytes <= ROOM * backend.free_accelerator_memory()
     return "device" if fits or _chosen() == "device" else "memory"
+
+
+def predict(model: keras.Model, frames: np.ndarray | StoredFrames, batch: int) -> np.ndarray:
+    """Return class probabilities of clips.
+
+    Args:
+        model: from clips, or features of clips, to probabilities.
+        frames: what the model takes, of N clips; never held as floats beyond one batch.
+        batch: clips at a time.
+
+    Returns:
+        float64 (N, C), rows sum to 1.
+    """
+    clips = Batches(frames, np.zeros(len(frames), np.int64), batch)
+    probabilities = model.predict(clips.for_keras(), verbose=0).astype(np.float64)
+    return probabilities / probabilities.sum(axis=1, keepdims=True)

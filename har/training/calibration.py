@@ -1,25 +1,26 @@
-"""Confidence that means what it says: temperature scaling."""
+"""Calibrated probabilities by temperature scaling."""
 
+import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from har.nn.backend import keras
 from har.training.batches import Batches
 
 
 def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature that makes the averaged views most likely.
+    """Return the temperature of the lowest cross-entropy.
 
-    Logits are divided by it: above 1 a network was too sure of itself (Guo et al., On Calibration
-    of Modern Neural Networks, ICML 2017). Which class wins in a view does not change.
+    Logits are divided by it, before views are averaged. Above 1 the network was overconfident (Guo
+    et al., On Calibration of Modern Neural Networks, ICML 2017). The predicted class of a view does
+    not change.
 
     Args:
         probabilities: (N, V, C), of V views of each clip; rows sum to 1.
         labels: int (N,), the true classes. Of validation clips, never of test clips.
 
     Returns:
-        A number from 0.25 to 16: where every validation clip is right, nothing else would keep the
-        network from claiming to be certain.
+        A number from 0.25 to 16. The lower limit matters where every validation clip is right: the
+        cross-entropy then falls for ever.
     """
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
 
@@ -30,7 +31,7 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
         averaged = (views / views.sum(axis=-1, keepdims=True)).mean(axis=1)
         return -np.log(np.maximum(averaged[np.arange(len(labels)), labels], 1e-12)).mean()
 
-    # With several views there can be more than one minimum. 1 is on the grid.
+    # With several views there can be several minima, so a grid comes first. 1 is on it.
     grid = np.linspace(np.log(0.25), np.log(16.0), 25)
     best = int(np.argmin([loss(place) for place in grid]))
     around = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
@@ -39,10 +40,10 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibrate(model: keras.Model, clips: np.ndarray, labels: np.ndarray, batch: int) -> float:
-    """Divide the logits of `model` by the temperature that fits validation clips, for good.
+    """Divide the logits of `model` by the temperature that fits validation clips.
 
-    The weights of its layer `classes` are divided, so whoever loads the network, or a form it is
-    exported to, gets calibrated probabilities.
+    The weights of its layer `classes` are divided, so a loaded or an exported network is calibrated
+    too.
 
     Args:
         model: ends in the dense softmax layer `classes`, averaged over views or not.

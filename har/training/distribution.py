@@ -1,16 +1,16 @@
-"""Training on several devices and several hosts: every device takes its part of each batch.
+"""Data-parallel training on several devices and hosts (`keras.distribution.DataParallel`).
 
-On the JAX backend alone (`keras.distribution.DataParallel`). docs/scale-out.md says how to start.
+Only on the JAX backend. docs/scale-out.md shows how to start it.
 """
 
 import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from har.errors import UserError
-from har.nn.backend import keras
 
 VARIABLES = (
     "KERAS_DISTRIBUTION_JOB_ADDRESSES",
@@ -20,12 +20,12 @@ VARIABLES = (
 
 
 class Share(NamedTuple):
-    """How a batch is shared out.
+    """How a batch is divided.
 
     Attributes:
-        devices: of all processes together.
-        processes: how many train together.
-        process: which of them this is, from 0.
+        devices: number of devices of all processes.
+        processes: number of processes.
+        process: index of this process, from 0.
     """
 
     devices: int = 1
@@ -33,11 +33,7 @@ class Share(NamedTuple):
     process: int = 0
 
     def check(self, batch: int) -> None:
-        """Check that `batch` clips can be shared out.
-
-        Raises:
-            UserError: not evenly.
-        """
+        """Raise a `UserError` where `batch` clips do not divide evenly."""
         if batch % self.devices:
             raise UserError(
                 f"Expected train.batch to be a multiple of the {self.devices} devices. "
@@ -56,7 +52,7 @@ def start() -> Share:
     Call it before anything else of Keras. With one process and one device it does nothing.
 
     Returns:
-        How batches are shared out from now on.
+        How batches are divided from now on.
 
     Raises:
         UserError: the environment names processes in a way that cannot be, or on TensorFlow.
@@ -105,7 +101,7 @@ def _join(given: dict[str, str]) -> None:
 
 
 def share() -> Share:
-    """Return how batches are shared out."""
+    """Return how batches are divided."""
     chosen = keras.distribution.distribution()
     if chosen is None:
         return Share()
@@ -115,7 +111,7 @@ def share() -> Share:
 
 
 def alone(build: Callable[[], keras.Model], model: keras.Model) -> keras.Model:
-    """Return `model` as this process and one device have it, and end the sharing.
+    """Return `model` on one device of this process, and end the distribution.
 
     Args:
         build: makes a network like `model`.
@@ -131,7 +127,7 @@ def alone(build: Callable[[], keras.Model], model: keras.Model) -> keras.Model:
 
 
 def everywhere(array: np.ndarray):
-    """Return `array` as a tensor that every device holds as a whole."""
+    """Return `array` as a tensor that is copied to every device."""
     chosen = keras.distribution.distribution()
     if chosen is None:
         return keras.ops.convert_to_tensor(array)
@@ -141,7 +137,7 @@ def everywhere(array: np.ndarray):
 
 
 def shardings(shapes: Iterable[tuple[int, ...]]) -> tuple | None:
-    """Return JAX's shardings that share the first axis of arrays out; `None` for one device."""
+    """Return JAX's shardings that divide the first axis of arrays; `None` for one device."""
     chosen = keras.distribution.distribution()
     if chosen is None:
         return None

@@ -1,24 +1,25 @@
 """Fit a network: early stopping on validation groups, and training that survives any kill."""
 
-import contextlib
 import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
+from keras import ops
 from tqdm import tqdm
+from tqdm.keras import TqdmCallback
 
 from har import files
 from har.errors import UserError
-from har.nn.backend import keras
 from har.params import TrainParams
 from har.training import distribution
 from har.training.batches import Batches, StoredFrames
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
-_LOOK = 32  # steps; a look at a figure waits for the GPU
+CHECK_LOSS_EVERY = 32  # steps; reading the loss synchronises with the GPU
 
 
 class Fit(NamedTuple):
@@ -26,13 +27,16 @@ class Fit(NamedTuple):
 
     Attributes:
         model: with the weights of the best epoch.
-        history: one row an epoch, as in `HISTORY_COLUMNS`; epochs count from 1.
+        history: one row an epoch, as in `HISTORY_COLUMNS`; epochs count from 1. Losses are
+            cross-entropies in nats, without label smoothing and class weights.
         best_epoch: the epoch with the lowest validation loss.
+        epochs_run: epochs that were trained by this call; fewer than all in a resumed training.
     """
 
     model: keras.Model
     history: list[dict[str, float]]
     best_epoch: int
+    epochs_run: int
 
 
 def fit(
@@ -46,68 +50,80 @@ def fit(
     seed: int,
     backup: Path,
 ) -> Fit:
-    """Train until the validation loss has not fallen for `recipe.patience` epochs.
+    """Train a network and return it with the weights of its best epoch.
 
-    The optimizer is AdamW (Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019;
-    Adam where `weight_decay` is 0). With `average`, what is validated and kept is the moving
-    average of the weights, not the weights themselves (Polyak & Juditsky, 1992). `balance` weighs
-    each clip by the inverse share of its class, so that classes count the same.
+    Training lasts `recipe.epochs` epochs, or as many more as `recipe.steps` steps take, or until
+    the validation loss has not fallen for `recipe.patience` epochs.
+
+    The optimizer is AdamW (Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019),
+    or Adam where `weight_decay` is 0. With `average`, the moving average of the weights is
+    validated and kept (Polyak & Juditsky, 1992). `balance` weighs each clip by the inverse share
+    of its class.
 
     Args:
         build: makes the network, from clips to class probabilities.
         train: frames uint8 (N, T, H, W, 3), or features, and labels int64 (N,).
         validation: the same, of groups that are neither in training nor in test.
         n_classes: number of classes.
-        learning_rate: at its highest.
+        learning_rate: the highest of the schedule.
         recipe: the `train` section.
         seed: of initial weights, order of clips, dropout and augmentation.
-        backup: file that keeps the state after each epoch; where it exists, training goes on
-            from it and ends with the same bytes as an unbroken one.
-
-    Returns:
-        The network with the weights of the best epoch, and how it went.
+        backup: file of the state after each epoch. Where it exists, training goes on from it and
+            ends with the same bytes as an unbroken one.
 
     Raises:
-        UserError: the loss is not a number any more.
+        UserError: the loss is no finite number.
     """
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(seed)
     model = build()
     weights = _weights(train[1]) if recipe.balance else None
     clips = Batches(train[0], _one_hot(train[1], n_classes), recipe.batch, seed, weights)
+    epochs = max(recipe.epochs, math.ceil(recipe.steps / len(clips)))
     model.compile(
-        _optimizer(recipe, learning_rate, recipe.epochs * len(clips)),
+        _optimizer(recipe, learning_rate, epochs * len(clips)),
         keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        # Made here: one that is made at the first step has TensorFlow trace that step twice.
-        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+        # Made before the first step: TensorFlow would trace that step twice.
+        metrics=[
+            keras.metrics.CategoricalAccuracy("accuracy"),
+            keras.metrics.CategoricalCrossentropy("cross_entropy"),
+        ],
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
-    # Adam makes its moments at the first step; a resumed training needs a place for them before.
+    # A resumed training needs the optimizer's variables before the first step.
     model.optimizer.build(model.trainable_variables)
-    state = TrainingState(backup, recipe.patience, recipe.epochs)
+    state = TrainingState(backup, recipe.patience or epochs, epochs)
     state.set_model(model)
     state.restore()
+    done = len(state.history)
     if not state.finished:
-        clips.start_epoch(len(state.history) + 1)
-        bar = ProgressBar(model.name, recipe.epochs, len(train[1]), recipe.batch)
-        # The averaged weights are in the network while it is validated, which is when `state`
-        # looks at them: it has to come first.
-        swap = [keras.callbacks.SwapEMAWeights()] if recipe.average else []
-        order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda n, _: clips.start_epoch(n + 1))
-        with contextlib.closing(bar):
-            model.fit(
-                clips.for_keras(),
-                validation_data=Batches(
-                    validation[0], _one_hot(validation[1], n_classes), recipe.batch
-                ).for_keras(),
-                epochs=recipe.epochs,
-                initial_epoch=len(state.history),
-                callbacks=[order, state, *swap, bar],
-                shuffle=False,  # Batches shuffles itself, so that a resumed epoch is the same
+        clips.start_epoch(done + 1)
+        callbacks = [
+            keras.callbacks.LambdaCallback(on_epoch_begin=lambda n, _: clips.start_epoch(n + 1)),
+            state,  # before the swap: it reads the averaged weights while they are validated
+            *([keras.callbacks.SwapEMAWeights()] if recipe.average else []),
+            TqdmCallback(
+                epochs,
                 verbose=0,
-            )
+                tqdm_class=tqdm,
+                desc=f"Training {model.name}",
+                disable=None,
+                mininterval=0.5,
+            ),
+        ]
+        model.fit(
+            clips.for_keras(),
+            validation_data=Batches(
+                validation[0], _one_hot(validation[1], n_classes), recipe.batch
+            ).for_keras(),
+            epochs=epochs,
+            initial_epoch=done,
+            callbacks=callbacks,
+            shuffle=False,  # Batches shuffles by seed and epoch: a resumed epoch is the same
+            verbose=0,
+        )
     state.restore_best()
-    return Fit(model, state.history, state.best_epoch)
+    return Fit(model, state.history, state.best_epoch, len(state.history) - done)
 
 
 def _one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -128,17 +144,45 @@ def _optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> keras.O
             0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
         )
     decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}
-    optimizer = (keras.optimizers.AdamW if decay else keras.optimizers.Adam)(
+    optimizer = (AveragedAdamW if decay else AveragedAdam)(
         rate,
         **decay,
-        # A rare steep batch would throw a ConvLSTM's tanh gates into saturation for good.
-        clipnorm=1.0,
+        clipnorm=1.0,  # one steep batch can saturate the gates of a ConvLSTM for good
         use_ema=recipe.average > 0,
         ema_momentum=recipe.average or 0.99,
     )
     if decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
+
+
+class _WarmAverage:
+    """A moving average of weights that forgets its random start.
+
+    With a fixed momentum m, the share of the start is m^n after n steps: 0.48 for m = 0.98 and
+    n = 36. With min(m, (1 + n) / (10 + n)) it is below 0.001 after 10 steps. That is the rule of
+    TensorFlow's `ExponentialMovingAverage(num_updates=n)`.
+    """
+
+    def _update_model_variables_moving_average(self, trainable_variables) -> None:
+        if not self.use_ema:
+            return
+        n = ops.cast(self.iterations, "float32")
+        momentum = ops.minimum(self.ema_momentum, (1 + n) / (10 + n))
+        for variable, average in zip(
+            trainable_variables, self._model_variables_moving_average, strict=True
+        ):
+            if average is not None:
+                m = ops.cast(momentum, average.dtype)
+                average.assign(m * average + (1 - m) * ops.cast(variable, average.dtype))
+
+
+class AveragedAdam(_WarmAverage, keras.optimizers.Adam):
+    """Adam with a warm moving average of the weights."""
+
+
+class AveragedAdamW(_WarmAverage, keras.optimizers.AdamW):
+    """AdamW with a warm moving average of the weights."""
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -183,17 +227,21 @@ class TrainingState(keras.callbacks.Callback):
         self.model.set_weights(self._best)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Look at the loss now and then: an epoch takes minutes, and once lost it stays so."""
-        if batch % _LOOK == _LOOK - 1:
+        """Check the loss now and then: an epoch takes minutes, and a lost loss does not recover."""
+        if batch % CHECK_LOSS_EVERY == CHECK_LOSS_EVERY - 1:
             self._check(loss=float((logs or {})["loss"]))
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        """Take the weights that were validated: averaged ones leave the network after this."""
+        """Copy the weights that were validated: averaged ones leave the network after this."""
         self._validated = self.model.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Note the epoch, keep what is best, save, and stop when patience is over."""
-        row = {name: float((logs or {})[name]) for name in HISTORY_COLUMNS[1:]}
+        """Record the epoch, keep the best weights, save, and stop when patience is over."""
+        logs = logs or {}
+        self._check(loss=float(logs["loss"]))
+        names = ("cross_entropy", "accuracy", "val_cross_entropy", "val_accuracy")
+        figures = (float(logs[name]) for name in names)
+        row = dict(zip(HISTORY_COLUMNS[1:], figures, strict=True))
         self._check(**row)
         self.history.append({"epoch": epoch + 1, **row})
         if self.best_epoch == epoch + 1:
@@ -222,45 +270,6 @@ class TrainingState(keras.callbacks.Callback):
         part = self._backup.with_suffix(".part.npz")
         np.savez(part, history=json.dumps(self.history), **arrays)
         part.replace(self._backup)
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """One line for a training: clips seen, rate, time left, epoch, loss and accuracy."""
-
-    def __init__(self, name: str, epochs: int, n_clips: int, batch: int) -> None:
-        super().__init__()
-        self._name, self._epochs, self._n_clips, self._batch = name, epochs, n_clips, batch
-        self._bar: tqdm | None = None
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Open the bar at the first epoch of this run."""
-        if self._bar is None:
-            total = self._epochs * self._n_clips
-            self._bar = tqdm(
-                total=total,
-                initial=epoch * self._n_clips,
-                desc=f"Training {self._name}",
-                unit="clip",
-                mininterval=0.5,
-                disable=None,
-            )
-        self._seen = 0
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Count the batch's clips."""
-        n = min(self._batch, self._n_clips - self._seen)
-        self._seen += n
-        self._bar.update(n)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Show the epoch's figures."""
-        figures = {name: f"{value:.3f}" for name, value in (logs or {}).items()}
-        self._bar.set_postfix({"epoch": f"{epoch + 1}/{self._epochs}", **figures})
-
-    def close(self) -> None:
-        """Close the bar."""
-        if self._bar is not None:
-            self._bar.close()
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The comparison's figures against their definitions, on predictions made by hand."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,8 @@ from hypothesis import strategies as st
 
 from har.comparison import plots, table
 from har.errors import UserError
-from har.evaluation.predictions import Predictions, write
-from har.params import ComparisonParams, Trial
+from har.evaluation.predictions import Predictions
+from har.params import ComparisonParams
 
 CLASSES = ("A", "B")
 
@@ -50,12 +49,12 @@ def test_the_interval_is_of_groups_and_not_of_clips():
 
 
 def test_the_interval_is_that_of_the_evaluation_with_one_fold():
-    from har.evaluation.metrics import bootstrap_interval
+    from har.evaluation.metrics import accuracy_interval
 
     rng = np.random.default_rng(3)
     groups = [f"A/g{g:02}" for g in rng.integers(0, 9, 60)]
     part = predictions(rng.random(60) < 0.7, groups)
-    low, high = bootstrap_interval(part.right, groups, resamples=300, seed=1)
+    low, high = accuracy_interval(part.right, groups, resamples=300, seed=1)
     found = figures(part, resamples=300)
     assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((low, high))
 
@@ -133,33 +132,8 @@ def test_the_pareto_front_by_its_definition(points):
 
 
 def test_trials_of_different_data_sets_are_not_pooled():
-    with pytest.raises(UserError, match="the same classes"):
+    with pytest.raises(UserError, match="different classes"):
         table.pool([predictions([1]), predictions([1], classes=("A", "C"))])
-
-
-def test_a_trial_that_was_not_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="lrcn-group-0-27"):
-        table.read(tmp_path, Trial("lrcn", "group", 0, 27))
-
-
-def test_predictions_are_read_as_they_were_written(tmp_path):
-    rng = np.random.default_rng(0)
-    probabilities = rng.dirichlet(np.ones(3), 4)
-    classes = ["A", "predicted", "group"]  # names that a column has too
-    trial = Trial("lrcn", "group", 0, 27)
-    folder = tmp_path / str(trial)
-    folder.mkdir()
-    labels = np.array([0, 1, 2, 0])
-    write(
-        folder / "predictions.csv",
-        Predictions(list("abcd"), list("wxyz"), labels, probabilities, classes),
-    )
-    (folder / "card.json").write_text(json.dumps({"epochs": 3}))
-    read, card = table.read(tmp_path, trial)
-    assert card == {"epochs": 3}
-    assert "".join(read.clips + read.groups) == "abcdwxyz"
-    assert read.labels.tolist() == [0, 1, 2, 0]
-    np.testing.assert_allclose(read.probabilities, probabilities, atol=1e-6)
 
 
 def test_the_trials_of_the_comparison():
@@ -179,7 +153,7 @@ def row(accuracy: float, **more) -> dict:
 def test_the_table_ranks_by_the_honest_accuracy():
     gap = {"gap": 0.2, "gap_low": 0.1, "gap_high": 0.3}
     rows = {"low": row(0.4, gap=gap), "high": row(0.9, gap=gap, multiply_adds=None)}
-    text = table.markdown(rows, 0.5, "Two approaches.")
+    text = table.markdown(rows, 0.5, "Two approaches.", "a machine of 2 cores")
     lines = [line for line in text.splitlines() if line.startswith("| `")]
     assert ["`high`" in lines[0], "`low`" in lines[1]] == [True, True]
     assert "0.900 (" in lines[0]
@@ -187,6 +161,12 @@ def test_the_table_ranks_by_the_honest_accuracy():
     assert "+0.200 (+0.100 to +0.300)" in lines[1]
     columns = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(columns) == 1
+    assert "a machine of 2 cores" in text
+
+
+def test_a_training_time_that_is_not_known_is_not_made_up():
+    text = table.markdown({"one": row(0.4, train_seconds=None)}, 0.5, "One.", "a machine")
+    assert "elsewhere" in text
 
 
 def test_pictures_are_the_same_bytes_every_time(tmp_path):

@@ -1,0 +1,190 @@
+"""One training, from data to a model folder: what `stages/train.py` and `stages/trial.py` run.
+
+A model folder holds `model.keras`, `card.json` and `history.csv`; that of a trial also holds
+`predictions.csv`, the predictions of the test fold.
+"""
+
+import importlib
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from har import files
+from har.clips import splits, store
+from har.clips.store import FrameStore
+from har.errors import UserError
+from har.evaluation import predictions
+from har.evaluation.predictions import Predictions
+from har.nn import model_files
+from har.params import Params, Trial
+from har.training import batches, calibration, distribution, fit
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def open_store(approach: str, params: Params, data: Path) -> FrameStore:
+    """Open what an approach reads: frames, or the features that `stages/features.py` made."""
+    if approach in params.features:
+        from har.backbones.feature_store import FeatureStore  # networks of frames do without
+
+        return FeatureStore(data / "features" / f"{approach}.h5")
+    return FrameStore(data / "frames.h5")
+
+
+def train(
+    trial: Trial,
+    params: Params,
+    output: Path,
+    *,
+    data: Path = Path("data"),
+    test: bool = False,
+) -> dict[str, Any]:
+    """Train an approach on one fold from one seed, and write its model folder.
+
+    Kill it at any time: the next call goes on from the last finished epoch and writes the same
+    bytes.
+
+    Args:
+        trial: approach, protocol, fold and seed; they replace those of `params`.
+        params: the whole of params.yaml.
+        output: the model folder; it appears whole or not at all.
+        data: the folder of the stores, clips.csv and split.csv.
+        test: also predict the test fold and write predictions.csv.
+
+    Returns:
+        The card, with `accuracy` of the test fold where there is one.
+
+    Raises:
+        UserError: the approach, its section, its data or the fold does not exist.
+    """
+    share = distribution.start()
+    approach = trial.approach
+    settings, recipe = params.approach(approach), params.recipe(approach)
+    module = importlib.import_module(f"har.models.{approach}")
+    split = data / "split.csv"
+    subsets = splits.read(split, trial.protocol, trial.fold)
+    groups = splits.read_groups(split)
+    with open_store(approach, params, data) as source:
+        train_clips, validation = (batches.load(source, clips) for clips in subsets[:2])
+        splits.check_trainable(train_clips[1], source.classes)
+        # An edit of what computes the weights starts a training again.
+        code = [Path(str(module.__file__)), *sorted((PACKAGE / "models/parts").glob("*.py"))]
+        code += [
+            *sorted((PACKAGE / "nn").glob("*.py")),
+            *sorted(Path(__file__).parent.glob("*.py")),
+        ]
+        chosen = str([trial, recipe, settings])
+        key = files.digest(source.path, split, chosen, *code, fit.versions())
+        unfinished = files.folder("train", str(trial))
+
+        def build() -> keras.Model:
+            return module.build(len(source.classes), source.shape, settings, recipe, trial.seed)
+
+        start = time.perf_counter()
+        result = fit.fit(
+            build,
+            train_clips,
+            validation,
+            n_classes=len(source.classes),
+            learning_rate=settings.learning_rate,
+            recipe=recipe,
+            seed=trial.seed,
+            backup=unfinished / f"{key}.npz",
+        )
+        _note_seconds(trial, (time.perf_counter() - start) / max(result.epochs_run, 1), result)
+        if share.process:
+            return {}  # the first process writes
+        model = distribution.alone(build, result.model)
+        temperature = calibration.calibrate(model, *validation, recipe.batch)
+        card = {
+            "approach": approach,
+            "classes": source.classes,
+            "dataset": _dataset(params, groups, subsets),
+            "input": source.input,
+            "seconds": _median_seconds(data / "clips.csv", subsets.train),
+            "backbone": None,
+            "parameters": model.count_params(),
+            "temperature": round(temperature, 4),
+            "best_epoch": result.best_epoch,
+            "epochs": len(result.history),
+            "n_train": len(subsets.train),
+            "n_validation": len(subsets.validation),
+            "protocol": trial.protocol,
+            "fold": trial.fold,
+            "seed": trial.seed,
+            **fit.versions(),
+        }
+        folder = unfinished / "finished"
+        if test:
+            tested, labels = batches.load(source, subsets.test)
+            said = Predictions(
+                subsets.test,
+                [groups[clip] for clip in subsets.test],
+                labels,
+                batches.predict(model, tested, recipe.batch),
+                source.classes,
+            )
+            predictions.write(folder / "predictions.csv", said)
+    if approach in params.features:
+        from har.backbones import joined_model
+
+        model, facts = joined_model.join(model, source.facts, params.backbones)
+        card |= {"parameters": model.count_params(), **facts}
+    model_files.save_model(model, folder / "model.keras")
+    fit.write_history(folder / "history.csv", result.history)
+    files.write_json(folder / "card.json", card)
+    files.publish(folder, output)
+    shutil.rmtree(unfinished)
+    best = result.history[result.best_epoch - 1]
+    print(
+        f"{output}: epoch {result.best_epoch} of {len(result.history)}, validation loss "
+        f"{best['val_loss']:.3f}, accuracy {best['val_accuracy']:.3f}"
+    )
+    return card | ({"accuracy": float(said.right.mean())} if test else {})
+
+
+def _dataset(params: Params, groups: dict[str, str], subsets: splits.Subsets) -> dict[str, Any]:
+    """Return what the model was trained on; `grouped`: whether names tell any source video."""
+    used = [clip for part in subsets for clip in part]
+    n_groups = len({groups[clip] for clip in used})
+    facts = {"name": params.dataset.name, "clips": len(used), "groups": n_groups}
+    return facts | {"grouped": n_groups < len(used)}
+
+
+def _median_seconds(table: Path, clips: list[str]) -> float | None:
+    wanted = set(clips)
+    seconds = [c.n_frames / c.fps for c in store.read_clips(table) if c.clip in wanted and c.fps]
+    return round(float(np.median(seconds)), 2) if seconds else None
+
+
+def check_card(card: dict[str, Any], trial: Trial, classes: list[str], folder: Path) -> None:
+    """Refuse a model that was trained on something else than `trial` says.
+
+    Raises:
+        UserError: the card names another protocol, fold, seed or list of classes. The model may
+            then have been trained on the clips that would test it.
+    """
+    expected = {"protocol": trial.protocol, "fold": trial.fold, "seed": trial.seed}
+    expected |= {"approach": trial.approach, "classes": list(classes)}
+    for name, value in expected.items():
+        if card.get(name) != value:
+            raise UserError(
+                f"{folder} was trained with another {name}. Expected {value}. "
+                f"Received: {card.get(name)}. Run `dvc repro` to train it."
+            )
+
+
+def _note_seconds(trial: Trial, seconds_an_epoch: float, result: fit.Fit) -> None:
+    """Keep the training time in `.work/`: a time of this machine is no output."""
+    if result.epochs_run:
+        seconds = round(seconds_an_epoch * len(result.history), 1)
+        files.write_json(times_file(trial), {"seconds": seconds, "epochs": len(result.history)})
+
+
+def times_file(trial: Trial) -> Path:
+    """Return the note of how long a trial's training took on this machine."""
+    return files.ROOT / "times" / f"{trial}.json"
