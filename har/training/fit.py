@@ -1,5 +1,6 @@
 """Fit a network: early stopping on validation groups, and training that survives any kill."""
 
+import contextlib
 import json
 import math
 from collections.abc import Callable
@@ -98,30 +99,29 @@ def fit(
     done = len(state.history)
     if not state.finished:
         clips.start_epoch(done + 1)
-        callbacks = [
-            keras.callbacks.LambdaCallback(on_epoch_begin=lambda n, _: clips.start_epoch(n + 1)),
-            state,  # before the swap: it reads the averaged weights while they are validated
-            *([keras.callbacks.SwapEMAWeights()] if recipe.average else []),
-            TqdmCallback(
-                epochs,
-                verbose=0,
-                tqdm_class=tqdm,
-                desc=f"Training {model.name}",
-                disable=None,
-                mininterval=0.5,
-            ),
-        ]
-        model.fit(
-            clips.for_keras(),
-            validation_data=Batches(
-                validation[0], _one_hot(validation[1], n_classes), recipe.batch
-            ).for_keras(),
-            epochs=epochs,
-            initial_epoch=done,
-            callbacks=callbacks,
-            shuffle=False,  # Batches shuffles by seed and epoch: a resumed epoch is the same
+        bar = TqdmCallback(
+            epochs,
             verbose=0,
+            tqdm_class=tqdm,
+            desc=f"Training {model.name}",
+            disable=None,
+            mininterval=0.5,
         )
+        order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda n, _: clips.start_epoch(n + 1))
+        # `state` comes before the swap: it reads the averaged weights that were validated.
+        swap = [keras.callbacks.SwapEMAWeights()] if recipe.average else []
+        with contextlib.closing(bar.epoch_bar):
+            model.fit(
+                clips.for_keras(),
+                validation_data=Batches(
+                    validation[0], _one_hot(validation[1], n_classes), recipe.batch
+                ).for_keras(),
+                epochs=epochs,
+                initial_epoch=done,
+                callbacks=[order, state, *swap, bar],
+                shuffle=False,  # Batches shuffles by seed and epoch: a resumed epoch is the same
+                verbose=0,
+            )
     state.restore_best()
     return Fit(model, state.history, state.best_epoch, len(state.history) - done)
 
@@ -159,16 +159,16 @@ def _optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> keras.O
 class _WarmAverage:
     """A moving average of weights that forgets its random start.
 
-    With a fixed momentum m, the share of the start is m^n after n steps: 0.48 for m = 0.98 and
-    n = 36. With min(m, (1 + n) / (10 + n)) it is below 0.001 after 10 steps. That is the rule of
-    TensorFlow's `ExponentialMovingAverage(num_updates=n)`.
+    With a fixed momentum m, the share of the first weights is m^n after n steps: 0.48 for m = 0.98
+    and n = 36. With min(m, n / (n + 9)) it is below 0.001 after 10 steps. That is the rule of
+    TensorFlow's `ExponentialMovingAverage(num_updates=n - 1)`.
     """
 
     def _update_model_variables_moving_average(self, trainable_variables) -> None:
         if not self.use_ema:
             return
         n = ops.cast(self.iterations, "float32")
-        momentum = ops.minimum(self.ema_momentum, (1 + n) / (10 + n))
+        momentum = ops.minimum(self.ema_momentum, n / (n + 9))  # 0 at the first step
         for variable, average in zip(
             trainable_variables, self._model_variables_moving_average, strict=True
         ):
