@@ -10,11 +10,12 @@ Cost: seconds.
 
 from pathlib import Path
 
+from har.nn.process import prepare
+
 from har import files
 from har.clips import splits
 from har.clips.store import FrameStore
 from har.errors import run
-from har.nn.process import prepare
 from har.params import Trial, load
 
 FRAMES = Path("data/frames.h5")
@@ -31,7 +32,8 @@ def evaluate() -> None:
     from har.evaluation import metrics, outputs
     from har.evaluation.predictions import Predictions
     from har.nn.model_files import load_model
-    from har.training import batches, run
+    from har.training import batches
+    from har.training.run import check_card
 
     clips = splits.read(SPLIT, params.split.protocol, params.split.fold)
     groups = splits.read_groups(SPLIT)
@@ -46,7 +48,7 @@ def evaluate() -> None:
         folder = Path("models") / approach
         card = files.read_json(folder / "card.json")
         trial = Trial(approach, params.split.protocol, params.split.fold, params.seed)
-        run.check_card(card, trial, classes, folder)
+        check_card(card, trial, classes, folder)
         model = load_model(folder / "model.keras")
         probabilities = batches.predict(model, frames, params.train.batch)
         figures[approach] = {
@@ -60,9 +62,9 @@ def evaluate() -> None:
             f"{approach}, {params.split.protocol} fold {params.split.fold}",
             Predictions(clips.test, groups, labels, probabilities, classes),
             frames,
-            files.read_csv(folder / "history.csv"),
-            card["best_epoch"],
-            params.evaluate.mistakes,
+            n_mistakes=params.evaluate.mistakes,
+            history=files.read_csv(folder / "history.csv"),
+            best_epoch=card["best_epoch"],
         )
     rounded = {a: {k: round(v, 4) for k, v in row.items()} for a, row in figures.items()}
     files.write_json(METRICS / "metrics.json", rounded)

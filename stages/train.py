@@ -13,8 +13,9 @@ Several GPUs or hosts: docs/scale-out.md
 import sys
 from pathlib import Path
 
-from har.errors import run
 from har.nn.process import prepare
+
+from har.errors import run
 from har.params import Trial, load
 
 

@@ -16,20 +16,21 @@ def write(
     title: str,
     tested: Predictions,
     frames: np.ndarray,
-    history: Sequence[Mapping[str, Any]],
-    best_epoch: int,
+    *,
     n_mistakes: int,
+    history: Sequence[Mapping[str, Any]] = (),
+    best_epoch: int = 1,
 ) -> None:
-    """Write predictions.csv, per_class.csv, confusion.png, curves.png and mistakes.png.
+    """Write predictions.csv, per_class.csv, confusion.png, mistakes.png and curves.png.
 
     Args:
         folder: where to write.
         title: of the pictures.
         tested: the predictions of N clips.
         frames: uint8 (N, T, H, W, 3) RGB, of the same clips.
-        history: rows of history.csv.
-        best_epoch: the epoch of the weights, from 1.
         n_mistakes: largest number of clips on the sheet of mistakes.
+        history: rows of history.csv; without any there are no curves.
+        best_epoch: the epoch of the weights, from 1.
     """
     clips, _, labels, probabilities, classes = tested
     guesses = probabilities.argmax(axis=1)
@@ -38,7 +39,8 @@ def write(
     files.write_csv(folder / "per_class.csv", metrics.PER_CLASS_COLUMNS, rows)
     counts = metrics.confusion(probabilities, labels)
     plots.confusion(folder / "confusion.png", counts, classes, title)
-    plots.curves(folder / "curves.png", history, best_epoch, title)
+    if history:
+        plots.curves(folder / "curves.png", history, best_epoch, title)
     worst = metrics.worst_mistakes(probabilities, labels, n_mistakes)
     strips = [
         (

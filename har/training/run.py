@@ -7,6 +7,7 @@ A model folder holds `model.keras`, `card.json` and `history.csv`; that of a tri
 import importlib
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ from har.training import batches, calibration, distribution, fit
 PACKAGE = Path(__file__).parents[1]
 
 
-def open_store(approach: str, params: Params, data: Path) -> FrameStore:
-    """Open what an approach reads: frames, or the features that `stages/features.py` made."""
+def open_store(approach: str, params: Params, data: Path, features: Path) -> FrameStore:
+    """Open what an approach reads: frames, or the features of its backbone."""
     if approach in params.features:
         from har.backbones.feature_store import FeatureStore  # networks of frames do without
 
-        return FeatureStore(data / "features" / f"{approach}.h5")
+        return FeatureStore(features / f"{approach}.h5")
     return FrameStore(data / "frames.h5")
 
 
@@ -41,6 +42,7 @@ def train(
     output: Path,
     *,
     data: Path = Path("data"),
+    features: Path = Path("data/features"),
     test: bool = False,
 ) -> dict[str, Any]:
     """Train an approach on one fold from one seed, and write its model folder.
@@ -52,7 +54,8 @@ def train(
         trial: approach, protocol, fold and seed; they replace those of `params`.
         params: the whole of params.yaml.
         output: the model folder; it appears whole or not at all.
-        data: the folder of the stores, clips.csv and split.csv.
+        data: the folder of frames.h5, clips.csv and split.csv.
+        features: the folder of the features that `stages/features.py` made.
         test: also predict the test fold and write predictions.csv.
 
     Returns:
@@ -68,7 +71,7 @@ def train(
     split = data / "split.csv"
     subsets = splits.read(split, trial.protocol, trial.fold)
     groups = splits.read_groups(split)
-    with open_store(approach, params, data) as source:
+    with open_store(approach, params, data, features) as source:
         train_clips, validation = (batches.load(source, clips) for clips in subsets[:2])
         splits.check_trainable(train_clips[1], source.classes)
         # An edit of what computes the weights starts a training again.
@@ -103,9 +106,9 @@ def train(
         card = {
             "approach": approach,
             "classes": source.classes,
-            "dataset": _dataset(params, groups, subsets),
+            "dataset": describe_dataset(params, groups, [c for part in subsets for c in part]),
             "input": source.input,
-            "seconds": _median_seconds(data / "clips.csv", subsets.train),
+            "seconds": median_seconds(data / "clips.csv", subsets.train),
             "backbone": None,
             "parameters": model.count_params(),
             "temperature": round(temperature, 4),
@@ -147,15 +150,17 @@ def train(
     return card | ({"accuracy": float(said.right.mean())} if test else {})
 
 
-def _dataset(params: Params, groups: dict[str, str], subsets: splits.Subsets) -> dict[str, Any]:
-    """Return what the model was trained on; `grouped`: whether names tell any source video."""
-    used = [clip for part in subsets for clip in part]
-    n_groups = len({groups[clip] for clip in used})
-    facts = {"name": params.dataset.name, "clips": len(used), "groups": n_groups}
-    return facts | {"grouped": n_groups < len(used)}
+def describe_dataset(
+    params: Params, groups: dict[str, str], clips: Sequence[str]
+) -> dict[str, Any]:
+    """Return the card's entry about the clips; `grouped`: whether names tell source videos."""
+    n_groups = len({groups[clip] for clip in clips})
+    facts = {"name": params.dataset.name, "clips": len(clips), "groups": n_groups}
+    return facts | {"grouped": n_groups < len(clips)}
 
 
-def _median_seconds(table: Path, clips: list[str]) -> float | None:
+def median_seconds(table: Path, clips: Sequence[str]) -> float | None:
+    """Return the median length of clips in seconds, from clips.csv; None where none is known."""
     wanted = set(clips)
     seconds = [c.n_frames / c.fps for c in store.read_clips(table) if c.clip in wanted and c.fps]
     return round(float(np.median(seconds)), 2) if seconds else None

@@ -1,0 +1,97 @@
+"""From a folder of clips to the best network: features of I3D and a linear classifier.
+
+Every clip is tested once, by a classifier that saw no clip of its source video. The model that is
+kept then learns from all clips.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from har import files
+from har.backbones import joined_model
+from har.backbones.feature_store import FeatureStore
+from har.clips import splits
+from har.evaluation.predictions import Predictions
+from har.nn import model_files
+from har.params import Params
+from har.training import calibration, fit, linear
+from har.training.run import describe_dataset, median_seconds
+
+
+def teach(
+    params: Params, output: Path, data: Path = Path("data")
+) -> tuple[Predictions, np.ndarray, dict[str, Any]]:
+    """Cross-validate the classifier, fit it on all clips, and write its model folder.
+
+    Of each fold, the penalty is chosen on the validation fold, and the classifier is fitted on
+    training and validation clips.
+
+    Args:
+        params: the whole of params.yaml.
+        output: the model folder: model.keras, card.json.
+        data: the folder of features, clips.csv and split.csv.
+
+    Returns:
+        The out-of-fold predictions of all clips; the fold in which each was tested, int (N,); the
+        card.
+
+    Raises:
+        UserError: a class has no clip outside a fold, or the features do not exist.
+    """
+    split = data / "split.csv"
+    groups = splits.read_groups(split)
+    with FeatureStore(data / "features" / "i3d.h5") as store:
+        classes, facts, shape, shown = store.classes, store.facts, store.shape, store.input
+        folds = [splits.read(split, "group", fold) for fold in range(splits.count(split))]
+        clips = [clip for fold in folds for clip in fold.test]
+        features, labels = store.read(clips)
+    x, row = linear.summarise(features), {clip: i for i, clip in enumerate(clips)}
+    probabilities = np.zeros((len(clips), len(classes)))
+    parts, temperatures = [], []
+    for fold in folds:
+        train, validation, test = (np.array([row[clip] for clip in part]) for part in fold)
+        splits.check_trainable(labels[train], classes)
+        part = x[train], labels[train], x[validation], labels[validation]
+        strength = linear.choose([part], len(classes))
+        said = linear.fit(*part[:2], strength).probabilities(x[validation])
+        temperatures.append(calibration.temperature(said[:, None], labels[validation]))
+        both = np.concatenate([train, validation])
+        fitted = linear.fit(x[both], labels[both], strength)
+        probabilities[test] = fitted.probabilities(x[test], temperatures[-1])
+        parts.append(part)
+    strength = linear.choose(parts, len(classes))
+    temperature = float(np.median(temperatures))
+    i3d = importlib.import_module("har.models.i3d")
+    head = i3d.build(len(classes), shape, params.approach("i3d"), params.recipe("i3d"), 0)
+    kernel, bias = linear.fit(x, labels, strength)
+    head.get_layer("classes").set_weights([kernel / temperature, bias / temperature])
+    model, joined = joined_model.join(head, facts, params.backbones)
+    card = {
+        "approach": "i3d",
+        "classes": classes,
+        "dataset": describe_dataset(params, groups, clips),
+        "input": shown,
+        "seconds": median_seconds(data / "clips.csv", clips),
+        "backbone": None,
+        "parameters": model.count_params(),
+        "strength": strength,
+        "temperature": round(temperature, 4),
+        "n_train": len(clips),
+        "protocol": "group",
+        "fold": None,  # all clips; the figures are those of the folds
+        "seed": params.seed,
+        **joined,
+        **fit.versions(),
+    }
+    folder = files.folder("teach")
+    model_files.save_model(model, folder / "model.keras")
+    files.write_json(folder / "card.json", card)
+    files.publish(folder, output)
+    keras.backend.clear_session()
+    tested = Predictions(clips, [groups[clip] for clip in clips], labels, probabilities, classes)
+    which = np.concatenate([np.full(len(fold.test), i) for i, fold in enumerate(folds)])
+    return tested, which, card
