@@ -254,9 +254,8 @@ class Params(Section):
 
 
 def approaches() -> list[str]:
-    """Return the names of all approaches: the modules of `har.models` that have `build`."""
-    modules = sorted((Path(__file__).parent / "models").glob("*.py"))
-    return [path.stem for path in modules if "\ndef build(" in path.read_text(encoding="utf-8")]
+    """Return the names of all approaches: the modules of `har.models`."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("models/[!_]*.py"))
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -8,6 +8,11 @@ Outputs: metrics/metrics.json, and in metrics/<approach>/: predictions.csv, per_
 Cost: seconds.
 """
 
+# ruff: noqa: E402 (Keras loads after prepare)
+from har.nn import process
+
+process.prepare()
+
 import json
 from pathlib import Path
 

@@ -9,6 +9,11 @@ Cost: on 2 cores about 40 clips a second, times epochs. Kill it at any time: the
 Several GPUs or hosts: docs/scale-out.md
 """
 
+# ruff: noqa: E402 (Keras loads after prepare)
+from har.nn import process
+
+process.prepare()
+
 import importlib
 import json
 import shutil
@@ -20,7 +25,7 @@ from har.clips import splits
 from har.clips.store import FrameStore
 from har.errors import run
 from har.models.parts import on_clips, residual_cnn
-from har.nn import backend, layers, model_files, preprocessing, space_to_depth
+from har.nn import model_files
 from har.params import load
 from har.training import batches, calibration, distribution, fit
 
@@ -46,10 +51,7 @@ def train() -> None:
             module,
             on_clips,
             residual_cnn,
-            preprocessing,
-            layers,
-            space_to_depth,
-            backend,
+            *sorted(Path(str(model_files.__file__)).parent.glob("*.py")),
             batches,
             fit,
         ]

@@ -10,6 +10,11 @@ Cost: from seconds, on features, to minutes. Kill it at any time: the next run g
     last finished epoch.
 """
 
+# ruff: noqa: E402 (Keras loads after prepare)
+from har.nn import process
+
+process.prepare()
+
 import sys
 from pathlib import Path
 

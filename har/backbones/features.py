@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import cv2
 import joblib
+import keras
 import numpy as np
 from tqdm import tqdm
 
@@ -27,7 +28,6 @@ from har.backbones import imagenet, weights
 from har.clips import store, video
 from har.clips.store import Clip
 from har.errors import UserError
-from har.nn.backend import keras
 from har.params import BackboneParams
 
 

@@ -3,11 +3,11 @@
 import warnings
 from collections.abc import Callable
 
-from har.errors import UserError
-from har.nn.backend import keras
-from har.nn.layers import FoldTime, UnfoldTime
+import keras
+from keras import layers, ops
 
-layers, ops = keras.layers, keras.ops
+from har.errors import UserError
+from har.nn.time_folding import FoldTime, UnfoldTime
 
 NAMED = ("imagenet", "random")  # Keras downloads the first once; the second is for tests
 

@@ -1,8 +1,7 @@
 """One model of a backbone and of what learned from its features: clips in, probabilities out."""
 
-from har.nn.backend import keras
-
-ops = keras.ops
+import keras
+from keras import ops
 
 
 def whole_model(network: keras.Model, head: keras.Model, windows: int) -> keras.Model:

@@ -5,8 +5,9 @@ Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224. A fra
 itself and how it differs from the one before; the first frame is none.
 """
 
+import keras
+
 from har.backbones import imagenet
-from har.nn.backend import keras
 
 NAMED = imagenet.NAMED
 

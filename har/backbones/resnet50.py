@@ -5,8 +5,9 @@ Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224. A fra
 itself and how it differs from the one before; the first frame is none.
 """
 
+import keras
+
 from har.backbones import imagenet
-from har.nn.backend import keras
 
 NAMED = imagenet.NAMED
 _BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet; the weights are of Caffe's kind

@@ -17,7 +17,7 @@ from har.clips import splits, store
 from har.comparison import measured
 from har.evaluation import metrics, predictions
 from har.evaluation.predictions import Predictions
-from har.nn import backend, layers, model_files, preprocessing, space_to_depth
+from har.nn import model_files
 from har.nn.backend import keras
 from har.params import Params, Trial
 from har.training import batches, calibration, distribution, fit
@@ -71,7 +71,8 @@ def run(trial: Trial, params: Params, data: Path = Path("data")) -> Outcome:
         splits.check_trainable(train[1], source.classes)
         # The helpers of har.models are small: an edit of any starts a training anew.
         helpers = sorted(Path(str(module.__file__)).parent.glob("*.py"))
-        code = [*helpers, preprocessing, layers, space_to_depth, backend, batches, fit]
+        helpers += sorted(Path(str(model_files.__file__)).parent.glob("*.py"))
+        code = [*helpers, batches, fit]
         chosen = str([trial, recipe, settings])
         key = files.digest(path, split, chosen, *code, fit.versions())
         unfinished = files.folder("trials", str(trial))
