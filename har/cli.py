@@ -275,6 +275,9 @@ def predict(
 
 def _open_recogniser(folder: Path | None):
     """Load the model that is named, or else the best one."""
+    from har.nn import process
+
+    process.prepare()
     from har.predictor.recogniser import Recogniser, best_model
 
     return Recogniser.open(folder or best_model(Path("metrics/metrics.json"), Path("models")))
@@ -301,6 +304,9 @@ def export(
     data: Annotated[Path, typer.Option(help="Folder of frames.h5 and split.csv.")] = Path("data"),
 ) -> None:
     """Write a model for ONNX Runtime, LiteRT or TensorFlow, checked against the original."""
+    from har.nn import process
+
+    process.prepare()
     from har.export import convert as exporting
     from har.predictor.recogniser import Recogniser
 
@@ -349,4 +355,7 @@ def serve(
     from har.app.limits import Limits, is_public
 
     limits = Limits(max_mb, max_minutes, public=public or is_public(host))
+    from har.nn import process
+
+    process.prepare()
     server.run(models, metrics, host, port, limits)

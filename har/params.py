@@ -271,8 +271,7 @@ class Params(Section):
 
 def approaches() -> list[str]:
     """Return the names of all approaches: the modules of `har.models`."""
-    modules = sorted((Path(__file__).parent / "models").glob("[!_]*.py"))
-    return [path.stem for path in modules]
+    return sorted(path.stem for path in Path(__file__).parent.glob("models/[!_]*.py"))
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -33,6 +33,9 @@ def features() -> None:
         store.write_no_features(output)
         print(f"{output}: {approach} reads data/frames.h5")
         return
+    from har.nn import process
+
+    process.prepare()
     from har.backbones.features import extract  # Keras, which frames do not need
 
     settings = params.backbones[backbone]

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 import os
 import struct
 import subprocess
@@ -9,6 +10,10 @@ from pathlib import Path
 # them would hide ours.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+from har.nn import process
+
+process.prepare()
 
 import cv2
 import numpy as np

@@ -1,8 +1,7 @@
-"""Pretrained networks whose features other networks learn from, one module each.
+"""Pretrained networks, one module each, whose features other networks learn from.
 
-A Keras network's module has `build(shape, weights)` and returns a `keras.Model` from clips,
-(N, T, H, W, 3) uint8 RGB, to features, (N, T', D) float32, so that one model file can hold it and
-what learned from it; `NAMED` lists the weights it knows by name. Another network's module has
-`extractor(weights)` and returns a function from frames, (T, H, W, 3) uint8 RGB, to features,
-(T', D) float32. `PACKAGED` names weights that an installed package carries.
+A Keras network's module has `build(shape, weights)`, which returns a `keras.Model` from clips,
+(N, T, H, W, 3) uint8 RGB, to features, (N, T', D) float32; `NAMED` lists the weights it knows by
+name, `PACKAGED` those that a package has. Another network's module has `extractor(weights)`, which
+returns a function from frames, (T, H, W, 3) uint8 RGB, to features, (T', D) float32.
 """

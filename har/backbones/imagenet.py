@@ -3,11 +3,11 @@
 import warnings
 from collections.abc import Callable
 
-from har.errors import UserError
-from har.nn.backend import keras
-from har.nn.layers import FoldTime, UnfoldTime
+import keras
+from keras import layers, ops
 
-layers, ops = keras.layers, keras.ops
+from har.errors import UserError
+from har.nn.time_folding import FoldTime, UnfoldTime
 
 NAMED = ("imagenet", "random")  # Keras downloads the first once; the second is for tests
 
@@ -20,34 +20,33 @@ def build(
     name: str,
     middle: str,
 ) -> keras.Model:
-    """Build a frame CNN that takes clips, and sees frames and what changes between them.
+    """Build a frame CNN that takes clips and sees frames and the changes between them.
 
-    The last feature map tells what is seen. An earlier one, finer, tells more of how a body is
-    held, and its quarters where. What ImageNet taught a CNN to see serves for pictures of changes
-    too (Wang et al., Temporal Segment Networks, ECCV 2016, start their network of differences
-    from it); these hold what moves, and little of the place.
+    The last feature map describes what a picture shows. An earlier, finer one describes posture,
+    and its quarters where. ImageNet's features serve for pictures of changes too (Wang et al.,
+    Temporal Segment Networks, ECCV 2016); these show what moves, and little of the background.
 
     Args:
-        cnn: makes the CNN of frames, as `load` does.
-        rescale: from RGB frames, 0 to 255, to what the CNN takes.
+        cnn: function of (H, W) and weights that returns the CNN for frames, as `load` does.
+        rescale: function from RGB frames, 0 to 255, to the input of the CNN.
         shape: (T, H, W) of a clip; T at least 3, H and W at least 32.
         weights: one of `NAMED`, or a file of weights.
-        name: of the model.
-        middle: name of the layer that makes the finer feature map, of one sixteenth of H and W.
+        name: name of the model.
+        middle: name of the layer with the finer feature map, of one sixteenth of H and W.
 
     Returns:
         A model from (N, T, H, W, 3) uint8 RGB to features (N, T - 1, 2·D) float32: of every frame
-        but the first, and then of its change from the one before. Of each the last feature map
-        averaged over the picture, then the finer one averaged over each quarter of it.
+        but the first, then of its change from the previous one. Each is the last feature map
+        averaged over the picture, then the finer one averaged over each quarter.
 
     Raises:
-        UserError: frames are too few for changes; or the weights cannot be had.
+        UserError: there are too few frames, or the weights cannot be loaded.
     """
     n_changes = shape[0] - 1
     if n_changes < 2:
         raise UserError(
-            f"Expected backbones.{name}.count of 3 or more: what changes between frames is seen, "
-            f"and heads look at how that changes. Received: {shape[0]}. Set it to 20, say."
+            f"Expected backbones.{name}.count of 3 or more, for at least two changes between "
+            f"frames. Received: {shape[0]}. Set it to 20, for example."
         )
     network = cnn(shape[1:], weights)
     finer = network.get_layer(middle).output
@@ -62,10 +61,10 @@ def build(
 
 
 def _changes(frames):
-    """Return pictures of what changes from frame to frame, (N, T, …) to (N, T - 1, …), 0 to 255.
+    """Return pictures of the change from frame to frame, (N, T, …) to (N, T - 1, …), 0 to 255.
 
-    Grey where nothing does. The mean change of a clip is brought to about 40, whatever its
-    contrast and the time between its frames; one below 1 is noise and stays smaller.
+    Grey is no change. The mean change of a clip is scaled to about 40, for any contrast and any
+    time between frames; a mean below 1 is noise and stays smaller.
     """
     change = frames[:, 1:] - frames[:, :-1]
     mean = ops.mean(ops.abs(change), axis=(1, 2, 3, 4), keepdims=True)
@@ -85,7 +84,7 @@ def load(
     """Load a network of `keras.applications`, from frames to averaged features.
 
     Raises:
-        UserError: the weights cannot be had.
+        UserError: the weights cannot be loaded.
     """
     source = None if weights == "random" else weights
     try:
@@ -93,7 +92,7 @@ def load(
             # Weights without the classifier are the same for every size of frame.
             warnings.simplefilter("ignore", UserWarning)
             return network(include_top=False, weights=source, input_shape=(*size, 3), pooling="avg")
-    except Exception as error:  # of the network, the disk or the file
+    except Exception as error:  # network, disk or file
         raise UserError(
             f"Expected the weights {weights} of {name}. Received: {str(error).splitlines()[0]}. "
             f"Set backbones.{name}.weights to imagenet, which needs a network once, or to a file."

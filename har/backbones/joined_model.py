@@ -1,35 +1,73 @@
-"""One model of a backbone and of what learned from its features: clips in, probabilities out."""
+"""A backbone and a head trained on its features, joined into one model."""
 
-from har.nn.backend import keras
+from typing import Any
 
-ops = keras.ops
+import keras
+from keras import ops
+
+from har.backbones import features
+from har.errors import UserError
+from har.params import BackboneParams
 
 
-def whole_model(network: keras.Model, head: keras.Model, windows: int) -> keras.Model:
-    """Join a backbone and a head.
+def join(
+    head: keras.Model, facts: dict[str, Any], sections: dict[str, BackboneParams]
+) -> tuple[keras.Model, dict[str, Any]]:
+    """Join a head with the backbone whose features it was trained on.
+
+    Args:
+        head: from features (N, V, T, D) to probabilities.
+        facts: of the feature store.
+        sections: `backbones` of params.yaml.
+
+    Returns:
+        The model, and the entries of the card that describe the backbone. A backbone that is no
+        Keras model cannot be a part of the model: the head is returned, and the card's `backbone`
+        says what has to run first.
+
+    Raises:
+        UserError: the backbone's weights are missing, or others than those of the features.
+    """
+    name = facts["backbone"]
+    backbone = features.open_backbone(name, sections[name])
+    if backbone.identity != facts["identity"]:
+        raise UserError(
+            f"The features were computed with other weights than backbones.{name} names now. "
+            "Run `dvc repro` to compute them again."
+        )
+    about = {key: facts[key] for key in ("weights", "mirrored")}
+    about = {"name": name, "sha256": facts["identity"], **about}
+    if backbone.network is None:
+        return head, {"backbone": about}
+    return joined_model(backbone.network, head, facts["windows"]), {"joined": about}
+
+
+def joined_model(network: keras.Model, head: keras.Model, windows: int) -> keras.Model:
+    """Join a backbone and a head: clips in, probabilities out.
 
     Args:
         network: from (N, T, H, W, 3) uint8 RGB to features (N, T', D).
         head: from features (N, V, T', D) to (N, n_classes) probabilities. The views are the
-            windows of the clip or, where there are twice as many, these and then these mirrored.
-        windows: of a clip, `backbones.<name>.windows`.
+            windows of the clip or, where V = 2·windows, these and then these mirrored.
+        windows: windows a clip, `backbones.<name>.windows`.
 
     Returns:
-        A model from (N, windows·T, H, W, 3) uint8 RGB, as `har.backbones.features.Backbone.read` reads it,
-        to (N, n_classes) float32 probabilities.
+        A model from (N, windows·T, H, W, 3) uint8 RGB, as
+        `har.backbones.features.Backbone.read` reads it, to (N, n_classes) float32 probabilities.
 
     Raises:
-        ValueError: the head takes another number of views.
+        ValueError: the head has another number of views.
     """
     n_views = head.input_shape[1]
     if n_views not in (windows, 2 * windows):
         raise ValueError(
-            f"whole_model expects a head of {windows} or {2 * windows} views. Received: {n_views}"
+            f"joined_model expects a head of {windows} or {2 * windows} views. Received: {n_views}"
         )
     T, *rest = network.input_shape[1:]
     clips = keras.Input((windows * T, *rest), dtype="uint8", name="clips")
     views = [clips[:, i * T : (i + 1) * T] for i in range(windows)]
     if n_views > windows:
         views += [ops.flip(view, axis=3) for view in views]
-    features = ops.stack([network(view) for view in views], axis=1)
-    return keras.Model(clips, head(features), name=head.name)
+    # A store keeps features in 16 bits: the head gets them as it was trained on them.
+    found = ops.stack([ops.cast(network(view), "float16") for view in views], axis=1)
+    return keras.Model(clips, head(ops.cast(found, "float32")), name=head.name)

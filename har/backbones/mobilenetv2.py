@@ -1,12 +1,13 @@
-"""MobileNetV2, pretrained on ImageNet: 1,280 numbers a picture, and 4 × 576 of a finer map.
+"""MobileNetV2, pretrained on ImageNet: 1,280 features a picture, and 4 × 576 of a finer map.
 
 Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks (CVPR 2018).
-Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224. A frame is two pictures,
-itself and how it differs from the one before; the first frame is none.
+Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224. Each frame but the
+first is two pictures: itself and its change from the previous one.
 """
 
+import keras
+
 from har.backbones import imagenet
-from har.nn.backend import keras
 
 NAMED = imagenet.NAMED
 
@@ -22,5 +23,5 @@ def cnn(size: tuple[int, int], weights: str) -> keras.Model:
 
 
 def rescale(frames):
-    """Bring RGB frames from 0 … 255 to what `cnn` takes: -1 to 1."""
+    """Scale RGB frames from 0 … 255 to the input of `cnn`: -1 to 1."""
     return keras.layers.Rescaling(1 / 127.5, offset=-1)(frames)

@@ -16,7 +16,7 @@ import numpy as np
 
 from har.errors import UserError
 
-SIDE = 192  # pixels, of what the model takes
+SIDE = 192  # pixels, height and width of the input
 JOINTS = (
     *("nose", "left eye", "right eye", "left ear", "right ear"),
     *("left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist", "right wrist"),
@@ -32,8 +32,8 @@ def extractor(weights: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     Returns:
         A function from frames, (T, H, W, 3) uint8 RGB of any size, to key points, (T, 51) float32:
-        y, x and score of each of the 17 `JOINTS`; places in parts of the longer side, from the
-        frame's middle, y downwards. Threads may call it side by side.
+        y, x and score of each of the 17 `JOINTS`; positions in parts of the longer side, from the
+        frame's centre, y downwards. It is thread-safe.
 
     Raises:
         UserError: the interpreter is not installed, or the file is not MoveNet.
@@ -42,8 +42,8 @@ def extractor(weights: Path) -> Callable[[np.ndarray], np.ndarray]:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
         raise UserError(
-            "Expected the package ai-edge-litert, which runs MoveNet. Received: it is not "
-            "installed. Run `pip install ai-edge-litert`."
+            "The package ai-edge-litert, which runs MoveNet, is not installed. "
+            "Run `pip install ai-edge-litert`."
         ) from None
 
     def load() -> Interpreter:

@@ -1,15 +1,16 @@
-"""ResNet-50, pretrained on ImageNet: 2,048 numbers a picture, and 4 × 1,024 of a finer map.
+"""ResNet-50, pretrained on ImageNet: 2,048 features a picture, and 4 × 1,024 of a finer map.
 
 He et al., Deep Residual Learning for Image Recognition (CVPR 2016).
-Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224. A frame is two pictures,
-itself and how it differs from the one before; the first frame is none.
+Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224. Each frame but the
+first is two pictures: itself and its change from the previous one.
 """
 
+import keras
+
 from har.backbones import imagenet
-from har.nn.backend import keras
 
 NAMED = imagenet.NAMED
-_BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet; the weights are of Caffe's kind
+_BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet; the weights come from Caffe
 
 
 def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
@@ -23,6 +24,6 @@ def cnn(size: tuple[int, int], weights: str) -> keras.Model:
 
 
 def rescale(frames):
-    """Bring RGB frames from 0 … 255 to what `cnn` takes: BGR less ImageNet's mean."""
+    """Scale RGB frames from 0 … 255 to the input of `cnn`: BGR less ImageNet's mean."""
     bgr = keras.ops.flip(keras.ops.cast(frames, "float32"), axis=-1)
     return keras.layers.Rescaling(1.0, offset=[-mean for mean in _BGR_MEAN])(bgr)

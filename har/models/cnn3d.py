@@ -1,22 +1,23 @@
-"""R(2+1)D: a residual 3D CNN whose convolutions look first along the picture, then along time.
+"""R(2+1)D: a residual 3D CNN whose convolutions work first in space, then in time.
 
-Idea: a 3 × 3 × 3 convolution split into 1 × 3 × 3 and 3 × 1 × 1 with a ReLU between has about as
-many numbers, twice the non-linearity, and is easier to fit (Tran et al., A Closer Look at
-Spatiotemporal Convolutions, CVPR 2018). From scratch and sized for a CPU: a stem of 3 × 3 × 3 and
-one residual block an entry of `filters`; the stem and every block halve height, width and time.
-What is seen is the motion between two frames, see `har.nn.preprocessing.Motion`, unless `see` says otherwise.
+Idea: a 3 × 3 × 3 convolution split into 1 × 3 × 3 and 3 × 1 × 1, with a ReLU between, has about as
+many weights, more non-linearity, and is easier to fit (Tran et al., A Closer Look at
+Spatiotemporal Convolutions, CVPR 2018). Trained from scratch: a stem of 3 × 3 × 3 and one residual
+block for each entry of `filters`. The stem and every block halve height, width and time. With
+`see: motion` the input is differences of frames (`har.nn.preprocessing.Motion`).
 
 Shapes at 20 × 64 × 64: 19 differences; 10×32×32×16 → 5×16×16×32 → 3×8×8×64 → 2×4×4×128, averaged.
-Parameters: 889,428 with 4 classes. Cost: 140 M multiply-adds a clip.
+Parameters: 889,428 with 4 classes. Cost: 140 M multiply-adds a clip; 2 min of training on the
+sample, on 2 cores. Reaches: 0.98 on the sample, 0.76 on real clips (docs/results.md).
 """
 
-from har.models.parts.on_clips import classes_of, clip_input
-from har.models.parts.residual_cnn import MOMENTUM
-from har.nn.backend import keras
-from har.nn.layers import CHANNELS, BatchNormalization, FoldTime, UnfoldTime
-from har.params import ApproachParams, IntTuple, PositiveInt, Rate, Seen, TrainParams
+from keras import Model, layers
 
-layers = keras.layers
+from har.models.parts.on_clips import Shape, classes_of, clip_input
+from har.models.parts.residual_cnn import MOMENTUM
+from har.nn.normalization import CHANNELS, BatchNormalization
+from har.nn.time_folding import FoldTime, UnfoldTime
+from har.params import ApproachParams, IntTuple, PositiveInt, Rate, Seen, TrainParams
 
 
 class Params(ApproachParams):
@@ -28,9 +29,7 @@ class Params(ApproachParams):
     dropout: Rate  # before the classes
 
 
-def build(
-    n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
-) -> keras.Model:
+def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
     """Build the network; arguments and model as in `har.models.lrcn.build`."""
     clips, x = clip_input(shape, train, seed, params.see)
     x = _norm_relu(_factorised(x, params.stem, 2))
@@ -38,7 +37,7 @@ def build(
         x = _residual(x, filters)
     x = layers.GlobalAveragePooling3D()(x)
     x = layers.Dropout(params.dropout, seed=seed)(x)
-    return keras.Model(clips, classes_of(x, n_classes, shape, train), name="cnn3d")
+    return Model(clips, classes_of(x, n_classes, shape, train), name="cnn3d")
 
 
 def _residual(x, filters: int):

@@ -1,23 +1,22 @@
 """LRCN: a frame CNN, then an LSTM over the frames' features.
 
-Idea: what is seen is read from each frame by a CNN, how it changes by an LSTM (Donahue et al.,
-Long-term Recurrent Convolutional Networks, CVPR 2015). Here the CNN is a small residual one that
-sees the motion between two frames, see `har.nn.preprocessing.Motion`; the LSTM runs in both directions and
-its outputs are averaged over time. Trained from scratch. `har.models.lrcn_tutorial` is the
-network of the well-known tutorial.
+Idea: a CNN describes each frame, an LSTM how the description changes (Donahue et al., Long-term
+Recurrent Convolutional Networks, CVPR 2015). The CNN is a small residual one on differences of
+frames (`har.nn.preprocessing.Motion`). The LSTM runs in both directions and its outputs are
+averaged over time. Trained from scratch.
 
 Shapes at 20 × 64 × 64, width 24: 19 differences; 32×32×24 → 16×16×48 → 8×8×72 → 4×4×96 → 96 a
 difference; LSTM 2 × 64, averaged. Parameters: 351,820 with 4 classes. Cost: 316 M multiply-adds a
-clip. Time is folded into the batch: there is no loop over frames but the LSTM's own.
+clip; 2.5 min of training on the sample, on 2 cores. Reaches: 0.98 on the sample, 0.80 on real clips
+(docs/results.md).
 """
 
-from har.models.parts import residual_cnn
-from har.models.parts.on_clips import classes_of, clip_input
-from har.nn.backend import keras
-from har.nn.layers import FoldTime, UnfoldTime
-from har.params import PositiveInt, Rate, SeeingParams, TrainParams
+from keras import Model, layers
 
-layers = keras.layers
+from har.models.parts.on_clips import Shape, classes_of, clip_input
+from har.models.parts.residual_cnn import residual_cnn
+from har.nn.time_folding import FoldTime, UnfoldTime
+from har.params import PositiveInt, Rate, SeeingParams, TrainParams
 
 
 class Params(SeeingParams):
@@ -28,9 +27,7 @@ class Params(SeeingParams):
     dropout: Rate  # before and after the LSTM
 
 
-def build(
-    n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
-) -> keras.Model:
+def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
     """Build the network.
 
     Args:
@@ -45,7 +42,7 @@ def build(
     """
     clips, x = clip_input(shape, train, seed, params.see)
     T = x.shape[1]
-    x = residual_cnn.frame_cnn(FoldTime()(x), params.width, T if params.shift else 0)
+    x = residual_cnn(FoldTime()(x), params.width, T if params.shift else 0)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(params.dropout, seed=seed)(x)
     x = UnfoldTime(T)(x)
@@ -54,4 +51,4 @@ def build(
     x = layers.Bidirectional(lstm)(x)
     x = layers.GlobalAveragePooling1D()(x)
     x = layers.Dropout(params.dropout, seed=seed + 1)(x)
-    return keras.Model(clips, classes_of(x, n_classes, shape, train), name="lrcn")
+    return Model(clips, classes_of(x, n_classes, shape, train), name="lrcn")

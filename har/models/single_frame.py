@@ -1,38 +1,33 @@
-"""Single frame: a CNN looks at each frame by itself, and what it says is averaged.
+"""Single frame: a CNN classifies each frame by itself, and the logits are averaged.
 
 Idea: how far appearance alone goes (Karpathy et al., Large-scale Video Classification with CNNs,
-CVPR 2014, their *single-frame* baseline). The same frames in another order give the same answer,
-so what differs in time alone, sitting down from standing up, is out of its reach.
-
-The logits of the frames are averaged, which is the logits of the averaged features: that lets the
-last layer be the dense one. (Averaging probabilities, also common, differs little.)
+CVPR 2014). The order of frames does not matter, so the network cannot tell sitting down from
+standing up. Averaged features give averaged logits, so the last layer can be the dense one.
 
 Shapes at 20 × 64 × 64: 64×64×16 → 16 → 4 → 2 → 1×1×64 a frame, dense 64, averaged. Parameters:
-64,932 with 4 classes. Cost: 68 M multiply-adds a clip.
+64,932 with 4 classes. Cost: 68 M multiply-adds a clip; 1 min of training on the sample, on 2 cores.
+Reaches: 0.50 on the sample, 0.41 on real clips (docs/results.md).
 """
 
-from har.models.parts.on_clips import classes_of, clip_input
-from har.models.parts.plain_cnn import FrameCNNParams, frame_cnn
-from har.nn.backend import keras
-from har.nn.layers import FoldTime, UnfoldTime
+from keras import Model, layers
+
+from har.models.parts.on_clips import Shape, classes_of, clip_input
+from har.models.parts.plain_cnn import PlainCNNParams, plain_cnn
+from har.nn.time_folding import FoldTime, UnfoldTime
 from har.params import PositiveInt, TrainParams
 
-layers = keras.layers
 
-
-class Params(FrameCNNParams):
+class Params(PlainCNNParams):
     """The `single_frame` section."""
 
     units: PositiveInt  # of the dense layer that each frame ends in
 
 
-def build(
-    n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
-) -> keras.Model:
+def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
     """Build the network; arguments and model as in `har.models.lrcn.build`."""
     clips, x = clip_input(shape, train, seed)
     T = x.shape[1]
-    x = frame_cnn(FoldTime()(x), params, seed)
+    x = plain_cnn(FoldTime()(x), params, seed)
     x = layers.Dense(params.units, activation="relu")(x)
     x = layers.GlobalAveragePooling1D()(UnfoldTime(T)(x))
-    return keras.Model(clips, classes_of(x, n_classes, shape, train), name="single_frame")
+    return Model(clips, classes_of(x, n_classes, shape, train), name="single_frame")

@@ -1,1 +1,1 @@
-"""What Keras lacks: one layer a file, a quiet start of Keras, and models as files."""
+"""What Keras lacks: layers, one class a file, models as files, and a quiet start of Keras."""

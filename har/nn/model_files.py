@@ -1,13 +1,14 @@
-"""Models as files: the same model gives the same bytes, and loading runs no foreign code."""
+"""Model files: the same model gives the same bytes, and loading runs no code from the file."""
 
 import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from har import files
 from har.errors import UserError
-from har.nn.backend import keras
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 
@@ -15,15 +16,14 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 def save_model(model: keras.Model, path: Path) -> None:
     """Write `model` as a `.keras` file without optimizer state, whole or not at all.
 
-    Keras stamps the time into the zip and its metadata, and memory addresses into the
-    configuration; here they are fixed, so that the same weights give the same bytes and no later
-    stage runs again for nothing.
+    Keras writes the time into the zip and its metadata, and memory addresses into the
+    configuration. Here both are fixed: the same weights give the same bytes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Trainings that run side by side save side by side.
+    # A name for each path, so that parallel trainings do not collide.
     stamped = files.folder("saving") / f"{files.digest(str(path.absolute()))}.keras"
-    # A copy that was never compiled: in this format Keras ignores `include_optimizer`, and what the
-    # optimizer knows would make the file four times as large.
+    # A copy that was never compiled: Keras ignores `include_optimizer` in this format, and the
+    # optimizer's state would make the file four times as large.
     plain = type(model).from_config(model.get_config())
     plain.set_weights(model.get_weights())
     plain.save(stamped)
@@ -57,11 +57,13 @@ def _renumber(config: Any, numbers: dict[int, int]) -> Any:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Load a `.keras` file in Keras's safe mode.
+    """Load a `.keras` file in Keras's safe mode, with the layers of `har`.
 
     Raises:
         UserError: the file is not there or is not a model that this version can load.
     """
+    import har.nn.layers  # noqa: F401 (registers our layers with Keras)
+
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:

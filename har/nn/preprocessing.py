@@ -1,12 +1,9 @@
-"""What stands between stored clips and a network: frames drawn, changed at random, differenced.
+"""From stored clips to a network's input: draw frames, augment them, take differences.
 
-Layers, so that they run on the device that trains, travel with a saved model, and prediction
+These are layers: they run on the device that trains and are saved with the model, so prediction
 cannot differ from training.
 """
 
-import har.nn.backend  # noqa: F401 (Keras is to load quietly, so this comes first)
-
-# isort: split
 import keras
 from keras import ops
 
@@ -25,14 +22,13 @@ class DrawFrames(keras.layers.Layer):
     """Draw `count` of the stored frames of a clip, in one of three ways.
 
     - `segments`: the clip is cut into `count` equal segments, and training draws one frame of
-      each at random (Wang et al., Temporal Segment Networks, ECCV 2016). Otherwise the first,
-      second … frames of all segments make a view each.
-    - `window`: neighbouring frames from a place that training draws at random, so that motion is
-      seen at a short distance in time. Otherwise the windows that a clip is made of are a view
-      each.
-    - `middle`: the middle frame of each segment, in training too; the only view.
+      each at random (Wang et al., Temporal Segment Networks, ECCV 2016). Outside of training the
+      first frames of all segments are one view, the second frames another, and so on.
+    - `window`: training draws a window of neighbouring frames at random, so that frames are close
+      in time. Outside of training every window of the clip is one view.
+    - `middle`: the middle frame of each segment, in training too; one view.
 
-    All views are looked at outside of training: `AverageViews` has to follow.
+    Outside of training all views go on as clips of their own: `AverageViews` has to follow.
 
     Input: (N, count·V, …). Output: (N, count, …), or (N·V, count, …) outside of training.
     """
@@ -73,7 +69,7 @@ class DrawFrames(keras.layers.Layer):
         return ops.minimum(ops.cast(drawn, "int32"), below - 1)
 
     def compute_output_shape(self, input_shape):
-        """Return (None, count, …): JAX cannot multiply a number of clips it does not know."""
+        """Return (None, count, …): JAX cannot multiply an unknown number of clips."""
         return (None, self.count, *input_shape[2:])
 
     def get_config(self):
@@ -84,7 +80,7 @@ class DrawFrames(keras.layers.Layer):
 
 @register
 class AverageViews(keras.layers.Layer):
-    """Average what was said of the views of a clip, (N·V, C) to (N, C); nothing in training."""
+    """Average the predictions over a clip's views, (N·V, C) to (N, C); unchanged in training."""
 
     def __init__(self, views: int, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -97,7 +93,7 @@ class AverageViews(keras.layers.Layer):
         return ops.mean(ops.reshape(values, (-1, self.views, values.shape[-1])), axis=1)
 
     def compute_output_shape(self, input_shape):
-        """Return (None, C): JAX does not divide a number of clips that it does not know."""
+        """Return (None, C): JAX cannot divide an unknown number of clips."""
         return (None, *input_shape[1:])
 
     def get_config(self):
@@ -109,11 +105,10 @@ class AverageViews(keras.layers.Layer):
 class Motion(keras.layers.Layer):
     """Differences of neighbouring frames, each divided by its own root mean square.
 
-    What moves stays, what the place looks like goes, and how strong the light is does not matter.
-    From scratch, on few clips, a network of motion learns far more than one of pixels: 0.81
-    against 0.52 on UCF101 with optical flow (Simonyan & Zisserman, Two-Stream Convolutional
-    Networks, NeurIPS 2014); differences are the cheap form of it (Wang et al., Temporal Segment
-    Networks, ECCV 2016).
+    Movement remains; the background and the strength of the light do not. Trained from scratch on
+    few clips, a network of motion learns far more than one of pixels: 0.81 against 0.52 on UCF101
+    with optical flow (Simonyan & Zisserman, Two-Stream Convolutional Networks, NeurIPS 2014).
+    Differences are its cheap form (Wang et al., Temporal Segment Networks, ECCV 2016).
 
     Input: (N, T, H, W, C) float in [0, 1]. Output: (N, T - 1, H, W, C).
     """
@@ -121,7 +116,7 @@ class Motion(keras.layers.Layer):
     def call(self, clips):
         """Return the differences."""
         change = clips[:, 1:] - clips[:, :-1]
-        # In float32, where small squares do not vanish. The floor keeps stills from being noise.
+        # float32: small squares vanish in 16 bits. 0.01 keeps still clips from becoming noise.
         power = ops.mean(ops.square(ops.cast(change, "float32")), axis=(2, 3, 4), keepdims=True)
         return change / ops.cast(ops.sqrt(power) + 0.01, change.dtype)
 
@@ -132,24 +127,23 @@ class Motion(keras.layers.Layer):
 
 @register
 class AugmentClip(keras.layers.Layer):
-    """Change training clips at random, each clip in one way for all its frames.
+    """Augment training clips at random; all frames of a clip change in the same way.
 
     Mirroring, scaling and shifting together are one resampling along the height and one along
-    the width: each a product with an interpolation matrix a clip (bilinear, edges repeated). All
-    changes of colour together are one product with a matrix of colours. So they run fast on any
-    backend and device.
+    the width, each a product with a matrix (bilinear, edges repeated). All changes of colour
+    together are one product with a 3 × 3 matrix. This is fast on every backend and device.
 
     Args:
         flip: mirror left and right, half of the clips.
         zoom: scale between 1 - zoom and 1 + zoom.
-        shift: move by up to this part of the height and of the width.
-        brightness: add up to this part of the full range.
+        shift: largest movement, as a part of the height and of the width.
+        brightness: largest addition, as a part of the full range.
         contrast: multiply the distance from the clip's mean by 1 - contrast to 1 + contrast.
         saturation: multiply the distance from grey by 1 - saturation to 1 + saturation.
         tint: multiply each channel by 1 - tint to 1 + tint.
         shuffle: part of the clips whose channels change places.
-        grey: part of the clips that lose their colour.
-        seed: of the random draws.
+        grey: part of the clips that become grey.
+        seed: seed of the random draws.
 
     Input and output: (N, T, H, W, 3) float in [0, 1]. Unchanged outside of training.
     """
@@ -227,8 +221,8 @@ class AugmentClip(keras.layers.Layer):
         return ops.reshape(ops.clip(flat, 0.0, 1.0), (n, *clips.shape[1:]))
 
     def _resampling(self, length: int, scale, shift):
-        """Return (N, length, length): the weight of each old place (last axis) at each new one."""
-        # In float32 whatever the precision: 16 bits cannot tell the pixels of a wide clip apart.
+        """Return (N, length, length): the weight of each old pixel (last axis) at each new one."""
+        # float32 in every precision: 16 bits cannot tell the pixels of a wide clip apart.
         pixels = ops.arange(length, dtype="float32")
         place = pixels - (length - 1) / 2
         centre = (length - 1) / 2 + shift * length
@@ -240,7 +234,7 @@ class AugmentClip(keras.layers.Layer):
     def _resample(clips, rows, columns):
         _, T, H, W, C = clips.shape
         tall = ops.matmul(rows[:, None], ops.reshape(clips, (-1, T, H, W * C)))
-        # The same columns for each channel: one large product is twice as fast as thin ones.
+        # One large product over all channels is twice as fast as one for each channel.
         one = ops.eye(C, dtype=columns.dtype)
         columns = ops.einsum("nij,cd->njcid", columns, one)
         wide = ops.matmul(

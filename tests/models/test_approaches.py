@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from har.backbones.joined_model import whole_model
+from har.backbones.joined_model import joined_model
 from har.errors import UserError
 from har.nn import model_files
 from har.params import approaches, load
@@ -161,7 +161,7 @@ def test_the_card_says_the_true_number_of_parameters(approach):
     assert told, "the card tells no parameters"
     shape = FULL[PARAMS.features[approach]] if approach in PARAMS.features else (20, 64, 64)
     assert build(approach, 4, shape).count_params() == int(told[1].replace(",", ""))
-    for word in ("Idea: ", "Shapes at ", "Cost: "):
+    for word in ("Idea: ", "Shapes at ", "Cost: ", "Reaches: "):
         assert word in card
 
 
@@ -173,7 +173,7 @@ def test_the_card_says_the_true_number_of_parameters(approach):
         ("i3d", (8, 32, 32), 2, True),
     ],
 )
-def test_whole_model_is_the_head_on_the_features_of_all_views(
+def test_a_joined_model_is_the_head_on_the_features_of_all_views(
     approach, shape, windows, mirrored, in_tmp_path
 ):
     backbone = importlib.import_module(f"har.backbones.{PARAMS.features[approach]}")
@@ -194,7 +194,7 @@ def test_whole_model_is_the_head_on_the_features_of_all_views(
     parts += [part[:, :, :, ::-1] for part in parts] if mirrored else []
     views = [network.predict_on_batch(part) for part in parts]
     expected = head.predict_on_batch(np.stack(views, axis=1))
-    model_files.save_model(whole_model(network, head, windows), Path("whole.keras"))
+    model_files.save_model(joined_model(network, head, windows), Path("whole.keras"))
     whole = model_files.load_model(Path("whole.keras"))
     assert whole.input_shape == (None, windows * T, *size, 3)
     assert whole.input.dtype == "uint8"
@@ -205,7 +205,7 @@ def test_a_head_of_other_views_is_refused():
     network = importlib.import_module("har.backbones.i3d").build((8, 32, 32), "random")
     head = module_of("i3d").build(3, (3, 1, 1024), PARAMS.approach("i3d"), PARAMS.train, 1)
     with pytest.raises(ValueError, match=r"a head of 2 or 4 views. Received: 3"):
-        whole_model(network, head, 2)
+        joined_model(network, head, 2)
 
 
 @pytest.mark.parametrize("see", ["pixels", "both"])

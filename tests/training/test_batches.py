@@ -7,8 +7,7 @@ import pytest
 
 from har.clips import store
 from har.errors import UserError
-from har.nn import backend
-from har.training import batches
+from har.training import batches, device_rows
 from har.training.batches import Batches, StoredFrames
 
 SHAPE = (3, 8, 8)
@@ -116,9 +115,9 @@ def test_rows_of_any_length_and_type_are_taken_as_they_are(shape, dtype):
     jnp = pytest.importorskip("jax.numpy")
     rows = np.random.default_rng(0).integers(0, 256, (23, *shape)).astype(dtype)
     order = np.random.default_rng(1).permutation(23)
-    there = (jnp.asarray(backend.words(rows)), jnp.arange(23))
+    there = (jnp.asarray(device_rows.words(rows)), jnp.arange(23))
     shapes = (shape, ())
-    taken, numbers = backend.take(there, jnp.asarray(order), 4, 9, shapes)
+    taken, numbers = device_rows.take(there, jnp.asarray(order), 4, 9, shapes)
     assert taken.dtype == dtype
     np.testing.assert_array_equal(taken, rows[order[4:13]])
     np.testing.assert_array_equal(numbers, order[4:13])
@@ -126,14 +125,14 @@ def test_rows_of_any_length_and_type_are_taken_as_they_are(shape, dtype):
 
 def test_words_are_the_same_memory_and_only_where_bytes_fill_them():
     rows = np.arange(3 * 8, dtype=np.uint8).reshape(3, 2, 4)
-    words = backend.words(rows)
+    words = device_rows.words(rows)
     assert words.dtype == np.uint32
     assert words.shape == (3, 2)
     assert np.shares_memory(words, rows)
     assert words[1].tobytes() == rows[1].tobytes()
     for other in (rows[:, :, :3], rows[:, :0], rows.astype(np.int16), np.arange(8)):
-        assert backend.words(other) is other
-    assert backend.words(rows[:0]).shape == (0, 2)
+        assert device_rows.words(other) is other
+    assert device_rows.words(rows[:0]).shape == (0, 2)
 
 
 def test_batches_asked_for_again_or_out_of_order_are_the_same():
@@ -192,7 +191,7 @@ def test_available_memory_is_that_of_the_machine_or_what_its_container_leaves(
 def test_frames_go_to_the_accelerator_if_they_fit_in_half_of_its_memory(monkeypatch, free, place):
     frames, labels = make_clips(10)
     free = int(free * frames.nbytes)
-    monkeypatch.setattr(backend, "free_accelerator_memory", lambda: free)
+    monkeypatch.setattr(device_rows, "free_accelerator_memory", lambda: free)
     assert Batches(frames, labels, 4).place == place
 
 

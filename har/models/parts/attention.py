@@ -1,8 +1,6 @@
-"""What the transformers share: encoder blocks and positions."""
+"""Transformer blocks and positions."""
 
-from har.nn.backend import keras
-
-layers = keras.layers
+from keras import layers
 
 
 def encoder(x, depth: int, heads: int, dropout: float, seed: int):
@@ -28,8 +26,8 @@ def encoder(x, depth: int, heads: int, dropout: float, seed: int):
 def along_time(x, depth: int, heads: int, dropout: float, seed: int):
     """Encode time steps, (N, T, D), and average them to (N, D).
 
-    Positions come from a depth-wise convolution over neighbours, which also tells before from
-    after (Chu et al., Conditional Positional Encodings for Vision Transformers, ICLR 2023).
+    A depth-wise convolution over neighbours encodes positions and the direction of time (Chu et
+    al., Conditional Positional Encodings for Vision Transformers, ICLR 2023).
     """
     x = layers.Add()([x, layers.DepthwiseConv1D(3, padding="same")(x)])
     x = encoder(x, depth, heads, dropout, seed)

@@ -1,25 +1,26 @@
-"""The front and the end that networks of frames share."""
+"""The first and the last layers of networks that read frames."""
 
-from har.nn.backend import keras
+import keras
+from keras import layers
+
 from har.nn.preprocessing import AugmentClip, AverageViews, DrawFrames, Motion
 from har.params import TrainParams
 
-layers = keras.layers
+Shape = tuple[int, int, int]
 
 
-def clip_input(shape: tuple[int, int, int], train: TrainParams, seed: int, see: str = "pixels"):
+def clip_input(shape: Shape, train: TrainParams, seed: int, see: str = "pixels"):
     """Return the input and the first tensor of a network.
 
     Args:
         shape: (T, H, W) of a stored clip.
-        train: `frames` and `draw`, what is drawn of a clip; `augment`, random changes in
-            training; `centre`.
-        seed: of what is random.
+        train: the `train` section, of which `frames`, `draw`, `augment` and `centre` count.
+        seed: seed of drawing and augmentation.
         see: `pixels`; `motion`, differences of neighbouring frames, one fewer than frames; or
-            `both`, pixels and how they came about, in six channels.
+            `both`, pixels and the differences that led to them, in six channels.
 
     Returns:
-        The input, (N, T, H, W, 3) uint8 RGB, and (N, t, H, W, C) float: pixels from -1 to 1 where
+        The input, (N, T, H, W, 3) uint8 RGB, and (N, t, H, W, C) float: pixels from -1 to 1 with
         `centre`, else from 0 to 1. Outside of training N may be a multiple: see `DrawFrames`.
     """
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
@@ -39,8 +40,8 @@ def clip_input(shape: tuple[int, int, int], train: TrainParams, seed: int, see: 
     return clips, x
 
 
-def classes_of(x, n_classes: int, shape: tuple[int, int, int], train: TrainParams):
-    """Return class probabilities, (N, n_classes) float32, of one vector a clip, (N, D).
+def classes_of(x, n_classes: int, shape: Shape, train: TrainParams):
+    """Return class probabilities, (N, n_classes) float32, from one vector a clip, (N, D).
 
     The dense layer is named `classes`: calibration divides its weights by the temperature.
     """

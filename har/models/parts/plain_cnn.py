@@ -1,16 +1,14 @@
-"""The frame CNN that several approaches share: convolution, ReLU, pooling and dropout, repeated."""
+"""A plain CNN for frames: convolution, ReLU, pooling and dropout, repeated."""
 
+from keras import layers
 from pydantic import ValidationInfo, field_validator
 
-from har.nn.backend import keras
-from har.nn.layers import PooledConv2D
+from har.nn.pooling import PooledConv2D
 from har.params import ApproachParams, IntTuple, Rate
 
-layers = keras.layers
 
-
-class FrameCNNParams(ApproachParams):
-    """Of a CNN on images: one block an entry of `filters`."""
+class PlainCNNParams(ApproachParams):
+    """The sections of approaches with a plain CNN: one block for each entry of `filters`."""
 
     filters: IntTuple
     pools: IntTuple
@@ -25,7 +23,7 @@ class FrameCNNParams(ApproachParams):
         return pools
 
 
-def frame_cnn(x, params: FrameCNNParams, seed: int):
+def plain_cnn(x, params: PlainCNNParams, seed: int):
     """Apply the CNN to images, (N, H, W, C), and return their features, (N, D).
 
     Dropout follows every block but the last, as in the well-known UCF50 tutorial's LRCN.

@@ -1,24 +1,29 @@
-"""What LRCN on MobileNetV2 and on ResNet-50 share: the front, frozen or tuned, and the LSTM."""
+"""LRCN on a CNN pretrained on ImageNet, frozen or tuned.
+
+Frozen (`tune: 0` and a line in `features`): the CNN sees each frame and its change from the
+previous one (`har.backbones.imagenet`); `stages/features.py` computes the features once and every
+fold reads them. Tuned (`tune: 20`, say, and no such line): the clips of data/frames.h5 go through
+the CNN, frames alone, and its last layers learn too; set `frames.height` and `.width` to about 224.
+"""
 
 from types import ModuleType
 from typing import Annotated
 
+import keras
+from keras import layers, ops
 from pydantic import Field
 
 from har.errors import UserError
 from har.models.parts.on_clips import clip_input
 from har.models.parts.on_features import classes_of, feature_input
-from har.nn.backend import keras
-from har.nn.layers import FoldTime, UnfoldTime
+from har.nn.time_folding import FoldTime, UnfoldTime
 from har.params import ApproachParams, PositiveInt, Rate, TrainParams
-
-layers, ops = keras.layers, keras.ops
 
 
 class LRCNParams(ApproachParams):
     """The section of an LRCN on a pretrained CNN."""
 
-    tune: Annotated[int, Field(ge=0)]  # layers of the CNN that learn too, from the last
+    tune: Annotated[int, Field(ge=0)]  # the last so many layers of the CNN learn too
     width: PositiveInt  # numbers a frame that the LSTM reads
     units: PositiveInt  # of the LSTM
     dropout: Rate
@@ -37,29 +42,29 @@ def build_on(
 
     Args:
         backbone: module of `har.backbones`.
-        name: of the model.
+        name: name of the model.
         n_classes: number of classes.
         shape: (V, T, D) of features; with `tune` (T, H, W) of clips.
         params: the section of the approach.
         train: the `train` section.
-        seed: of dropout and augmentation.
+        seed: seed of dropout and augmentation.
 
     Returns:
         A model from features (N, V, T, D), or from (N, T, H, W, 3) uint8 RGB, to (N, n_classes)
         float32 probabilities.
 
     Raises:
-        UserError: there is one step of time, which changes from none; or `tune` is too high.
+        UserError: there is only one step of time, so nothing changes; or `tune` is too high.
     """
     steps = shape[0] if params.tune else shape[1]
     if steps < 2:
         count = "backbones." + backbone.__name__.rpartition(".")[2] + ".count to 3"
         raise UserError(
-            f"Expected 2 or more steps of time for {name}: how they change is seen. "
+            f"Expected 2 or more steps of time for {name}, which reads their changes. "
             f"Received: {steps}. Set {'frames.count to 2' if params.tune else count} or more."
         )
     if params.tune:
-        # Every stored frame: a tuned backbone is shown few clips and all of them.
+        # Every stored frame: with a tuned backbone clips are few.
         train = train.model_copy(update={"frames": shape[0]})
         inputs, x = clip_input(shape, train, seed)
         low, high = (-1, 1) if train.centre else (0, 1)
@@ -79,18 +84,18 @@ def build_on(
     x = layers.Dropout(params.dropout, seed=seed + 1)(x)
     # cuDNN's LSTM under JAX predicts wrongly with Keras 3.15, so it is never used.
     x = layers.LSTM(params.units, return_sequences=True, use_cudnn=False)(x)
-    # ImageNet's features know things and places. How much each of them changes tells the action;
-    # square roots, since twice as much is not twice as telling. A millionth has a finite slope.
+    # ImageNet's features describe things and places; how much each changes describes the action.
+    # Square roots compress large changes; the millionth keeps their slope finite at 0.
     change = ops.sqrt(ops.mean(ops.abs(features[:, 1:] - features[:, :-1]), axis=1) + 1e-6)
     spread = ops.sqrt(ops.sqrt(ops.var(features, axis=1) + 1e-6))
     x = layers.Concatenate()([layers.GlobalAveragePooling1D()(x), change, spread])
     x = layers.Dropout(params.dropout, seed=seed + 2)(_normalised(x))
-    return keras.Model(inputs, classes_of(x, n_views, n_classes), name=name)
+    return keras.Model(inputs, classes_of(x, n_classes, n_views), name=name)
 
 
 def _normalised(x):
     """Bring every feature to mean 0 and deviation 1, as of the training clips."""
-    # A training on features has few steps: with Keras's 0.99 the last ones would be half-way.
+    # Training on features has few steps, too few for Keras's momentum of 0.99.
     return layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x)
 
 

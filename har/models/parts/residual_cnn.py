@@ -1,25 +1,25 @@
-"""The residual frame CNN that LRCN and ConvLSTM share.
+"""A residual CNN for frames, with batch normalisation.
 
-Residual blocks (He et al., Deep Residual Learning, CVPR 2016, with the shortcut of ResNet-D: an
-average before the 1 × 1 convolution) and batch normalisation, which lets a network of few clips
-learn fast and is a mild regulariser.
+He et al., Deep Residual Learning (CVPR 2016), with the shortcut of ResNet-D: average pooling before
+the 1 × 1 convolution.
 """
 
-from har.nn.backend import keras
-from har.nn.layers import BatchNormalization, ShiftFeatures
+from keras import layers
 
-layers = keras.layers
-MOMENTUM = 0.95  # of batch statistics: at Keras's 0.99 the first epochs of few clips say nothing
+from har.nn.normalization import BatchNormalization
+from har.nn.time_folding import ShiftFeatures
+
+MOMENTUM = 0.95  # of batch statistics; Keras's 0.99 is too slow for the few steps of small sets
 
 
-def frame_cnn(x, width: int, n_frames: int = 0):
+def residual_cnn(x, width: int, n_frames: int = 0):
     """Apply the CNN to images: (N, H, W, C) to (N, H/16, W/16, 4·width), sizes rounded up.
 
     Args:
         x: the images.
         width: filters of the first convolution.
-        n_frames: images of a clip, which follow one another, where a block is to see the images
-            before and after too, see `har.nn.layers.ShiftFeatures`; 0: each image by itself.
+        n_frames: images a clip, where blocks shift features between neighbouring images
+            (`har.nn.time_folding.ShiftFeatures`); 0: each image by itself.
     """
     x = _convolution(x, width, 3, 2)
     x = layers.ReLU()(x)

@@ -1,44 +1,44 @@
-"""What loading Keras through `har.nn.backend` does to the process."""
-
-import sys
+"""What `har.nn.process.prepare` does to a process."""
 
 import pytest
 
-FAULTS = """
-import resource, sys
-if sys.argv[1] == "har":
-    import har.nn.backend
-import numpy as np
-
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-
-np.ones(16 << 20, np.float32)  # 64 MB, freed at once
-start = faults()
-for _ in range(20):
-    np.ones(16 << 20, np.float32)
-print(faults() - start)
+QUIET = """
+import os, sys
+from har.nn import process
+before = set(os.listdir("/dev/fd"))
+process.prepare()
+process.prepare()
+assert "keras" in sys.modules
+assert set(os.listdir("/dev/fd")) == before, "a descriptor stays open"
+print("still heard", file=sys.stderr)
 """
 
 
-@pytest.fixture(scope="module")
-def loaded(run_python):
-    """A process that loads `har.nn.backend`, and counts; its start takes seconds."""
-    return run_python(FAULTS, "har")
+def test_keras_loads_without_a_word_and_standard_error_is_there_again(run_python):
+    done = run_python(QUIET)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "still heard\n")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="mallopt(3) is glibc's")
-def test_freed_memory_is_there_for_the_next_tensor(run_python, loaded):
-    plain, tuned = int(run_python(FAULTS, "nobody").stdout), int(loaded.stdout)
-    assert plain >= 20 * 32  # as many pages as the array has, 32 even where they are of 2 MB
-    assert tuned < plain / 10
+ENVIRONMENT = """
+import os
+from har.nn import process
+os.environ.pop("TF_DETERMINISTIC_OPS", None)
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+process.prepare()
+print(os.environ["TF_DETERMINISTIC_OPS"], os.environ["TF_ENABLE_ONEDNN_OPTS"])
+"""
+
+
+def test_the_environment_is_set_where_the_user_has_not_set_it(run_python):
+    assert run_python(ENVIRONMENT).stdout.split() == ["1", "0"]
 
 
 UNUSED = """
 import sys
 if sys.argv[1] == "first":
     import sklearn
-import har.nn.backend
+from har.nn import process
+process.prepare()
 print(*sorted({"matplotlib", "sklearn"} & set(sys.modules)))
 import matplotlib.pyplot, sklearn.metrics
 print(sklearn.metrics.__name__)
@@ -46,12 +46,14 @@ print(sklearn.metrics.__name__)
 
 
 @pytest.mark.parametrize(("order", "loaded"), [("last", ""), ("first", "sklearn")])
-def test_keras_loads_without_what_nobody_uses_and_leaves_it_to_others(run_python, order, loaded):
+def test_keras_loads_without_modules_that_can_be_imported_afterwards(run_python, order, loaded):
     assert run_python(UNUSED, order).stdout.splitlines() == [loaded, "sklearn.metrics"]
 
 
 MANY = """
-from har.nn.backend import keras
+from har.nn import process
+process.prepare()
+import keras
 import numpy as np
 
 for width in range(1, 9):
@@ -65,14 +67,10 @@ def test_predicting_with_many_networks_says_nothing(run_python):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_loading_says_nothing(loaded):
-    assert (loaded.returncode, loaded.stderr) == (0, "")
-    assert loaded.stdout.strip().isdigit()  # the count alone
-
-
 COMPILE = """
-import os, sys
-import har.nn.backend
+import os
+from har.nn import process
+process.prepare()
 import jax
 
 jax.jit(lambda x: x * 2 + 1)(jax.numpy.arange(3.0)).block_until_ready()
@@ -97,4 +95,4 @@ def test_what_jax_compiled_is_kept(run_python, tmp_path, monkeypatch, chosen):
     kept = {path.name for path in folder.glob("jit_*-cache")}
     assert kept
     run_python(COMPILE)
-    assert {path.name for path in folder.glob("jit_*-cache")} == kept  # found again, not made anew
+    assert {path.name for path in folder.glob("jit_*-cache")} == kept  # found, not compiled again

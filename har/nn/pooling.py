@@ -1,0 +1,109 @@
+"""Max-pooling with a quick gradient on JAX, and a convolution that pools before its bias."""
+
+import keras
+from keras import ops
+
+from har.nn import backend, space_to_depth
+from har.nn.activations import ACTIVATIONS
+
+
+def tile_maxima(x, sizes: tuple[int, ...], padding: str):
+    """Return the maximum of each tile: max-pooling whose strides equal its sizes.
+
+    XLA's gradient of max-pooling scatters one number at a time. The gradient of a maximum over
+    axes is one pass over memory. Equal numbers of a tile share it; pooling gives it to the first.
+
+    Args:
+        x: (N, …, C), with one axis in between for each size.
+        sizes: lengths of a tile.
+        padding: `same` (incomplete tiles count) or `valid`.
+    """
+    lengths = x.shape[1:-1]
+    if padding == "same":
+        missing = [-n % size for n, size in zip(lengths, sizes, strict=True)]
+        if any(missing):
+            around = [(n // 2, n - n // 2) for n in missing]
+            x = ops.pad(x, [(0, 0), *around, (0, 0)], constant_values=float("-inf"))
+    else:
+        whole = (slice(0, n - n % size) for n, size in zip(lengths, sizes, strict=True))
+        x = x[(slice(None), *whole)]
+    shape, within = [-1], []
+    for length, size in zip(x.shape[1:-1], sizes, strict=True):
+        shape.append(length // size)
+        if size > 1:
+            within.append(len(shape))
+            shape.append(size)
+    return ops.max(ops.reshape(x, (*shape, x.shape[-1])), axis=within) if within else x
+
+
+@keras.saving.register_keras_serializable("har")
+class MaxPooling3D(keras.layers.MaxPooling3D):
+    """`keras.layers.MaxPooling3D` with a quick gradient on JAX."""
+
+    def call(self, inputs):
+        """Pool `inputs`."""
+        usual = self.data_format == "channels_last" and self.strides == self.pool_size
+        if keras.backend.backend() != "jax" or not usual:
+            return super().call(inputs)
+        return tile_maxima(inputs, self.pool_size, self.padding)
+
+
+@keras.saving.register_keras_serializable("har")
+class PooledConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`, then `keras.layers.MaxPooling2D` whose strides equal its sizes.
+
+    The maximum of a tile is taken before the bias and the activation. Neither changes which number
+    is the largest, so the result is the same, with fewer numbers to move.
+
+    Input: (N, H, W, C). Output: (N, ⌈H'/pool⌉, ⌈W'/pool⌉, filters); the convolution makes H' × W'.
+    """
+
+    def __init__(
+        self, filters: int, kernel_size: int | tuple[int, int], pool_size: int, **kwargs
+    ) -> None:
+        super().__init__(filters, kernel_size, **kwargs)
+        self.pool_size = pool_size
+        name = keras.activations.serialize(self.activation)
+        if not isinstance(name, str) or name not in ACTIVATIONS:
+            raise ValueError(
+                f"PooledConv2D expects an activation from {', '.join(ACTIVATIONS)}, which never "
+                f"fall. Received: {name}. Use Conv2D and MaxPooling2D for others."
+            )
+        if self.data_format != "channels_last":
+            raise ValueError(
+                f"PooledConv2D expects data_format='channels_last'. Received: {self.data_format}"
+            )
+
+    def call(self, inputs):
+        """Convolve, pool, add the bias, activate."""
+        x = self._maxima(inputs)
+        if self.use_bias:
+            x = x + ops.cast(self.bias, x.dtype)
+        return self.activation(x)
+
+    def _maxima(self, x):
+        size = self.pool_size
+        usual = max(*self.strides, *self.dilation_rate, self.groups) == 1
+        whole = not any(n % size for n in self.convolved_shape(x.shape)[1:3])
+        few = x.shape[-1] < space_to_depth.TENSOR_CORE
+        if usual and whole and few and backend.on_gpu():
+            kernel = ops.convert_to_tensor(self.kernel)
+            x = space_to_depth.convolve(x, kernel, size, self.padding)
+            return ops.max(ops.reshape(x, (*x.shape[:3], size * size, self.filters)), axis=3)
+        x = self.convolution_op(x, self.kernel)
+        if keras.backend.backend() == "jax":
+            return tile_maxima(x, (size, size), "same")
+        return ops.max_pool(x, size, padding="same")
+
+    def convolved_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape before pooling."""
+        return super().compute_output_shape(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape after pooling."""
+        N, H, W, C = self.convolved_shape(input_shape)
+        return (N, -(-H // self.pool_size), -(-W // self.pool_size), C)
+
+    def get_config(self):
+        """Return what `__init__` takes."""
+        return {**super().get_config(), "pool_size": self.pool_size}

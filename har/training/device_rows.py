@@ -1,0 +1,70 @@
+"""Rows of arrays that stay in the memory of JAX's devices."""
+
+import functools
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+
+def free_accelerator_memory() -> int:
+    """Return the free bytes of the device that JAX computes on; 0 on a CPU."""
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)
+
+
+def words(array: np.ndarray) -> np.ndarray:
+    """View rows of bytes as rows of 32-bit words, which a GPU gathers 1.6 times as fast.
+
+    Args:
+        array: (N, …), of any type.
+
+    Returns:
+        uint32 (N, M) where a row is uint8 of 4·M bytes, M ≥ 1: the same memory if it is contiguous.
+        Else `array`.
+    """
+    n_bytes = math.prod(array.shape[1:])
+    if array.dtype != np.uint8 or n_bytes == 0 or n_bytes % 4:
+        return array
+    return np.ascontiguousarray(array).reshape(len(array), n_bytes).view(np.uint32)
+
+
+def take(
+    arrays: tuple,
+    order,
+    start: int,
+    size: int,
+    shapes: tuple[tuple[int, ...], ...],
+    shardings: tuple | None = None,
+) -> tuple:
+    """Return rows `order[start:start + size]` of arrays, all on JAX's devices, by one call.
+
+    `keras.ops.take` checks and clips indices by several kernels, each started by the host.
+
+    Args:
+        arrays: as `words` returns them.
+        order: int32 (N,), indices of rows.
+        start: first row, an index into `order`.
+        size: number of rows; every size is compiled once.
+        shapes: shape of one row of each array, before `words`.
+        shardings: JAX's shardings of the result; `None`: as `arrays` have it.
+    """
+    return tuple(_taking()(arrays, order, start, size=size, shapes=shapes, shardings=shardings))
+
+
+@functools.cache
+def _taking() -> Callable:
+    import jax
+
+    def take(arrays, order, start, size, shapes, shardings):
+        rows = jax.lax.dynamic_slice(order, (start,), (size,))
+        taken = [array[rows] for array in arrays]
+        for i, shape in enumerate(shapes):
+            if taken[i].shape[1:] != shape:
+                as_bytes = jax.lax.bitcast_convert_type(taken[i], np.uint8)
+                taken[i] = as_bytes.reshape(size, *shape)
+        return jax.lax.with_sharding_constraint(tuple(taken), shardings) if shardings else taken
+
+    return jax.jit(take, static_argnames=("size", "shapes", "shardings"))
