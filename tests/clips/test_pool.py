@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from har.clips import extraction, processes, worker, workers
+from har.clips import extraction, pool
 from har.errors import UserError
 
 VIDEOS = Path("data/videos")

@@ -1,0 +1,264 @@
+"""Decode many files at once: in processes of this machine, or on a Dask cluster.
+
+`HAR_JOBLIB_BACKEND=dask` takes the cluster whose scheduler `HAR_DASK_SCHEDULER` names; there a
+decoder that crashes or hangs shares the fate of its worker. On this machine it costs its file alone.
+
+Workers import this module, so it imports little.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import cv2
+from pebble import ProcessExpired, ProcessPool
+
+from har.clips import video
+from har.errors import UserError
+
+SECONDS = 300.0  # after which a decoder counts as hanging; two more for each megabyte
+BACKENDS = ("processes", "dask")
+ANSWER_SECONDS = 15  # for a scheduler to answer
+
+
+class Job(NamedTuple):
+    """A clip to decode, and the place of its T·H·W·3 bytes in an existing store."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    store: Path
+    offset: int
+
+    @property
+    def patience(self) -> float:
+        return SECONDS + 2 * self.path.stat().st_size / 1e6
+
+
+class Decoded(NamedTuple):
+    """What is known of a decoded clip, and the CRC-32 of its pixels."""
+
+    facts: video.VideoFacts
+    crc: int
+
+
+Result = Decoded | str  # a string is the reason why nothing decodes
+Decoder = Callable[[Mapping[str, Job]], Iterator[tuple[str, Result]]]
+
+
+def decode(path: Path, shape: tuple[int, int, int], store: Path, offset: int) -> Result:
+    """Write a clip's frames into a store, where other processes write at the same time."""
+    cv2.setNumThreads(1)  # clips are decoded side by side, a core each
+    try:
+        frames, facts = video.read_clip(path, *shape)
+    except video.UnreadableVideoError as error:
+        return str(error)
+    except FileNotFoundError:
+        return "gone during the run, or invisible to this worker"
+    except PermissionError:
+        return "cannot be read: permission denied"
+    with store.open("r+b") as file:
+        file.seek(offset)
+        file.write(frames.data)
+    return Decoded(facts, zlib.crc32(frames.data))
+
+
+@contextlib.contextmanager
+def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder]:
+    """Start workers, which get ready while the caller prepares jobs.
+
+    Args:
+        shared: a folder that every worker must see.
+        n_jobs: processes; -1 is one a core and two at least; 1 is this process, which a decoder
+            that crashes then ends.
+        n_files: more workers are not needed.
+
+    Yields:
+        A function of jobs by name, which yields the name and result of each in any order.
+
+    Raises:
+        UserError: the backend is unknown or does not answer, or workers are killed from outside.
+    """
+    backend = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
+    if backend not in BACKENDS:
+        raise UserError(
+            f"Expected {' or '.join(BACKENDS)} in HAR_JOBLIB_BACKEND. Received: {backend}. "
+            "Unset it to use all cores of this machine."
+        )
+    if backend == "dask":
+        yield lambda jobs: _on_cluster(jobs, shared)
+    elif n_jobs == 1:
+        yield lambda jobs: ((name, decode(*job)) for name, job in jobs.items())
+    else:
+        n_workers = max(2, _n_cores()) if n_jobs == -1 else n_jobs
+        with _pool(min(n_workers, n_files)) as pool:
+            pool.schedule(os.getpid)  # starts the processes
+            yield lambda jobs: _in_processes(pool, jobs)
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# A fork server imports this module once, then each worker starts in milliseconds and without what
+# this process has loaded: threads, Keras.
+_START = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+
+
+class _Process(_START.Process):
+    """A process that does not import the script that started this one."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802 (multiprocessing's name)
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return _START.Process._Popen(process)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(type(_START)):
+    Process = _Process
+
+
+@contextlib.contextmanager
+def _pool(n_workers: int) -> Iterator[ProcessPool]:
+    _START.set_forkserver_preload([__name__])
+    pool = ProcessPool(n_workers, context=_Context())
+    try:
+        yield pool
+    finally:
+        pool.stop()
+        pool.join()
+
+
+def _in_processes(pool: ProcessPool, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
+    futures = {pool.schedule(decode, job, timeout=job.patience): name for name, job in jobs.items()}
+    suspects = []
+    for future in as_completed(futures):
+        name = futures.pop(future)
+        try:
+            yield name, future.result()
+        except TimeoutError:
+            yield name, _hangs(jobs[name])
+        except (ProcessExpired, BrokenProcessPool):
+            suspects.append(name)
+    for name in suspects:
+        yield name, _alone(name, jobs[name])
+
+
+def _alone(name: str, job: Job) -> Result:
+    """Decode in a process of its own a file whose process died, perhaps for another reason.
+
+    Raises:
+        UserError: the process is killed from outside, or none starts.
+    """
+    for _ in range(3):
+        with _pool(1) as pool:
+            try:
+                return pool.schedule(decode, job, timeout=job.patience).result()
+            except TimeoutError:
+                return _hangs(job)
+            except BrokenProcessPool:  # it ended before pebble knew its task
+                continue
+            except ProcessExpired as error:
+                code = error.exitcode
+        if abs(code) in (signal.SIGKILL, signal.SIGTERM):
+            raise UserError(
+                f"The process that decodes {name} was killed twice, which the system does when "
+                "memory is short. Free some memory and run the command again: it continues."
+            )
+        with contextlib.suppress(ValueError):
+            return f"the decoder crashed ({signal.Signals(-code).name})"
+        return "the decoder crashed"
+    raise UserError("Worker processes end before they decode anything. See the lines above.")
+
+
+def _hangs(job: Job) -> str:
+    return f"the decoder hangs: no end after {job.patience:.0f} s"
+
+
+def _on_cluster(jobs: Mapping[str, Job], shared: Path) -> Iterator[tuple[str, Result]]:
+    import joblib
+
+    with _client(shared), joblib.parallel_config(backend="dask"):
+        parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
+        yield from parallel(joblib.delayed(_named)(name, job) for name, job in jobs.items())
+
+
+def _named(name: str, job: Job) -> tuple[str, Result]:
+    return name, decode(*job)
+
+
+def _client(shared: Path) -> Any:
+    """Connect to the Dask cluster.
+
+    Raises:
+        UserError: Dask is not installed, no scheduler answers, or its workers cannot work.
+    """
+    address = os.environ.get("HAR_DASK_SCHEDULER", "")
+    if not address:
+        raise UserError(
+            "Expected the address of a Dask scheduler in HAR_DASK_SCHEDULER, as tcp://host:8786. "
+            "Received: nothing. Start one with `dask scheduler`, or unset HAR_JOBLIB_BACKEND."
+        )
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError(
+            "HAR_JOBLIB_BACKEND=dask needs Dask. Install it: pip install 'har[cluster]'."
+        ) from None
+    try:
+        client = Client(address, timeout=ANSWER_SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"No Dask scheduler answers at HAR_DASK_SCHEDULER={address} "
+            f"({' '.join(str(error).split()) or type(error).__name__}). "
+            "Start it with `dask scheduler`, workers with `dask worker`."
+        ) from None
+    try:
+        if not client.nthreads():
+            raise UserError(
+                f"The Dask scheduler {address} has no workers. "
+                f"Start some: dask worker {address} --nthreads 1 --nworkers -1."
+            )
+        _check_workers(client, shared)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _check_workers(client: Any, shared: Path) -> None:
+    """Raise a `UserError` where a worker has no `har` or does not see the folder `shared`."""
+    token = shared / "token"
+    token.write_text(os.urandom(16).hex())
+    try:
+        seen = client.run(_read, str(token))
+    except Exception as error:
+        raise UserError(
+            f"A Dask worker lacks this version of har ({error}). Install it there."
+        ) from None
+    blind = [worker for worker, text in seen.items() if text != token.read_text()]
+    token.unlink()
+    if blind:
+        raise UserError(
+            f"Dask workers write their frames into a file in {shared}, which {', '.join(blind)} "
+            "cannot read. Run from a folder that all machines mount at the same path."
+        )
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return None
