@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-# FFmpeg's demuxers of video files. Without a list FFmpeg also reads playlists, which name other
-# files, and renders texts and single pictures as videos.
+# FFmpeg's demuxers of video files; it takes raw Motion JPEG for `jpeg_pipe` too. Without a list it
+# also reads playlists, which name other files, and renders texts as videos.
 OPTIONS = {
-    "format_whitelist": "apng,asf,av1,avi,dv,flv,gif,gxf,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mp4,"
-    "mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,vvc,webm,wtv,yuv4mpegpipe",
+    "format_whitelist": "apng,asf,av1,avi,dv,flv,gif,gxf,h264,hevc,ivf,jpeg_pipe,m4v,matroska,"
+    "mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,vvc,webm,wtv,yuv4mpegpipe",
     "protocol_whitelist": "file",
 }
 FAILURES = 50  # grabs in a row; one packet that does not decode, or 4,096 of other streams, is one
