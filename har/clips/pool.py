@@ -98,10 +98,11 @@ def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder
     elif n_jobs == 1:
         yield lambda jobs: ((name, decode(*job)) for name, job in jobs.items())
     else:
-        n_workers = max(2, _n_cores()) if n_jobs == -1 else n_jobs
-        with _pool(min(n_workers, n_files)) as pool:
-            pool.schedule(os.getpid)  # starts the processes
-            yield lambda jobs: _in_processes(pool, jobs)
+        n_workers = min(n_files, max(2, _n_cores()) if n_jobs == -1 else n_jobs)
+        with contextlib.ExitStack() as pools:
+            first = _start_pool(pools, n_workers)
+            first.schedule(os.getpid)  # starts the processes
+            yield lambda jobs: _in_processes(pools, first, n_workers, jobs)
 
 
 def _n_cores() -> int:
@@ -130,61 +131,73 @@ class _Context(type(_START)):
     Process = _Process
 
 
-@contextlib.contextmanager
-def _pool(n_workers: int) -> Iterator[ProcessPool]:
+def _start_pool(pools: contextlib.ExitStack, n_workers: int) -> ProcessPool:
     _START.set_forkserver_preload([__name__])
     pool = ProcessPool(n_workers, context=_Context())
-    try:
-        yield pool
-    finally:
-        pool.stop()
-        pool.join()
+    pools.callback(pool.join)
+    pools.callback(pool.stop)
+    return pool
 
 
-def _in_processes(pool: ProcessPool, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Result]]:
-    futures = {pool.schedule(decode, job, timeout=job.patience): name for name, job in jobs.items()}
+def _in_processes(
+    pools: contextlib.ExitStack, first: ProcessPool, n_workers: int, jobs: Mapping[str, Job]
+) -> Iterator[tuple[str, Result]]:
+    """Decode in a pool; a file whose process died is tried again in a process of its own."""
     suspects = []
-    for future in as_completed(futures):
-        name = futures.pop(future)
-        try:
-            yield name, future.result()
-        except TimeoutError:
-            yield name, _hangs(jobs[name])
-        except (ProcessExpired, BrokenProcessPool):
+    for name, result in _attempt(pools, first, n_workers, jobs):
+        if isinstance(result, ProcessExpired):
             suspects.append(name)
+        else:
+            yield name, result
     for name in suspects:
-        yield name, _alone(name, jobs[name])
+        alone = _start_pool(pools, 1)
+        [(_, result)] = _attempt(pools, alone, 1, {name: jobs[name]})
+        yield name, _crash(name, result) if isinstance(result, ProcessExpired) else result
 
 
-def _alone(name: str, job: Job) -> Result:
-    """Decode in a process of its own a file whose process died, perhaps for another reason.
-
-    Raises:
-        UserError: the process is killed from outside, or none starts.
-    """
+def _attempt(
+    pools: contextlib.ExitStack, pool: ProcessPool, n_workers: int, jobs: Mapping[str, Job]
+) -> Iterator[tuple[str, Result | ProcessExpired]]:
+    waiting = dict(jobs)
     for _ in range(3):
-        with _pool(1) as pool:
-            try:
-                return pool.schedule(decode, job, timeout=job.patience).result()
-            except TimeoutError:
-                return _hangs(job)
-            except BrokenProcessPool:  # it ended before pebble knew its task
-                continue
-            except ProcessExpired as error:
-                code = error.exitcode
-        if abs(code) in (signal.SIGKILL, signal.SIGTERM):
-            raise UserError(
-                f"The process that decodes {name} was killed twice, which the system does when "
-                "memory is short. Free some memory and run the command again: it continues."
-            )
-        with contextlib.suppress(ValueError):
-            return f"the decoder crashed ({signal.Signals(-code).name})"
-        return "the decoder crashed"
+        try:
+            futures = {
+                pool.schedule(decode, job, timeout=job.patience): name
+                for name, job in waiting.items()
+            }
+        except RuntimeError:  # the pool broke while it was idle
+            futures = {}
+        for future in as_completed(futures):
+            name = futures.pop(future)
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                continue  # a process ended before pebble knew its task
+            job = waiting.pop(name)
+            if isinstance(error, TimeoutError):
+                yield name, f"the decoder hangs: no end after {job.patience:.0f} s"
+            else:
+                yield name, error if isinstance(error, ProcessExpired) else future.result()
+        if not waiting:
+            return
+        pool.stop()
+        pool = _start_pool(pools, n_workers)
     raise UserError("Worker processes end before they decode anything. See the lines above.")
 
 
-def _hangs(job: Job) -> str:
-    return f"the decoder hangs: no end after {job.patience:.0f} s"
+def _crash(name: str, death: ProcessExpired) -> str:
+    """Return why a file is lost, whose process died for the second time.
+
+    Raises:
+        UserError: the process was killed from outside.
+    """
+    if abs(death.exitcode) in (signal.SIGKILL, signal.SIGTERM):
+        raise UserError(
+            f"The process that decodes {name} was killed twice, which the system does when memory "
+            "is short. Free some memory and run the command again: it continues."
+        )
+    with contextlib.suppress(ValueError):
+        return f"the decoder crashed ({signal.Signals(-death.exitcode).name})"
+    return "the decoder crashed"
 
 
 def _on_cluster(jobs: Mapping[str, Job], shared: Path) -> Iterator[tuple[str, Result]]:

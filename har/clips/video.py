@@ -345,9 +345,7 @@ def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray
     return evenly, fps
 
 
-def _decode(
-    capture: Any, frames: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+def _decode(capture: Any, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """Decode to the end and keep the frames to take if the header counts right, small and BGR.
 
     Args:

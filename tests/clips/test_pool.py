@@ -1,6 +1,6 @@
 """Dying, hanging and remote workers, with real processes.
 
-A `sitecustomize.py` on the workers' path spoils `har.clips.video.read_clip` for some files, by name.
+A `sitecustomize.py` on the workers' path spoils `video.read_clip` for some files, by name.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from har.clips import extraction, pool
+from har.clips import extraction, pool, store
 from har.errors import UserError
 
 VIDEOS = Path("data/videos")
@@ -25,6 +25,7 @@ SHAPE = (4, 16, 32)
 PROJECT = Path(extraction.__file__).parents[2]
 SPOIL = """
 import os, signal, time
+from pathlib import Path
 import wrapt
 
 def spoil(video):
@@ -32,8 +33,11 @@ def spoil(video):
     def spoilt(path, *arguments):
         if "segfault" in path.name:
             os.kill(os.getpid(), signal.SIGSEGV)
-        if "killed" in path.name:
-            os.kill(os.getpid(), signal.SIGKILL)
+        for name in ("SIGKILL", "SIGTERM"):
+            mark = Path(f"{name}-{path.stem}").absolute()
+            if name in path.name and ("always" in path.name or not mark.exists()):
+                mark.touch()
+                os.kill(os.getpid(), signal.Signals[name])
         if "hang" in path.name:
             time.sleep(600)
         return read_clip(path, *arguments)
@@ -44,13 +48,18 @@ wrapt.register_post_import_hook(spoil, "har.clips.video")
 DRIVER = """
 import json
 from pathlib import Path
-from har import files
-from har.clips import extraction
-extraction.SECONDS = float({seconds})
-clips, rejected = extraction.extract(Path("data/videos"), (4, 16, 32), Path("data/frames.h5"))
-files.write_csv(Path("data/clips.csv"), ["clip"], [(clip.clip, *clip.__dict__.values()) for clip in clips])
-Path("rejected.json").write_text(json.dumps(rejected))
-"""  # noqa: E501
+from har import errors, files
+from har.clips import extraction, pool, store
+
+def main():
+    pool.SECONDS = float({seconds})
+    clips, rejected = extraction.extract(Path("data/videos"), (4, 16, 32), Path("data/frames.h5"))
+    store.write_clips(Path("data/clips.csv"), clips)
+    Path("rejected.json").write_text(json.dumps(rejected))
+
+if __name__ == "__main__":
+    errors.run(main)
+"""
 
 
 @pytest.fixture
@@ -75,113 +84,188 @@ def start(code: str, folder: Path, *path: Path, **variables: str) -> subprocess.
     )
 
 
+@pytest.fixture
+def spoil(tmp_path):
+    """Have workers spoil the files that `spoil(name)` copies from a good clip."""
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(SPOIL)
+
+    def add(source: str, *names: str) -> None:
+        for name in names:
+            shutil.copy(VIDEOS / source, VIDEOS / f"Run/{name}.avi")
+            with (VIDEOS / f"Run/{name}.avi").open("ab") as file:
+                file.write(name.encode())
+
+    return add
+
+
+def run_spoilt(folder: Path, seconds: float) -> list[list[str]]:
+    process = start(DRIVER.format(seconds=seconds), folder, folder / "hook")
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    return json.loads(Path("rejected.json").read_text())
+
+
 @pytest.mark.parametrize(
     ("spoilt", "seconds", "reasons"),
     [
         (["segfault"], 100, ["the decoder crashed (SIGSEGV)"]),
-        (["killed"], 100, ["the decoder crashed (SIGKILL)"]),
         (["hang"], 3, ["the decoder hangs: no end after 3 s"]),
         (
-            ["hang", "killed", "segfault"],
+            ["hang", "segfault"],
             3,
-            [
-                "the decoder hangs: no end after 3 s",
-                "the decoder crashed (SIGKILL)",
-                "the decoder crashed (SIGSEGV)",
-            ],
+            ["the decoder hangs: no end after 3 s", "the decoder crashed (SIGSEGV)"],
         ),
     ],
 )
 def test_a_file_that_kills_or_hangs_its_worker_costs_itself_alone(
-    clips, tmp_path, spoilt, seconds, reasons
+    clips, spoil, tmp_path, spoilt, seconds, reasons
 ):
     expected, _ = extraction.extract(VIDEOS, SHAPE, OUTPUT, n_jobs=1)
     pixels = OUTPUT.read_bytes()
     shutil.rmtree(".work")
     OUTPUT.unlink()
-    hook = tmp_path / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(SPOIL)
-    for name in spoilt:
-        shutil.copy(VIDEOS / clips[7], VIDEOS / f"Run/{name}.avi")
-        with (VIDEOS / f"Run/{name}.avi").open("ab") as file:
-            file.write(name.encode())
-    process = start(DRIVER.format(seconds=seconds), tmp_path, hook)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    rejected = [[f"Run/{n}.avi", "Run", reason] for n, reason in zip(spoilt, reasons, strict=True)]
-    assert json.loads(Path("rejected.json").read_text()) == rejected
+    spoil(clips[7], *spoilt)
+    assert run_spoilt(tmp_path, seconds) == [
+        [f"Run/{n}.avi", "Run", reason] for n, reason in zip(spoilt, reasons, strict=True)
+    ]
     assert OUTPUT.read_bytes() == pixels
     assert len(Path("data/clips.csv").read_text().splitlines()) == 1 + len(expected)
 
 
-def echo(value):
-    if isinstance(value, Path):  # a mark that this has been tried once
-        tried = value.exists()
-        value.touch()
-        if not tried:
-            os.kill(os.getpid(), signal.SIGKILL)
-    print("what a library prints is no answer")
-    return value
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_a_file_whose_worker_was_killed_from_outside_is_kept(clips, spoil, tmp_path, name):
+    spoil(clips[7], name)
+    assert run_spoilt(tmp_path, 100) == []
+    assert store.read_clips(Path("data/clips.csv"))[-1].clip == max(*clips, f"Run/{name}.avi")
+    assert Path(f"{name}-{name}").exists()
 
 
-def refuse(value):
-    raise ValueError(f"not {value}")
+def test_a_worker_that_is_killed_again_ends_the_run_and_rejects_nothing(clips, spoil, tmp_path):
+    spoil(clips[7], "SIGKILL-always")
+    process = start(DRIVER.format(seconds=100), tmp_path, tmp_path / "hook")
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert "The process that decodes Run/SIGKILL-always.avi was killed twice" in said
+    assert "Traceback" not in said
+    assert not OUTPUT.exists()
+    (VIDEOS / "Run/SIGKILL-always.avi").unlink()
+    assert run_spoilt(tmp_path, 100) == []
 
 
-@pytest.fixture
-def importable(monkeypatch):
-    """Let processes import this file."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    return __import__(Path(__file__).stem)
+@pytest.mark.slow
+def test_800_files_with_crashes_a_kill_and_a_hang(clips, spoil, tmp_path):
+    for i in range(800 - len(clips)):
+        shutil.copy(VIDEOS / clips[i % 30], VIDEOS / f"Jump/v_Jump_g{i % 25}_c{1000 + i}.avi")
+    expected, _ = extraction.extract(VIDEOS, SHAPE, OUTPUT, n_jobs=1)
+    pixels = OUTPUT.read_bytes()
+    shutil.rmtree(".work")
+    OUTPUT.unlink()
+    spoil(clips[3], "segfault1", "segfault2", "hang", "SIGKILL")
+    assert run_spoilt(tmp_path, 5) == [
+        ["Run/hang.avi", "Run", "the decoder hangs: no end after 5 s"],
+        ["Run/segfault1.avi", "Run", "the decoder crashed (SIGSEGV)"],
+        ["Run/segfault2.avi", "Run", "the decoder crashed (SIGSEGV)"],
+    ]
+    (VIDEOS / "Run/SIGKILL.avi").unlink()
+    kept = store.read_clips(Path("data/clips.csv"))
+    assert [clip for clip in kept if clip.clip != "Run/SIGKILL.avi"] == expected
+    assert len(kept) == 801
+    for name in ("segfault1", "segfault2", "hang"):
+        (VIDEOS / f"Run/{name}.avi").unlink()
+    assert run_spoilt(tmp_path, 100) == []
+    assert OUTPUT.read_bytes() == pixels
 
 
-def jobs(*values):
-    return {str(i): processes.Job((value,), 60.0) for i, value in enumerate(values)}
+def jobs(clips: list[str], folder: Path) -> dict[str, pool.Job]:
+    offsets = store.create(folder / "part.h5", clips, ["A"] * len(clips), SHAPE)
+    return {
+        name: pool.Job(VIDEOS.absolute() / name, SHAPE, folder / "part.h5", offset)
+        for name, offset in zip(clips, offsets, strict=True)
+    }
 
 
-@pytest.mark.parametrize("n", [1, 3])
-def test_a_crew_answers_every_call_of_every_turn(importable, n):
-    with processes.Crew(importable.echo, n) as crew:
-        for turn in (range(40), range(3), ()):
-            assert dict(crew.each(jobs(*turn))) == {str(i): value for i, value in enumerate(turn)}
+def workers() -> list[psutil.Process]:
+    """Processes that decode; the fork server and multiprocessing's tracker stay."""
+    ours = psutil.Process().children(recursive=True)
+    return [child for child in ours if child.parent().pid != os.getpid()]
 
 
-def test_a_file_whose_worker_was_killed_for_anothers_sake_is_kept(importable, tmp_path):
-    mark = tmp_path / "tried"
-    with processes.Crew(importable.echo, 2) as crew:
-        results = dict(crew.each(jobs(1, mark, 2, 3)))
-    assert results == {"0": 1, "1": mark, "2": 2, "3": 3}
+@pytest.mark.parametrize("n", [2, 3])
+def test_every_job_is_answered_and_no_process_stays(clips, tmp_path, n):
+    with pool.decoder(tmp_path, n_jobs=n, n_files=30) as decode:
+        for turn in (clips, clips[:3], []):
+            results = dict(decode(jobs(turn, tmp_path)) if turn else ())
+            assert sorted(results) == turn
+            for i, name in enumerate(turn):
+                assert results[name].facts.n_frames == 40, (i, name)
+    assert workers() == []
 
 
-def test_what_the_function_raises_comes_out_and_leaves_no_process(importable):
-    before = psutil.Process().children()
+def test_leaving_in_the_middle_leaves_no_process(clips, tmp_path):
+    with pool.decoder(tmp_path, n_jobs=2, n_files=30) as decode:
+        next(decode(jobs(clips, tmp_path)))
+    assert workers() == []
+
+
+def test_what_a_worker_raises_comes_out_and_leaves_no_process(clips, tmp_path):
+    some = jobs(clips, tmp_path)
+    (tmp_path / "part.h5").unlink()
     with (
-        processes.Crew(importable.refuse, 2) as crew,
-        pytest.raises(ValueError, match="not 7") as caught,
+        pytest.raises(FileNotFoundError, match="part.h5"),
+        pool.decoder(tmp_path, n_jobs=2, n_files=30) as decode,
     ):
-        list(crew.each(jobs(7, 7, 7)))
-    assert "In a worker process" in caught.value.__notes__[0]
-    assert psutil.Process().children() == before
+        list(decode(some))
+    assert workers() == []
 
 
-def test_leaving_in_the_middle_leaves_no_process(importable):
-    before = psutil.Process().children()
-    with processes.Crew(importable.echo, 2) as crew:
-        results = crew.each(jobs(*range(50)))
-        next(results)
-        results.close()
-        assert psutil.Process().children() == before
+def test_workers_that_cannot_start_end_the_run_with_one_line(clips, tmp_path):
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import os, sys\nif any('forkserver' in a for a in sys.orig_argv): "
+        "import pebble.pool.process as p; p.worker_process = lambda *_: os._exit(1)"
+    )
+    process = start(DRIVER.format(seconds=100), tmp_path, hook)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2, said
+    assert "Worker processes end before they decode anything" in said
 
 
-def test_a_worker_that_cannot_load_the_function_is_no_ones_fault(monkeypatch, capfd):
-    monkeypatch.setattr(worker, "COMMAND", "raise SystemExit('no such module')")
-    with (
-        processes.Crew(echo, 2) as crew,
-        pytest.raises(RuntimeError, match="ended with code 1 before its first file"),
-    ):
-        list(crew.each(jobs(1)))
-    assert "no such module" in capfd.readouterr().err
+def test_workers_killed_while_they_wait_are_replaced(clips, tmp_path):
+    with pool.decoder(tmp_path, n_jobs=2, n_files=30) as decode:
+        some = jobs(clips, tmp_path)
+        while len(workers()) < 2:
+            time.sleep(0.05)
+        for process in workers():
+            process.kill()
+        time.sleep(0.5)
+        assert sorted(dict(decode(some))) == clips
+    assert workers() == []
+
+
+def test_workers_load_neither_keras_nor_the_script_that_starts_them(clips, tmp_path):
+    hook = tmp_path / "hook"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text(
+        "import wrapt, sys\n"
+        "def note(video):\n"
+        "    read_clip = video.read_clip\n"
+        "    def noted(path, *arguments):\n"
+        "        with open('loaded', 'a') as file: file.write(' '.join(sys.modules) + chr(10))\n"
+        "        return read_clip(path, *arguments)\n"
+        "    video.read_clip = noted\n"
+        "wrapt.register_post_import_hook(note, 'har.clips.video')\n"
+    )
+    code = DRIVER.format(seconds=100)
+    (tmp_path / "script.py").write_text(code)
+    code = "import runpy; runpy.run_path('script.py', run_name='__main__')"
+    _, said = start(code, tmp_path, hook).communicate(timeout=120)
+    loaded = (tmp_path / "loaded").read_text().splitlines()
+    assert len(loaded) == 30, said
+    for line in loaded:
+        assert not {"keras", "tensorflow", "h5py", "har.clips.extraction"} & set(line.split())
 
 
 def free_port() -> int:
@@ -274,7 +358,7 @@ def test_two_dask_workers_give_the_bytes_of_a_local_run(clips, tmp_path, cluster
 
 def test_a_scheduler_without_workers(clips, cluster, dask):
     dask(cluster(0))
-    with pytest.raises(UserError, match=r"Expected workers at the Dask scheduler .* none"):
+    with pytest.raises(UserError, match=r"The Dask scheduler .* has no workers"):
         extraction.extract(VIDEOS, SHAPE, OUTPUT)
 
 
@@ -282,7 +366,7 @@ def test_dask_workers_without_this_project(clips, cluster, dask, tmp_path):
     (tmp_path / "har").mkdir()
     (tmp_path / "har/__init__.py").write_text("raise ImportError('another har')")
     dask(cluster(1, tmp_path))
-    with pytest.raises(UserError, match="Expected this version of har on every Dask worker"):
+    with pytest.raises(UserError, match="A Dask worker lacks this version of har"):
         extraction.extract(VIDEOS, SHAPE, OUTPUT)
 
 
@@ -293,22 +377,22 @@ def test_workers_that_do_not_see_the_folder_are_named(tmp_path, monkeypatch):
         def run(self, function, path):
             return {"tcp://a:1": function(path), "tcp://b:2": function("/elsewhere" + path)}
 
-    with pytest.raises(UserError, match=r"Received: tcp://b:2 does not\. .*same path"):
-        workers._ask(Client(), tmp_path)
+    with pytest.raises(UserError, match=r"which tcp://b:2 cannot read\. .*same path"):
+        pool._check_workers(Client(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("tcp://127.0.0.1:1", "Expected a Dask scheduler at HAR_DASK_SCHEDULER=tcp://127.0.0.1:1"),
-        ("nonsense://x", "Expected a Dask scheduler at HAR_DASK_SCHEDULER=nonsense://x"),
+        ("tcp://127.0.0.1:1", "No Dask scheduler answers at HAR_DASK_SCHEDULER=tcp://127.0.0.1:1"),
+        ("nonsense://x", "No Dask scheduler answers at HAR_DASK_SCHEDULER=nonsense://x"),
         ("", "Expected the address of a Dask scheduler in HAR_DASK_SCHEDULER"),
     ],
 )
 def test_a_scheduler_that_does_not_answer(clips, dask, monkeypatch, address, said):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(workers, "ANSWER_SECONDS", 2)
+    monkeypatch.setattr(pool, "ANSWER_SECONDS", 2)
     dask(address)
     with pytest.raises(UserError, match=said):
         extraction.extract(VIDEOS, SHAPE, OUTPUT)
@@ -323,15 +407,5 @@ def test_dask_is_not_installed(clips, dask, monkeypatch):
 
 def test_an_unknown_backend_lists_the_valid_ones(clips, monkeypatch):
     monkeypatch.setenv("HAR_JOBLIB_BACKEND", "lokey")
-    with pytest.raises(UserError, match=r"loky, dask, .* Received: lokey"):
+    with pytest.raises(UserError, match=r"processes or dask .* Received: lokey"):
         extraction.extract(VIDEOS, SHAPE, OUTPUT)
-
-
-@pytest.mark.parametrize("name", ["threading", "sequential"])
-def test_other_backends_give_the_same_bytes(clips, monkeypatch, name):
-    expected = extraction.extract(VIDEOS, SHAPE, OUTPUT, n_jobs=1)
-    pixels = OUTPUT.read_bytes()
-    shutil.rmtree(".work")
-    monkeypatch.setenv("HAR_JOBLIB_BACKEND", name)
-    assert extraction.extract(VIDEOS, SHAPE, OUTPUT) == expected
-    assert OUTPUT.read_bytes() == pixels
