@@ -81,14 +81,12 @@ def list_videos(folder: Path) -> list[str]:
         folders[:] = [f for f in folders if not _is_junk(f) and not _is_loop(inside / f)]
         if inside != folder:
             paths = (inside / file for file in file_names if not _is_junk(file))
-            # Sockets and the like go; what is a link to nothing is rejected later, by name.
-            files_ = (path for path in paths if os.path.isfile(path) or not os.path.exists(path))
-            clips += [path.relative_to(folder).as_posix() for path in files_]
+            clips += [path.relative_to(folder).as_posix() for path in paths if _is_file(path)]
     for error in errors:
         if folder.exists():
             raise UserError(
-                f"The folder {error.filename} cannot be read ({error.strerror}), so its clips would "
-                "be missing. Change its permissions or remove it."
+                f"The folder {error.filename} cannot be read ({error.strerror}), so its clips "
+                "would be missing. Change its permissions or remove it."
             )
     if not clips:
         raise UserError(
@@ -100,6 +98,14 @@ def list_videos(folder: Path) -> list[str]:
 
 def _is_junk(name: str) -> bool:
     return name.startswith(".") or name.lower() in _JUNK
+
+
+def _is_file(path: Path) -> bool:
+    """Leave out sockets and the like; a link to nothing is rejected later, by name."""
+    try:
+        return path.is_file() or not path.exists()
+    except PermissionError:
+        return True
 
 
 def _is_loop(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """Decode many files at once: in processes of this machine, or on a Dask cluster.
 
 `HAR_JOBLIB_BACKEND=dask` takes the cluster whose scheduler `HAR_DASK_SCHEDULER` names; there a
-decoder that crashes or hangs shares the fate of its worker. On this machine it costs its file alone.
+decoder that crashes or hangs stops its worker. On this machine it costs its file alone.
 
 Workers import this module, so it imports little.
 """
@@ -25,7 +25,7 @@ from pebble import ProcessExpired, ProcessPool
 from har.clips import video
 from har.errors import UserError
 
-SECONDS = 300.0  # after which a decoder counts as hanging; two more for each megabyte
+SECONDS = 300.0  # of patience; two more for each megabyte
 BACKENDS = ("processes", "dask")
 ANSWER_SECONDS = 15  # for a scheduler to answer
 
@@ -40,6 +40,7 @@ class Job(NamedTuple):
 
     @property
     def patience(self) -> float:
+        """Seconds after which the decoder counts as hanging."""
         return SECONDS + 2 * self.path.stat().st_size / 1e6
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from har import files
+from har.backbones.feature_store import FeatureStore
 from har.clips import splits, store
 from har.comparison import measured
 from har.evaluation import metrics, predictions
@@ -44,7 +45,7 @@ class Outcome(NamedTuple):
 def store_of(approach: str, params: Params, data: Path) -> tuple[type[store.FrameStore], Path]:
     """Return what an approach reads: frames, or the features that `stages/features.py` made."""
     if approach in params.features:
-        return store.FeatureStore, data / "features" / f"{approach}.h5"
+        return FeatureStore, data / "features" / f"{approach}.h5"
     return store.FrameStore, data / "frames.h5"
 
 

@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import signal
@@ -429,8 +428,15 @@ def test_only_files_in_class_folders_that_are_not_hidden_are_clips(add_clips):
 
 @pytest.mark.parametrize(
     "name",
-    ["@eaDir/a.avi", "Run/@eaDir/a.avi", "$RECYCLE.BIN/a.avi", "System Volume Information/a.avi"]
-    + ["Run/Thumbs.db", "Run/desktop.ini", "Run/.DS_Store"],
+    [
+        "@eaDir/a.avi",
+        "Run/@eaDir/a.avi",
+        "$RECYCLE.BIN/a.avi",
+        "System Volume Information/a.avi",
+        "Run/Thumbs.db",
+        "Run/desktop.ini",
+        "Run/.DS_Store",
+    ],
 )
 def test_what_systems_leave_in_folders_is_no_clip(add_clips, name):
     add_clips(*RUN)

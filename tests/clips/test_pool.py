@@ -213,7 +213,7 @@ def test_what_a_worker_raises_comes_out_and_leaves_no_process(clips, tmp_path):
     some = jobs(clips, tmp_path)
     (tmp_path / "part.h5").unlink()
     with (
-        pytest.raises(FileNotFoundError, match="part.h5"),
+        pytest.raises(FileNotFoundError, match=r"part\.h5"),
         pool.decoder(tmp_path, n_jobs=2, n_files=30) as decode,
     ):
         list(decode(some))
