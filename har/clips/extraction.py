@@ -18,7 +18,7 @@ import shutil
 import uuid
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -188,14 +188,7 @@ def _fill(
     shape: tuple[int, int, int],
     decode: pool.Decoder,
 ) -> tuple[Path, dict[str, video.VideoFacts], dict[str, str]]:
-    """Make a store of the frames of `digests`, from earlier stores and by decoding.
-
-    Args:
-        scratch: folder of stores and their journals.
-        videos: folder of the videos.
-        digests: SHA-256 by name, in the order of the rows.
-        shape: (T, H, W).
-        decode: of `pool.decoder`.
+    """Make a store of the frames of `digests` (SHA-256 by name), from earlier ones and by decoding.
 
     Returns:
         The store, the facts of each clip that decodes and the reason for each that does not.
@@ -234,31 +227,25 @@ def _fill(
             if name not in done
         }
         for name, result in decode(jobs) if jobs else ():
-            if isinstance(result, pool.Decoded):
-                finish(name, *result)
-            else:
+            if isinstance(result, str):
                 reasons[name] = result
                 bar.update()
+            else:
+                finish(name, *result)
     return part, {name: done[name] for name in digests if name in done}, reasons
 
 
 def _read_journals(scratch: Path) -> Mapping[str, list[_Row]]:
     """Return the rows that earlier runs decoded, by SHA-256 of the video."""
     rows: dict[str, list[_Row]] = defaultdict(list)
-    for journal in scratch.glob("*.jsonl"):
-        for line in _whole_lines(journal) if journal.with_suffix(".h5").exists() else ():
-            sha256, offset, crc, *facts = json.loads(line)
-            row = _Row(journal.with_suffix(".h5"), offset, crc, video.VideoFacts(*facts))
-            rows[sha256].append(row)
+    for part in scratch.glob("*.h5"):
+        journal = part.with_suffix(".jsonl")
+        for line in journal.read_bytes().splitlines() if journal.exists() else ():
+            checksum, _, text = line.partition(b" ")
+            if checksum == b"%08x" % zlib.crc32(text):  # no kill cut it short, nothing damaged it
+                sha256, offset, crc, *facts = json.loads(text)
+                rows[sha256].append(_Row(part, offset, crc, video.VideoFacts(*facts)))
     return rows
-
-
-def _whole_lines(journal: Path) -> Iterator[bytes]:
-    """Yield the lines that no kill cut short and nothing damaged."""
-    for line in journal.read_bytes().splitlines():
-        checksum, _, text = line.partition(b" ")
-        if checksum == b"%08x" % zlib.crc32(text):
-            yield text
 
 
 def _pixels(row: _Row, size: int) -> bytes | None:

@@ -9,11 +9,12 @@ Workers import this module, so it imports little.
 import contextlib
 import multiprocessing
 import os
+import queue
 import signal
 import sys
+import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from types import ModuleType
@@ -44,14 +45,7 @@ class Job(NamedTuple):
         return SECONDS + 2 * self.path.stat().st_size / 1e6
 
 
-class Decoded(NamedTuple):
-    """What is known of a decoded clip, and the CRC-32 of its pixels."""
-
-    facts: video.VideoFacts
-    crc: int
-
-
-Result = Decoded | str  # a string is the reason why nothing decodes
+Result = tuple[video.VideoFacts, int] | str  # with the pixels' CRC-32; or why nothing decodes
 Decoder = Callable[[Mapping[str, Job]], Iterator[tuple[str, Result]]]
 
 
@@ -69,7 +63,7 @@ def decode(path: Path, shape: tuple[int, int, int], store: Path, offset: int) ->
     with store.open("r+b") as file:
         file.seek(offset)
         file.write(frames.data)
-    return Decoded(facts, zlib.crc32(frames.data))
+    return facts, zlib.crc32(frames.data)
 
 
 @contextlib.contextmanager
@@ -80,13 +74,14 @@ def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder
         shared: a folder that every worker must see.
         n_jobs: processes; -1 is one a core and two at least; 1 is this process, which a decoder
             that crashes then ends.
-        n_files: more workers are not needed.
+        n_files: the largest number of workers.
 
     Yields:
-        A function of jobs by name, which yields the name and result of each in any order.
+        A function of jobs by name, which yields the name and result of each in any order. It
+        raises a `UserError` where workers are killed from outside or a cluster does not answer.
 
     Raises:
-        UserError: the backend is unknown or does not answer, or workers are killed from outside.
+        UserError: the backend is unknown.
     """
     backend = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
     if backend not in BACKENDS:
@@ -159,16 +154,23 @@ def _in_processes(
 def _attempt(
     pools: contextlib.ExitStack, pool: ProcessPool, n_workers: int, jobs: Mapping[str, Job]
 ) -> Iterator[tuple[str, Result | ProcessExpired]]:
+    """Yield each name with its result, or with the death of its process."""
     waiting = dict(jobs)
     for _ in range(3):
-        try:
-            futures = {
-                pool.schedule(decode, job, timeout=job.patience): name
-                for name, job in waiting.items()
-            }
-        except RuntimeError:  # the pool broke while it was idle
-            futures = {}
-        for future in as_completed(futures):
+        futures = {}
+        done: queue.SimpleQueue = queue.SimpleQueue()
+        with contextlib.suppress(RuntimeError):  # the pool broke while it was idle
+            for name, job in waiting.items():
+                future = pool.schedule(decode, job, timeout=job.patience)
+                futures[future] = name
+                future.add_done_callback(done.put)
+        while futures:
+            try:
+                future = done.get(timeout=1)
+            except queue.Empty:
+                if pool.active:
+                    continue
+                break  # pebble forgets what is scheduled while a pool breaks
             name = futures.pop(future)
             error = future.exception()
             if isinstance(error, BrokenProcessPool):
@@ -227,12 +229,12 @@ def _client(shared: Path) -> Any:
         )
     try:
         from distributed import Client
+
+        client = Client(address, timeout=ANSWER_SECONDS)
     except ImportError:
         raise UserError(
             "HAR_JOBLIB_BACKEND=dask needs Dask. Install it: pip install 'har[cluster]'."
         ) from None
-    try:
-        client = Client(address, timeout=ANSWER_SECONDS)
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"No Dask scheduler answers at HAR_DASK_SCHEDULER={address} "
@@ -240,39 +242,36 @@ def _client(shared: Path) -> Any:
             "Start it with `dask scheduler`, workers with `dask worker`."
         ) from None
     try:
-        if not client.nthreads():
-            raise UserError(
-                f"The Dask scheduler {address} has no workers. "
-                f"Start some: dask worker {address} --nthreads 1 --nworkers -1."
-            )
         _check_workers(client, shared)
-    except BaseException:
+    except UserError:
         client.close()
         raise
     return client
 
 
 def _check_workers(client: Any, shared: Path) -> None:
-    """Raise a `UserError` where a worker has no `har` or does not see the folder `shared`."""
-    token = shared / "token"
-    token.write_text(os.urandom(16).hex())
+    """Raise a `UserError` where there is no worker, or one lacks `har` or the folder `shared`."""
+    token = shared / uuid.uuid4().hex
+    token.touch()
     try:
-        seen = client.run(_read, str(token))
+        seen = client.run(_exists, str(token))
     except Exception as error:
         raise UserError(
             f"A Dask worker lacks this version of har ({error}). Install it there."
         ) from None
-    blind = [worker for worker, text in seen.items() if text != token.read_text()]
-    token.unlink()
-    if blind:
+    finally:
+        token.unlink()
+    if not seen:
+        raise UserError(
+            "The Dask scheduler has no workers. Start some: "
+            f"dask worker {client.scheduler.address} --nthreads 1 --nworkers -1."
+        )
+    if blind := [worker for worker, exists in seen.items() if not exists]:
         raise UserError(
             f"Dask workers write their frames into a file in {shared}, which {', '.join(blind)} "
             "cannot read. Run from a folder that all machines mount at the same path."
         )
 
 
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return None
+def _exists(path: str) -> bool:
+    return Path(path).exists()

@@ -1,11 +1,9 @@
 """Decode a clip and pick its frames.
 
-A clip is decoded from front to back. Seeking (`CAP_PROP_POS_FRAMES`) starts from a key frame each
-time and lands on the wrong frame in many files; headers overstate the number of frames. So frames
-are counted by decoding them and picked from those that decode. Most clips are decoded once: which
-frames to pick is guessed from the header, and only wrong guesses are decoded a second time.
-
-Where frames are not evenly spaced in time, the picks are.
+Seeking (`CAP_PROP_POS_FRAMES`) lands on the wrong frame in many files, and headers overstate the
+number of frames. So a clip is decoded from front to back and its frames are counted. Which to pick
+is guessed from the header; a clip whose header is wrong is decoded a second time. Where frames are
+not evenly spaced in time, the picks are.
 """
 
 import contextlib
@@ -99,13 +97,14 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     """
     capture = _open(path)
     fps = _rate(capture)
+    expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    guess = even_indices(int(expected), count) if 0 < expected < 1e9 else np.full(count, -1)
     frames = np.zeros((count, height, width, 3), np.uint8)
-    taken, stamps, size = _decode(capture, frames)
+    stamps, size = _decode(capture, guess, frames)
     _check_frames(path, capture, len(stamps))
     wanted, fps = _pick(stamps, fps, count)
-    wrong = np.flatnonzero(taken != wanted)
-    if wrong.size:
-        _retake(_open(path), wanted, wrong, frames)
+    if (wanted != guess).any():
+        _decode(_open(path), wanted, frames)
     tall = cv2.cvtColor(frames.reshape(-1, width, 3), cv2.COLOR_BGR2RGB)  # all as one image
     return tall.reshape(frames.shape), VideoFacts(len(stamps), fps or 0.0, *size)
 
@@ -142,7 +141,6 @@ def length(path: Path) -> float:
     capture = _open(path)
     fps = _rate(capture)
     n_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    capture.release()
     # Below one frame a second the header's rate is an average over pauses.
     if n_frames > 0 and fps and fps >= 1:
         return n_frames / fps
@@ -268,9 +266,6 @@ class _PyAvCapture:
             return float(self._stream.average_rate or 0)
         return float(self._stream.frames) if key == cv2.CAP_PROP_FRAME_COUNT else 0.0
 
-    def release(self) -> None:
-        self._file.close()
-
 
 def _rate(capture: Any) -> float | None:
     """Return the header's frames per second, 0.0 where unknown, None where times are wrong too."""
@@ -282,7 +277,7 @@ def _rate(capture: Any) -> float | None:
 
 
 def _grab(capture: Any) -> bool:
-    """Decode the next frame; a failure ends a video only where many follow one another."""
+    """Decode the next frame; one packet that does not decode does not end a video."""
     return any(capture.grab() for _ in range(FAILURES))
 
 
@@ -308,28 +303,17 @@ def _what_it_is(path: Path) -> str:
 
 
 def _check_frames(path: Path, capture: Any, n_frames: int) -> None:
-    """Close a file and raise an `UnreadableVideoError` where it turned out to be no video."""
-    is_av1 = _is_av1(capture)
-    capture.release()
-    reason = _what_it_is(path) if n_frames < 2 else ""
-    if not n_frames and not reason:
-        reason = "no frame decodes"
-        if is_av1:
-            reason += ": OpenCV has no decoder for AV1; install PyAV (pip install av)"
-    if reason:
+    """Raise an `UnreadableVideoError` where a file that was decoded is no video."""
+    if n_frames < 2 and (reason := _what_it_is(path)):
         raise UnreadableVideoError(reason)
+    if n_frames == 0:
+        av1 = ": OpenCV has no decoder for AV1; install PyAV (pip install av)"
+        raise UnreadableVideoError("no frame decodes" + av1 * _is_av1(capture))
 
 
 def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray, float | None]:
-    """Return which of n frames to take, int64 (count,), and the frames per second.
-
-    Args:
-        stamps: float64 (n,), seconds, of the frames; n ≥ 1.
-        fps: by the header.
-        count: frames to take.
-    """
-    n_frames = len(stamps)
-    steps = np.diff(stamps)
+    """Return which of the frames with these time stamps to take, and the frames per second."""
+    n_frames, steps = len(stamps), np.diff(stamps)
     evenly = even_indices(n_frames, count)
     if fps is None or n_frames < 2 or steps.min() < 0.5 / FASTEST or steps.max() > GAP:
         return evenly, fps
@@ -345,24 +329,18 @@ def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray
     return evenly, fps
 
 
-def _decode(capture: Any, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Decode to the end and keep the frames to take if the header counts right, small and BGR.
-
-    Args:
-        capture: at its beginning.
-        frames: uint8 (count, height, width, 3) to write to.
+def _decode(
+    capture: Any, indices: np.ndarray, frames: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode to the end and put the frames `indices`, small and BGR, into `frames`.
 
     Returns:
-        Which frames were taken, int64 (count,), -1 for none; the time stamp of every frame,
-        float64 (n,), seconds; and the (width, height) of the first.
+        The time stamp of every frame, float64 (n,), seconds; and the (width, height) of the first.
     """
     count, height, width = frames.shape[:3]
-    expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    indices = even_indices(int(expected), count).tolist() if 0 < expected < 1e9 else []
-    taken = np.full(count, -1)
     stamps: list[float] = []
     size, image = (0, 0), None
-    slot = stop = 0
+    slot, stop = 0, 0
     while _grab(capture):
         # Only a wanted frame is converted to BGR and copied; the first tells the size.
         index = len(stamps)
@@ -372,30 +350,9 @@ def _decode(capture: Any, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, t
                 continue
             if index == 0:
                 size = (image.shape[1], image.shape[0])
-            while slot < len(indices) and indices[slot] == index:
-                if slot and taken[slot - 1] == index:
-                    frames[slot] = frames[slot - 1]
-                else:
-                    shrink(image, height, width, frames[slot])
-                taken[slot] = index
-                slot += 1
-            stop = indices[slot] if slot < len(indices) else -1
-        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC))
-    return taken, np.array(stamps) / 1000, size
-
-
-def _retake(capture: Any, wanted: np.ndarray, slots: np.ndarray, frames: np.ndarray) -> None:
-    """Decode as far as needed and take the frames `wanted` of the `slots`, small and BGR."""
-    height, width = frames.shape[1:3]
-    index, image = 0, None
-    last = wanted[slots[-1]]
-    stops = set(wanted.tolist())
-    while index <= last and _grab(capture):
-        if index == 0 or index in stops:
-            decoded, image = capture.retrieve(image)
-            if not decoded:
-                continue
-            for slot in slots[wanted[slots] == index]:
+            while slot < count and indices[slot] == index:
                 shrink(image, height, width, frames[slot])
-        index += 1
-    capture.release()
+                slot += 1
+            stop = indices[slot] if slot < count else -1
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+    return np.array(stamps) / 1000, size
