@@ -13,6 +13,7 @@ Cost: all cores. On 2 cores, mirrored clips included: MobileNetV2 half a second 
 import sys
 from pathlib import Path
 
+from har.backbones.feature_store import FeatureStore, write_no_features
 from har.clips import store
 from har.errors import run
 from har.params import load
@@ -30,7 +31,7 @@ def features() -> None:
     output = FEATURES / f"{approach}.h5"
     backbone = params.features.get(approach)
     if backbone is None:
-        store.write_no_features(output)
+        write_no_features(output)
         print(f"{output}: {approach} reads data/frames.h5")
         return
     from har.nn import process
@@ -42,7 +43,7 @@ def features() -> None:
     if settings.weights == "random":
         print(f"backbones.{backbone}.weights: random. Figures will say nothing of {backbone}.")
     extract(backbone, settings, VIDEOS, store.read_clips(CLIPS), output)
-    with store.FeatureStore(output) as made:
+    with FeatureStore(output) as made:
         print(f"{output}: {len(made.clips)} clips, {made.shape} each, of {backbone}")
 
 

@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from har import files
 from har.backbones import imagenet, weights
-from har.clips import store, video
+from har.backbones.feature_store import FeatureStore, write_features
+from har.clips import video
 from har.clips.store import Clip
 from har.errors import UserError
 from har.params import BackboneParams
@@ -169,7 +170,7 @@ def extract(
     done = {clip.sha256: scratch / f"{clip.sha256}.npy" for clip in clips}
     old: dict[str, int] = {}
     if kept.exists():
-        with store.FeatureStore(kept) as file:
+        with FeatureStore(kept) as file:
             old = {sha256: row for row, sha256 in enumerate(file.sha256)}
     todo = {c.sha256: c for c in clips if c.sha256 not in old and not done[c.sha256].exists()}
 
@@ -199,11 +200,11 @@ def extract(
             for _ in results:
                 bar.update()
     fresh = scratch / "features.new"
-    with store.FeatureStore(kept) if old else contextlib.nullcontext() as file:
+    with FeatureStore(kept) if old else contextlib.nullcontext() as file:
         rows = (
             file.row(old[c.sha256]) if c.sha256 in old else np.load(done[c.sha256]) for c in clips
         )
-        store.write_features(fresh, clips, rows, facts)
+        write_features(fresh, clips, rows, facts)
     fresh.replace(kept)
     for file in done.values():
         file.unlink(missing_ok=True)

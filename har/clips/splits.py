@@ -245,6 +245,12 @@ def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
     )
 
 
+def count(path: Path) -> int:
+    """Return the number of group folds in split.csv."""
+    folds = {row["group_fold"] for row in store.read_rows(path) if not row["duplicate_of"]}
+    return len(folds)
+
+
 def read_groups(path: Path) -> dict[str, str]:
     """Return the source video of every clip as `Class/group`: group numbers are per class."""
     return {row["clip"]: f"{row['class']}/{row['group']}" for row in store.read_rows(path)}

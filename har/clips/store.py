@@ -5,7 +5,6 @@ a clip is one contiguous read; `clip` and `label` in the same order; `classes` a
 params as attributes. `clips.csv` holds no pixels and does not depend on the frames params.
 """
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -67,19 +66,7 @@ def read_clips(path: Path) -> list[Clip]:
     ]
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a CSV table as one dict a row.
-
-    Raises:
-        UserError: the file is not there.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(
-            f"Expected the table {path}. Received: no such file. Run `dvc repro` to make it."
-        ) from None
+read_rows = files.read_csv
 
 
 def create(
@@ -132,7 +119,8 @@ class FrameStore:
         classes: class names, in the order of the labels.
         shape: (T, H, W) of a clip's frames.
         row_shape: (T, H, W, 3), what `read` returns of a clip.
-        row_bytes: of that.
+        row_bytes: size of one row, in bytes.
+        path: of the file.
     """
 
     _dataset = "frames"
@@ -144,8 +132,10 @@ class FrameStore:
         Raises:
             UserError: the file is not there or is no such store.
         """
+        self.path = path
         try:
-            self._file = h5py.File(path)
+            # Read-only stores need no lock, which some network file systems lack.
+            self._file = h5py.File(path, locking=False)
             self.clips: list[str] = [name.decode() for name in self._file["clip"][:]]
             self.labels: np.ndarray = self._file["label"][:]
             self.classes: list[str] = json.loads(self._file.attrs["classes"])
@@ -159,6 +149,13 @@ class FrameStore:
         self.row_shape: tuple[int, ...] = tuple(self._frames.shape[1:])
         self.row_bytes = math.prod(self.row_shape) * self._frames.dtype.itemsize
         self._row = {clip: row for row, clip in enumerate(self.clips)}
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """How the frames of a clip are picked: the card tells it to a recogniser."""
+        T, H, W = self.shape
+        picked = {"step": None, "windows": 1, "proportional": False}
+        return {"count": T, "height": H, "width": W, **picked}
 
     def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Read the frames and labels of `clips`, in that order.
@@ -185,64 +182,3 @@ class FrameStore:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
-
-
-def write_features(
-    path: Path, clips: Sequence[Clip], features: Iterable[np.ndarray], facts: dict[str, Any]
-) -> None:
-    """Write a feature store: what `FeatureStore` reads.
-
-    Args:
-        path: the HDF5 file.
-        clips: in the order of the rows.
-        features: of each clip, float16 (V, T, D).
-        facts: of the backbone, kept as the attribute `facts`.
-    """
-    classes = sorted({clip.label for clip in clips})
-    labels = np.array([classes.index(clip.label) for clip in clips], np.int64)
-    text = h5py.string_dtype("utf-8")
-    with h5py.File(path, "w") as file:
-        file.create_dataset("clip", data=[clip.clip for clip in clips], dtype=text)
-        file.create_dataset("sha256", data=[clip.sha256 for clip in clips], dtype=text)
-        file.create_dataset("label", data=labels)
-        file.attrs["classes"] = json.dumps(classes)
-        file.attrs["facts"] = json.dumps(facts)
-        rows = None
-        for i, row in enumerate(features):
-            if rows is None:
-                rows = file.create_dataset(
-                    "features", (len(clips), *row.shape), np.float16, chunks=(1, *row.shape)
-                )
-            rows[i] = row
-
-
-def write_no_features(path: Path) -> None:
-    """Write the store of an approach that reads frames."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file.attrs["reads"] = "frames"
-
-
-class FeatureStore(FrameStore):
-    """An open file of features, to read from: like `FrameStore`, but with `features`.
-
-    `read` returns float16 (len(clips), V, T, D): V views of a clip, as it is and perhaps mirrored;
-    T time steps; D numbers each. `shape` and `row_shape` are (V, T, D).
-
-    Attributes:
-        facts: of the backbone: its name, its section of params.yaml, its weights.
-        sha256: of the clips, one a row.
-    """
-
-    _dataset = "features"
-    _stage = "make compare"
-
-    def __init__(self, path: Path) -> None:
-        """Open `path`; raises as `FrameStore` does."""
-        super().__init__(path)
-        self.facts: dict[str, Any] = json.loads(self._file.attrs["facts"])
-        self.sha256: list[str] = [name.decode() for name in self._file["sha256"][:]]
-
-    def row(self, number: int) -> np.ndarray:
-        """Read the features of one row, float16 (V, T, D)."""
-        return self._frames[number]

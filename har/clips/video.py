@@ -1,23 +1,35 @@
 """Decode a clip and pick its frames.
 
-A clip is decoded from front to back. Seeking (`CAP_PROP_POS_FRAMES`) starts anew from a key frame
-each time and lands on the wrong frame in many files; headers overstate the number of frames. So
-frames are counted by decoding them and picked from those that really decode. Most clips are decoded
-once: which frames to pick is guessed from the header, and only wrong guesses are decoded again.
+Seeking (`CAP_PROP_POS_FRAMES`) lands on the wrong frame in many files, and headers overstate the
+number of frames. So a clip is decoded from front to back and its frames are counted. Which to pick
+is guessed from the header; a clip whose header is wrong is decoded a second time. Where frames are
+not evenly spaced in time, the picks are.
 """
 
+import contextlib
+import importlib.util
+import mimetypes
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
-
-# FFmpeg's own complaints about a bad file say less than our row in rejected.csv. Must be set
-# before OpenCV loads.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+
+# FFmpeg's demuxers of video files; it takes raw Motion JPEG for `jpeg_pipe` too. Without a list it
+# also reads playlists, which name other files, and renders texts as videos.
+OPTIONS = {
+    "format_whitelist": "apng,asf,av1,avi,dv,flv,gif,gxf,h264,hevc,ivf,jpeg_pipe,m4v,matroska,"
+    "mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,vvc,webm,wtv,yuv4mpegpipe",
+    "protocol_whitelist": "file",
+}
+FAILURES = 50  # grabs in a row; one packet that does not decode, or 4,096 of other streams, is one
+GAP = 3600.0  # seconds between frames; more is a broken time stamp, not a pause
+UNEVEN = 0.1  # of the duration; how far frames may be from an even rate and still count as even
+BAD_NAME = "its name is not UTF-8; rename it"
+SLOWEST, FASTEST = 0.01, 1000.0  # frames per second; other rates are errors or time bases
 
 
 class UnreadableVideoError(Exception):
@@ -29,7 +41,8 @@ class VideoFacts(NamedTuple):
 
     Attributes:
         n_frames: frames that decode, which may be fewer than the header says.
-        fps: frames per second by the header; 0.0 where it says nothing sensible.
+        fps: frames per second by the header, or by the time stamps where they differ by over a
+            tenth; 0.0 where neither is sensible.
         width: pixels of the first frame.
         height: pixels of the first frame.
     """
@@ -71,10 +84,10 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     """Decode a video and return frames picked evenly over all that decode.
 
     Args:
-        path: a file that OpenCV's FFmpeg reads.
+        path: a video file.
         count: frames to pick; frames repeat where the video has fewer.
-        height: of the returned frames, pixels.
-        width: of the returned frames, pixels.
+        height: pixels of the returned frames.
+        width: pixels of the returned frames.
 
     Returns:
         Frames of shape (count, height, width, 3), uint8, RGB, area-averaged; and the facts.
@@ -82,29 +95,24 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
     """
-    capture, fps = _open(path)
+    capture = _open(path)
+    fps = _rate(capture)
+    expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    guess = even_indices(int(expected), count) if 0 < expected < 1e9 else np.full(count, -1)
     frames = np.zeros((count, height, width, 3), np.uint8)
-    taken, n_frames, size = _decode(capture, _Plan(capture, path, count), frames)
-    if n_frames == 0:
-        raise UnreadableVideoError(_why(path, "no frame decodes"))
-    if n_frames == 1 and _is_picture(path):
-        raise UnreadableVideoError("a picture, not a video")
-    wanted = even_indices(n_frames, count)
-    wrong = np.flatnonzero(taken != wanted)
-    if wrong.size:
-        _retake(_open(path)[0], wanted, wrong, frames)
+    stamps, size = _decode(capture, guess, frames)
+    _check_frames(path, capture, len(stamps))
+    wanted, fps = _pick(stamps, fps, count)
+    if (wanted != guess).any():
+        _decode(_open(path), wanted, frames)
     tall = cv2.cvtColor(frames.reshape(-1, width, 3), cv2.COLOR_BGR2RGB)  # all as one image
-    return tall.reshape(frames.shape), VideoFacts(n_frames, fps, *size)
+    return tall.reshape(frames.shape), VideoFacts(len(stamps), fps or 0.0, *size)
 
 
 def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
     """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area.
 
-    Args:
-        frame: to resize.
-        height: pixels.
-        width: pixels.
-        out: where to put the result, of its shape; `None` makes a new array.
+    The result is put into `out` where that is given.
     """
     # Intel's primitives, where OpenCV has them, are five times as fast as its own loop, which
     # took a third of the time of extraction. They round some ties the other way and so are not
@@ -119,25 +127,22 @@ def iterate(path: Path) -> Iterator[np.ndarray]:
     Raises:
         UnreadableVideoError: the file is not a video that FFmpeg knows.
     """
-    capture, _ = _open(path)
-    while capture.grab():
-        decoded, frame = capture.retrieve()
-        if decoded:
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    return (frame for _, frame in timed(path))
 
 
 def length(path: Path) -> float:
-    """Return the seconds of a video, by its header or, where that is silent, by decoding.
+    """Return the seconds of a video, by its header or, where that says little, by decoding.
 
-    A guess to plan by: headers overstate. What really decodes is known after `timed`.
+    A guess to plan by: headers overstate. What decodes is known after `timed`.
 
     Raises:
         UnreadableVideoError: the file is not a video that FFmpeg knows.
     """
-    capture, fps = _open(path)
+    capture = _open(path)
+    fps = _rate(capture)
     n_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    capture.release()
-    if n_frames > 0 and fps > 0:
+    # Below one frame a second the header's rate is an average over pauses.
+    if n_frames > 0 and fps and fps >= 1:
         return n_frames / fps
     seconds = 0.0
     for seconds, _ in timed(path, height=1, width=1):  # noqa: B007 (the last one counts)
@@ -150,169 +155,204 @@ def timed(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield every frame with its time, decoded in order, one at a time.
 
-    Times are the container's, so a variable frame rate is heeded; where they do not go up, as in
-    a raw stream, frames follow one another at the header's frame rate, or 25 a second. A turned
-    video (a phone's) comes upright.
+    Times are the container's; where they do not go up, as in a raw stream, frames follow one
+    another at the header's frame rate, or 25 a second. A turned video (a phone's) comes upright.
 
     Args:
-        path: a file that OpenCV's FFmpeg reads.
-        height: of the frames, pixels, area-averaged as `read_clip` does; `None` leaves the size.
+        path: a video file.
+        height: pixels of the frames, area-averaged as `read_clip` does; `None` leaves the size.
         width: the same.
 
     Yields:
-        Seconds from the first frame, not decreasing; and the frame, (H, W, 3) uint8 RGB.
+        Seconds from the first frame, increasing; and the frame, (H, W, 3) uint8 RGB.
 
     Raises:
-        UnreadableVideoError: the file is not a video that FFmpeg knows, or is a picture.
+        UnreadableVideoError: no frame decodes, or the file is a picture.
     """
-    capture, fps = _open(path)
+    capture = _open(path)
+    fps = _rate(capture)
     step = 1 / (fps or 25.0)
-    first = None
-    n_frames = 0
-    seconds = -step
-    while capture.grab():
+    first, seconds, n_frames = 0.0, -step, 0
+    while _grab(capture):
         at = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         decoded, frame = capture.retrieve()
         if not decoded:
             continue
-        if first is None:
-            first = at
-        # An hour's gap is a broken time, not a pause.
-        seconds = at - first if seconds < at - first < seconds + 3600 else seconds + step
+        first = first if n_frames else at
+        known = fps is not None and 0.5 / FASTEST < at - first - seconds < GAP
+        seconds = at - first if known else seconds + step
+        n_frames += 1
         if height and width:
             frame = shrink(frame, height, width)
-        n_frames += 1
         yield seconds, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-    capture.release()
-    if n_frames == 1 and _is_picture(path):
-        raise UnreadableVideoError("a picture, not a video")
+    _check_frames(path, capture, n_frames)
 
 
-_PICTURES = (b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
+_CONFIGURING = threading.Lock()
 
 
-def _refuse(path: Path) -> None:
-    """Refuse what FFmpeg would take for a video and no person would: it renders texts as such."""
+@contextlib.contextmanager
+def _settings() -> Iterator[None]:
+    """Give OpenCV's FFmpeg its options, which it reads from the environment."""
+    options = "|".join(f"{name};{value}" for name, value in OPTIONS.items())
+    variables = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": options, "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+    with _CONFIGURING:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _open(path: Path) -> Any:
+    """Return a `cv2.VideoCapture` of a video file, or what behaves as one.
+
+    Raises:
+        UnreadableVideoError: the file is not a video that FFmpeg knows.
+        OSError: it cannot be read.
+    """
+    path = path.absolute()  # FFmpeg takes "10:30.mp4" for the protocol "10"
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UnreadableVideoError(BAD_NAME) from None
+    # What OpenCV and FFmpeg log of a bad file says less than our reason.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with path.open("rb"), _settings():
+        # One thread a capture: clips are decoded side by side in a process per core.
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if not capture.isOpened():
+        raise UnreadableVideoError(_what_it_is(path) or "not a video that FFmpeg reads")
+    if _is_av1(capture) and importlib.util.find_spec("av"):
+        return _PyAvCapture(path)
+    return capture
+
+
+def _is_av1(capture: Any) -> bool:
+    return int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").lower() == b"av01"
+
+
+class _PyAvCapture:
+    """PyAV with the methods of `cv2.VideoCapture`: OpenCV's wheel has no decoder for AV1."""
+
+    def __init__(self, path: Path) -> None:
+        import av
+
+        self._file = av.open(str(path), options=OPTIONS)
+        self._stream = self._file.streams.video[0]
+        self._frames = self._file.decode(self._stream)
+        self._error = av.error.FFmpegError
+
+    def grab(self) -> bool:
+        try:
+            self._frame = next(self._frames, None)
+        except self._error:  # goes on with the next packet
+            self._frames, self._frame = self._file.decode(self._stream), None
+        return self._frame is not None
+
+    def retrieve(self, image: np.ndarray | None = None) -> tuple[bool, np.ndarray]:
+        upright = np.rot90(self._frame.to_ndarray(format="bgr24"), self._frame.rotation // 90)
+        return True, np.ascontiguousarray(upright)
+
+    def get(self, key: int) -> float:
+        if key == cv2.CAP_PROP_POS_MSEC:
+            return 1000 * (self._frame.time or 0.0)
+        if key == cv2.CAP_PROP_FPS:
+            return float(self._stream.average_rate or 0)
+        return float(self._stream.frames) if key == cv2.CAP_PROP_FRAME_COUNT else 0.0
+
+
+def _rate(capture: Any) -> float | None:
+    """Return the header's frames per second, 0.0 where unknown, None where times are wrong too."""
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    if 0 < fps < SLOWEST:
+        return None
+    # Containers without a frame rate give 0, NaN or their time base (90,000).
+    return round(fps, 3) if 0 < fps <= FASTEST else 0.0
+
+
+def _grab(capture: Any) -> bool:
+    """Decode the next frame; one packet that does not decode does not end a video."""
+    return any(capture.grab() for _ in range(FAILURES))
+
+
+_PICTURES = (b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"\xff\xd8\xff", b"\0\0\0\x0cjP  ")
+_PICTURES += tuple(b"P%d" % i for i in range(1, 8))  # PPM and its kin
+_IN_CONTAINERS = (b"WEBP", b"avif", b"heic", b"heix", b"mif1")
+
+
+def _what_it_is(path: Path) -> str:
+    """Return what a file that gives at most one frame is instead of a video, or ''."""
     with path.open("rb") as file:
         head = file.read(1024)
-    printable = all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head)
-    if head and printable and not head.startswith(b"YUV4MPEG2"):
-        raise UnreadableVideoError("a text file, not a video")
-
-
-def _is_picture(path: Path) -> bool:
+    if not head:
+        return "empty file"
     # Raw Motion JPEG begins as a JPEG does; there only the name tells.
-    with path.open("rb") as file:
-        return path.suffix.lower() in (".jpg", ".jpeg") or file.read(4).startswith(_PICTURES)
+    raw = path.suffix.lower() in (".mjpeg", ".mjpg")
+    if not raw and (head.startswith(_PICTURES) or head[8:12] in _IN_CONTAINERS):
+        return "a picture, not a video"
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("audio/"):
+        return "a sound file, not a video"
+    printable = all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head)
+    return "a text file, not a video" if printable and not head.startswith(b"YUV4MPEG2") else ""
 
 
-def _open(path: Path) -> tuple[cv2.VideoCapture, float]:
-    _refuse(path)
-    # One thread a capture: clips are decoded side by side in a process per core.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-    if not capture.isOpened():
-        raise UnreadableVideoError(_why(path, "not a video that FFmpeg reads"))
-    fps = capture.get(cv2.CAP_PROP_FPS)
-    # Containers without a frame rate give 0, NaN or their time base (90,000).
-    return capture, round(fps, 3) if 0 < fps <= 1000 else 0.0
+def _check_frames(path: Path, capture: Any, n_frames: int) -> None:
+    """Raise an `UnreadableVideoError` where a file that was decoded is no video."""
+    if n_frames < 2 and (reason := _what_it_is(path)):
+        raise UnreadableVideoError(reason)
+    if n_frames == 0:
+        av1 = ": OpenCV has no decoder for AV1; install PyAV (pip install av)"
+        raise UnreadableVideoError("no frame decodes" + av1 * _is_av1(capture))
 
 
-def _why(path: Path, reason: str) -> str:
-    return "empty file" if path.stat().st_size == 0 else reason
-
-
-class _Plan:
-    """Which frames to take while it is not known how many there are.
-
-    The header's count is a guess that saves a second decoding where it is right. In AVI it counts
-    chunks, and what decodes of each tells which one it was: so those of which nothing decodes
-    ("not coded", as encoders drop frames) show as gaps in time, and the guess gets better.
-    """
-
-    def __init__(self, capture: cv2.VideoCapture, path: Path, count: int) -> None:
-        self._capture, self._path, self._count = capture, path, count
-        self._expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._rate = capture.get(cv2.CAP_PROP_FPS)
-        self._first = self._gaps = 0
-        self._are_chunks: bool | None = None
-        self.indices = self._even()
-
-    def follow(self, index: int) -> None:
-        """Heed the time of the frame `index`, which has just been decoded."""
-        position = round(self._capture.get(cv2.CAP_PROP_POS_MSEC) * self._rate / 1000)
-        if index == 0:
-            self._first = position
-        gaps = position - self._first - index
-        if gaps == self._gaps or self._are_chunks is False:
-            return
-        if self._are_chunks is None:
-            with self._path.open("rb") as file:
-                self._are_chunks = file.read(12)[8:] == b"AVI "
-        if self._are_chunks:
-            self._gaps = gaps
-            self.indices = self._even()
-
-    def _even(self) -> list[int]:
-        n_frames = self._expected - self._gaps
-        return even_indices(n_frames, self._count).tolist() if n_frames > 0 else []
+def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray, float | None]:
+    """Return which of the frames with these time stamps to take, and the frames per second."""
+    n_frames, steps = len(stamps), np.diff(stamps)
+    evenly = even_indices(n_frames, count)
+    if fps is None or n_frames < 2 or steps.min() < 0.5 / FASTEST or steps.max() > GAP:
+        return evenly, fps
+    seconds = stamps - stamps[0]
+    duration = seconds[-1] + np.median(steps)  # the last frame is shown for as long as most
+    rate = n_frames / duration
+    if not fps or abs(rate / fps - 1) > UNEVEN:
+        fps = round(float(rate), 3)
+    if np.abs(seconds - np.arange(n_frames) / rate).max() > UNEVEN * duration:
+        # The frame that is shown in the middle of each of `count` equal parts of the duration.
+        middles = (2 * np.arange(count) + 1) * duration / (2 * count)
+        return np.searchsorted(seconds, middles, side="right") - 1, fps
+    return evenly, fps
 
 
 def _decode(
-    capture: cv2.VideoCapture, plan: _Plan, frames: np.ndarray
-) -> tuple[np.ndarray, int, tuple[int, int]]:
-    """Decode to the end and put down the frames of the plan, small and BGR.
-
-    Args:
-        capture: at its beginning.
-        plan: which frames to take.
-        frames: uint8 (count, height, width, 3) to write to.
+    capture: Any, indices: np.ndarray, frames: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode to the end and put the frames `indices`, small and BGR, into `frames`.
 
     Returns:
-        Which frames were taken, int64 (count,), -1 for none; how many there are; and the
-        (width, height) of the first.
+        The time stamp of every frame, float64 (n,), seconds; and the (width, height) of the first.
     """
     count, height, width = frames.shape[:3]
-    taken = np.full(count, -1)
+    stamps: list[float] = []
     size, image = (0, 0), None
-    slot = index = stop = 0
-    while capture.grab():
+    slot, stop = 0, 0
+    while _grab(capture):
         # Only a wanted frame is converted to BGR and copied; the first tells the size.
+        index = len(stamps)
         if index == stop:
             decoded, image = capture.retrieve(image)
             if not decoded:
                 continue
             if index == 0:
                 size = (image.shape[1], image.shape[0])
-            plan.follow(index)
-            indices = plan.indices
-            while slot < len(indices) and indices[slot] <= index:
-                if indices[slot] == index:
-                    if slot and taken[slot - 1] == index:
-                        frames[slot] = frames[slot - 1]
-                    else:
-                        shrink(image, height, width, frames[slot])
-                    taken[slot] = index
-                slot += 1
-            stop = indices[slot] if slot < len(indices) else -1
-        index += 1
-    capture.release()
-    return taken, index, size
-
-
-def _retake(
-    capture: cv2.VideoCapture, wanted: np.ndarray, slots: np.ndarray, frames: np.ndarray
-) -> None:
-    """Decode as far as needed and put down the frames `wanted` of the `slots`, small and BGR."""
-    height, width = frames.shape[1:3]
-    index, image = 0, None
-    last = wanted[slots[-1]]
-    stops = set(wanted.tolist())
-    while index <= last and capture.grab():
-        if index == 0 or index in stops:
-            decoded, image = capture.retrieve(image)
-            if not decoded:
-                continue
-            for slot in slots[wanted[slots] == index]:
+            while slot < count and indices[slot] == index:
                 shrink(image, height, width, frames[slot])
-        index += 1
-    capture.release()
+                slot += 1
+            stop = indices[slot] if slot < count else -1
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+    return np.array(stamps) / 1000, size

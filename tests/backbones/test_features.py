@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from har.backbones import features, i3d, kinetics, safe_pickle, weights
+from har.backbones import feature_store, features, i3d, kinetics, safe_pickle, weights
 from har.clips import extraction, store, video
 from har.errors import UserError
 from har.params import BackboneParams, load
@@ -44,7 +44,7 @@ def extract(clips, params=SMALL, output=Path("data/features/x.h5")) -> bytes:
 def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
     extract(filmed)
     backbone = features.open_backbone("mobilenetv2", SMALL)
-    with store.FeatureStore(Path("data/features/x.h5")) as made:
+    with feature_store.FeatureStore(Path("data/features/x.h5")) as made:
         assert made.clips == [clip.clip for clip in filmed]
         assert made.shape == (2, 2, 7168)
         assert made.classes == ["A", "B"]
@@ -144,11 +144,11 @@ def test_features_are_the_same_bytes_every_time_and_are_not_made_twice(filmed, m
     assert extract(filmed) == first
     assert extract(filmed, output=Path("data/features/another.h5")) == first
     assert not made, "clips known by content were computed again"
-    with store.FeatureStore(Path("data/features/x.h5")) as kept:
+    with feature_store.FeatureStore(Path("data/features/x.h5")) as kept:
         expected = kept.read([filmed[0].clip])[0]
     fewer = extract(filmed[:1], output=Path("data/features/fewer.h5"))
     assert fewer != first
-    with store.FeatureStore(Path("data/features/fewer.h5")) as kept:
+    with feature_store.FeatureStore(Path("data/features/fewer.h5")) as kept:
         np.testing.assert_array_equal(kept.read([filmed[0].clip])[0], expected)
     extract(filmed, SMALL.model_copy(update={"count": 4}))
     assert len(made) == 3, "three different files"
@@ -213,10 +213,10 @@ def test_a_clip_that_decodes_no_more_is_named(filmed):
 
 def test_no_store(in_tmp_path):
     with pytest.raises(UserError, match=r"Expected a file of features at .*Received: "):
-        store.FeatureStore(Path("none.h5"))
-    store.write_no_features(Path("reads-frames.h5"))
+        feature_store.FeatureStore(Path("none.h5"))
+    feature_store.write_no_features(Path("reads-frames.h5"))
     with pytest.raises(UserError, match=r"Expected a file of features at .*Received: "):
-        store.FeatureStore(Path("reads-frames.h5"))
+        feature_store.FeatureStore(Path("reads-frames.h5"))
 
 
 # What a pickle may ask for, and must not get.

@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import signal
@@ -56,15 +55,25 @@ def stored() -> dict[str, np.ndarray]:
         return dict(zip(frames.clips, frames.read(frames.clips)[0], strict=True))
 
 
-def spoil_pixels(path: Path, offset: int) -> None:
-    """Mark stored frames, to see later whether they were kept or decoded anew."""
+@pytest.fixture
+def decoded(monkeypatch):
+    """The names of the files that are decoded in this process, in order."""
+    names = []
+    read_clip = video.read_clip
+
+    def note(path, *arguments):
+        names.append(path.relative_to(VIDEOS.absolute()).as_posix())
+        return read_clip(path, *arguments)
+
+    monkeypatch.setattr(video, "read_clip", note)
+    return names
+
+
+def overwrite(path: Path, offset: int, text: bytes = b"\x7b" * 10) -> None:
+    path.chmod(0o644)
     with path.open("r+b") as file:
         file.seek(offset)
-        file.write(b"\x7b" * 10)
-
-
-def is_spoilt(frames: np.ndarray) -> bool:
-    return bytes(frames.ravel()[:10]) == b"\x7b" * 10
+        file.write(text)
 
 
 def offset_of(clip: str) -> int:
@@ -85,6 +94,7 @@ def offset_of(clip: str) -> int:
         ("A/bg03_c01.avi", "A/bg03_c01.avi"),
         ("A/v_A_g03_c01_copy.avi", "A/v_A_g03_c01_copy.avi"),
         ("A/v_A_g03.avi", "A/v_A_g03.avi"),
+        ("A/V_A_G01_C01.AVI", "g01"),
     ],
 )
 def test_group_is_read_from_ucf_names_alone(clip, group):
@@ -164,11 +174,13 @@ def test_two_processes_work_in_any_working_directory(add_clips, tmp_path, monkey
         np.testing.assert_array_equal(frames, pixels[name], name)
 
 
-def test_a_killed_run_goes_on_where_it_stopped(add_clips, write_jpegs, in_tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_where_it_stopped(
+    add_clips, write_jpegs, in_tmp_path, monkeypatch, decoded
+):
     add_clips(*RUN, *JUMP)
     # Quick to write, slow to decode: the run is killed while it is at this one, in the middle.
     write_jpegs(VIDEOS / "Lift/slow.mjpeg", [np.zeros((1080, 1920, 3), np.uint8)] * 100)
-    killed, marked = in_tmp_path / "killed", in_tmp_path / "marked"
+    killed = in_tmp_path / "killed"
     shutil.copytree(VIDEOS, killed / VIDEOS)
     expected = extract()
     unbroken = OUTPUT.read_bytes()
@@ -184,61 +196,125 @@ def test_a_killed_run_goes_on_where_it_stopped(add_clips, write_jpegs, in_tmp_pa
     process.wait()
     assert len(lines) >= 3
     assert not (killed / OUTPUT).exists()
-    shutil.copytree(killed, marked)
-
     monkeypatch.chdir(killed)
+    done = {line.split()[1] for line in lines if line[-1:] == "]"}  # '["<SHA-256>",'
+    decoded.clear()
+    assert extract() == expected
+    assert OUTPUT.read_bytes() == unbroken
+    # What the killed run had decoded is not decoded again.
+    by_name = {clip.clip: clip.sha256 for clip in expected[0]}
+    assert decoded == [name for name in by_name if f'["{by_name[name]}",' not in done]
+    assert 1 <= len(decoded) < 6
+
+
+def test_a_second_run_decodes_nothing(add_clips, decoded):
+    add_clips(*RUN, *JUMP)
+    first = extract()
+    pixels = OUTPUT.read_bytes()
+    OUTPUT.unlink()  # as DVC does
+    decoded.clear()
+    assert extract() == first
+    assert decoded == []
+    assert OUTPUT.read_bytes() == pixels
+
+
+def scratch_files() -> list[str]:
+    return sorted(path.suffix for path in Path(".work").rglob("*") if path.is_file())
+
+
+def test_scratch_holds_one_store(add_clips, monkeypatch):
+    add_clips(*RUN, *JUMP)
+    extract()
+    extract(shape=(2, 16, 16))
+    add_clips(clip_name("Run", 3, 6))
+    extract()
+    assert scratch_files() == [".h5", ".jsonl"]
+    for name in (clip_name("Run", 4, 7), clip_name("Run", 5, 8)):
+        add_clips(name)
+        monkeypatch.setattr(extraction, "_publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            extract()
+    assert scratch_files() == [".h5", ".jsonl"]
+
+
+def test_a_damaged_output_is_decoded_again_where_it_is_damaged(add_clips, decoded):
+    add_clips(*RUN, *JUMP)
+    expected = extract()
+    unbroken = OUTPUT.read_bytes()
+    assert OUTPUT.stat().st_mode & 0o222 == 0
+    decoded.clear()
+    overwrite(OUTPUT, offset_of(RUN[1]))  # the scratch store has the same blocks
+    assert extract() == expected
+    assert decoded == [RUN[1]]
+    assert OUTPUT.read_bytes() == unbroken
+
+
+@pytest.mark.parametrize("size", [0, 100, 5000])
+def test_a_truncated_output_is_healed(add_clips, size):
+    add_clips(*RUN, *JUMP)
+    expected = extract()
+    unbroken = OUTPUT.read_bytes()
+    os.truncate(OUTPUT, size)
     assert extract() == expected
     assert OUTPUT.read_bytes() == unbroken
 
-    # What the killed run had decoded is not decoded again: a mark in its pixels stays.
-    monkeypatch.chdir(marked)
-    [journal] = Path(".work/extract").glob("*/*.jsonl")
-    done = [json.loads(line) for line in journal.read_text().splitlines()[1:] if line[-1:] == "]"]
-    assert 1 <= len(done) < 6
-    for _, offset, *_ in done:
-        spoil_pixels(journal.with_suffix(".h5"), offset)
-    assert extract() == expected
-    kept = {row[0] for row in done}
-    for clip in expected[0]:
-        assert is_spoilt(stored()[clip.clip]) == (clip.sha256 in kept), clip.clip
+
+def test_no_run_writes_into_what_was_published(add_clips):
+    add_clips(*RUN)
+    extract()
+    cached = Path("object")  # as DVC's cache does
+    os.link(OUTPUT, cached)
+    content = cached.read_bytes()
+    add_clips(*JUMP)
+    extract()
+    (VIDEOS / "Run/bad.avi").write_bytes(b"")
+    extract()
+    assert cached.read_bytes() == content
 
 
-def test_a_line_that_a_kill_cut_short_is_not_believed(add_clips, tmp_path):
+def not_utf8(journal: Path) -> None:
+    journal.write_bytes(b"\xff\xfe" + journal.read_bytes()[2:])
+
+
+def cut_short(journal: Path) -> None:
+    journal.write_bytes(journal.read_bytes()[:-7])
+
+
+def other_facts(journal: Path) -> None:
+    journal.write_text(journal.read_text().replace(", 25.0,", ", 26.0,"))
+
+
+def nonsense(journal: Path) -> None:
+    journal.write_text("[]\n{}\nnull\n[1, 2]\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "n_decoded"), [(not_utf8, 1), (cut_short, 1), (other_facts, 5), (nonsense, 5)]
+)
+def test_a_damaged_journal(add_clips, decoded, damage, n_decoded):
     add_clips(*RUN, *JUMP)
     expected = extract()
     unbroken = OUTPUT.read_bytes()
     [journal] = Path(".work/extract").glob("*/*.jsonl")
-    text = journal.read_text().rstrip("\n")
-    journal.write_text(text[:-7])
-    last = json.loads(text.splitlines()[-1])
-    OUTPUT.unlink()
-    spoil_pixels(journal.with_suffix(".h5"), last[1])
+    damage(journal)
+    decoded.clear()
     assert extract() == expected
+    assert len(decoded) == n_decoded
     assert OUTPUT.read_bytes() == unbroken
 
 
-def test_a_second_run_decodes_nothing(add_clips):
-    add_clips(*RUN, *JUMP)
-    first = extract()
-    spoil_pixels(OUTPUT, offset_of(RUN[1]))
-    OUTPUT.unlink()  # as DVC does
-    assert extract() == first
-    assert [name for name, frames in stored().items() if is_spoilt(frames)] == [RUN[1]]
-
-
-def test_a_new_class_decodes_only_its_own_clips(add_clips, read_indices):
+def test_a_new_class_decodes_only_its_own_clips(add_clips, read_indices, decoded):
     add_clips(*RUN, *JUMP)
     extract()
-    for name in RUN + JUMP:
-        spoil_pixels(OUTPUT, offset_of(name))
+    decoded.clear()
     # Sorted before, between and after the others, so that every row moves.
     new = [clip_name("Climb", 1, 6), clip_name("Lift", 1, 7), clip_name("Swim", 1, 8)]
     add_clips(*new)
     clips, _ = extract()
     frames = stored()
     assert list(frames) == [clip.clip for clip in clips] == sorted(RUN + JUMP + new)
-    assert {name for name in frames if is_spoilt(frames[name])} == {*RUN, *JUMP}
-    for name in new:
+    assert decoded == new
+    for name in sorted(RUN + JUMP + new):
         n = int(name[-6:-4])
         assert read_indices(frames[name]) == (10 * n + video.even_indices(5 + n, 4)).tolist()
 
@@ -283,77 +359,6 @@ def test_clips_of_equal_bytes_each_have_a_row(add_clips):
         by_name = {clip.clip: clip for clip in extract()[0]}
         assert by_name[name].sha256 == by_name[JUMP[0]].sha256
         np.testing.assert_array_equal(stored()[name], stored()[JUMP[0]])
-
-
-def scratch_files() -> list[str]:
-    return sorted(path.suffix for path in Path(".work").rglob("*") if path.is_file())
-
-
-def test_work_in_progress_does_not_pile_up(add_clips, monkeypatch):
-    monkeypatch.setenv("HAR_SCRATCH_GB", "0")
-    add_clips(*RUN, *JUMP)
-    extract()
-    extract(shape=(2, 16, 16))
-    add_clips(clip_name("Run", 3, 6))
-    extract()
-    assert scratch_files() == [".h5", ".jsonl"]
-
-
-def test_going_back_to_other_frames_decodes_nothing(add_clips):
-    add_clips(*RUN, *JUMP)
-    first = extract()
-    spoil_pixels(OUTPUT, offset_of(RUN[1]))
-    OUTPUT.unlink()
-    extract(shape=(2, 16, 16))
-    OUTPUT.unlink()
-    assert extract() == first
-    assert [name for name, frames in stored().items() if is_spoilt(frames)] == [RUN[1]]
-
-
-def test_the_stores_longest_unused_go_when_scratch_is_full(add_clips, monkeypatch):
-    add_clips(*RUN, *JUMP)
-    shapes = [(count, 64, 64) for count in (1, 2, 3, 4)]
-    sizes = {}
-    for shape in shapes:
-        extract(shape=shape)
-        sizes[shape] = OUTPUT.stat().st_size
-        time.sleep(0.02)
-    kept = sizes[shapes[1]] + sizes[shapes[0]]
-    monkeypatch.setenv("HAR_SCRATCH_GB", str((kept + 1) / 1e9))
-    extract(shape=shapes[0])  # used again, so that it is not the oldest any more
-    time.sleep(0.02)
-    extract(shape=shapes[1])
-    left = sorted(path.stat().st_size for path in Path(".work").rglob("*.h5"))
-    assert left == [sizes[shapes[0]], sizes[shapes[1]]]
-    assert scratch_files() == [".h5"] * 2 + [".jsonl"] * 2
-
-
-def test_stores_of_killed_runs_are_bounded_too(add_clips, monkeypatch):
-    monkeypatch.setenv("HAR_SCRATCH_GB", "0")
-    for name in (*RUN, *JUMP):
-        add_clips(name)
-        monkeypatch.setattr(extraction, "_publish", lambda *_: 1 / 0)  # dies before it tidies
-        with pytest.raises(ZeroDivisionError):
-            extract()
-    assert len(list(Path(".work").rglob("*.h5"))) == 2  # the run's and the one it took over from
-
-
-@pytest.mark.parametrize("size", ["much", "-1", "nan", "inf"])
-def test_a_wrong_bound(add_clips, monkeypatch, size):
-    add_clips(*RUN)
-    monkeypatch.setenv("HAR_SCRATCH_GB", size)
-    with pytest.raises(UserError, match=f"in HAR_SCRATCH_GB. Received: {size}"):
-        extract()
-
-
-def test_the_journal_does_not_grow_with_the_runs(add_clips):
-    add_clips(*RUN, *JUMP)
-    extract()
-    [journal] = Path(".work").rglob("*.jsonl")
-    lines = journal.read_text().split()
-    for _ in range(3):
-        extract()
-    assert journal.read_text().split() == lines
 
 
 def test_links_to_nothing_are_rejected(add_clips):
@@ -419,6 +424,66 @@ def test_only_files_in_class_folders_that_are_not_hidden_are_clips(add_clips):
         (VIDEOS / name).parent.mkdir(exist_ok=True)
         (VIDEOS / name).write_bytes(b"x")
     assert extraction.list_videos(VIDEOS) == sorted(RUN)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@eaDir/a.avi",
+        "Run/@eaDir/a.avi",
+        "$RECYCLE.BIN/a.avi",
+        "System Volume Information/a.avi",
+        "Run/Thumbs.db",
+        "Run/desktop.ini",
+        "Run/.DS_Store",
+    ],
+)
+def test_what_systems_leave_in_folders_is_no_clip(add_clips, name):
+    add_clips(*RUN)
+    (VIDEOS / name).parent.mkdir(exist_ok=True)
+    (VIDEOS / name).write_bytes(b"x")
+    assert extraction.list_videos(VIDEOS) == sorted(RUN)
+
+
+def test_linked_folders_are_followed_and_loops_are_not(add_clips, in_tmp_path):
+    add_clips(*RUN, *JUMP)
+    (VIDEOS / "Jump").rename("elsewhere")
+    (VIDEOS / "Jump").symlink_to(in_tmp_path / "elsewhere")
+    more = (VIDEOS / "Run/more").absolute()
+    (in_tmp_path / "more").mkdir()
+    (in_tmp_path / "more/extra.avi").write_bytes(b"x")
+    more.symlink_to(in_tmp_path / "more")
+    (VIDEOS / "Run/loop").symlink_to(VIDEOS.absolute())
+    assert extraction.list_videos(VIDEOS) == sorted([*RUN, *JUMP, "Run/more/extra.avi"])
+
+
+@pytest.mark.parametrize("name", ["Jump", "Run/deeper"])
+def test_a_folder_that_cannot_be_read_is_named(add_clips, monkeypatch, name):
+    add_clips(*RUN, *JUMP)
+    (VIDEOS / name).mkdir(exist_ok=True)
+    scandir = os.scandir
+
+    def refuse(path):  # root may read everything, so its refusal is played
+        if Path(path) == VIDEOS / name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=rf"{name} cannot be read \(Permission denied\)"):
+        extraction.list_videos(VIDEOS)
+
+
+def test_names_and_files_that_are_rejected_by_name(add_clips):
+    add_clips(*RUN)
+    shutil.copy(VIDEOS / RUN[0], VIDEOS / "Run/GL010001.LRV")
+    shutil.copy(VIDEOS / RUN[0], os.fsencode(VIDEOS) + b"/Run/\xff.avi")
+    clips, rejected = extract()
+    assert [clip.clip for clip in clips] == sorted(RUN)
+    assert rejected == [
+        ("Run/GL010001.LRV", "Run", extraction.LOW_RESOLUTION),
+        ("Run/\\xff.avi", "Run", "its name is not UTF-8; rename it"),
+    ]
+    files.write_csv(Path("rejected.csv"), ("clip", "class", "reason"), rejected)
 
 
 def test_links_are_followed(add_clips, in_tmp_path):

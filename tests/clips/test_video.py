@@ -1,6 +1,9 @@
+import importlib.util
+import os
 import struct
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +12,14 @@ from hypothesis import strategies as st
 from har.clips import video
 
 CODECS = ["MJPG", "XVID"]
+
+
+@pytest.fixture
+def faults(real_clips) -> Path:
+    folder = real_clips.parent / "faults"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing")
+    return folder
 
 
 @given(n=st.integers(1, 2000), count=st.integers(1, 200))
@@ -129,30 +140,52 @@ def test_frames_that_the_encoder_dropped_are_counted_by_the_header_alone(
     np.testing.assert_array_equal(frames, honest)
 
 
-@pytest.mark.parametrize(
-    ("places", "taken_again"),
-    [
-        ([], []),
-        # At the end nothing tells of it in time: all that moved are wrong.
-        ([40, 40, 40, 40], None),
-        # At the very beginning it is known before anything is taken.
-        ([1], []),
-        ([1, 1, 1], []),
-    ],
-)
-def test_what_was_taken_rightly_is_not_decoded_twice(
-    tmp_path, write_video, coded_frames, patch_avi, monkeypatch, places, taken_again
+@pytest.mark.parametrize(("said", "times"), [(40, 1), (44, 2), (1, 2)])
+def test_only_a_clip_whose_header_is_wrong_is_decoded_twice(
+    tmp_path, write_video, coded_frames, patch_avi, monkeypatch, said, times
 ):
     path = write_video(tmp_path / "clip.avi", coded_frames(40))
-    insert_empty_chunks(path, places)
-    patch_avi(path, n_frames=40 + len(places))
-    again = []
-    retake = video._retake
-    monkeypatch.setattr(video, "_retake", lambda *a: (again.extend(a[2]), retake(*a)))
+    patch_avi(path, n_frames=said)
+    opened = []
+    open_ = video._open
+    monkeypatch.setattr(video, "_open", lambda path: opened.append(path) or open_(path))
     video.read_clip(path, 10, 32, 64)
-    if taken_again is None:
-        taken_again = np.flatnonzero(video.even_indices(44, 10) != video.even_indices(40, 10))
-    assert again == list(taken_again)
+    assert opened == [path] * times
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_picks_and_rate_go_by_time_where_frames_are_uneven(
+    tmp_path, write_video, coded_frames, read_indices, patch_avi, codec
+):
+    path = write_video(tmp_path / "clip.avi", coded_frames(40), codec)
+    insert_empty_chunks(path, [20] * 40)  # frames 0 to 19, a pause of 40, frames 20 to 39
+    patch_avi(path, n_frames=80)
+    frames, facts = video.read_clip(path, 8, 32, 64)
+    assert facts == video.VideoFacts(40, 12.5, 64, 32)  # 40 frames in 80 / 25 seconds
+    # Shown at 5, 15, … 75 of 80.
+    assert read_indices(frames) == [5, 15, 19, 19, 19, 19, 25, 35]
+    assert max(at for at, _ in video.timed(path)) == pytest.approx(79 / 25)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("places", [range(10, 12), range(5, 35, 3), range(2, 39)])
+def test_packets_that_do_not_decode_do_not_end_a_video(
+    tmp_path, write_video, coded_frames, read_indices, codec, places
+):
+    path = write_video(tmp_path / "clip.avi", coded_frames(40), codec)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"movi") + 4
+    for number in range(40):
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        if number in places:
+            data[at + 8 : at + 8 + length] = b"\xff" * length
+        at += 8 + length + length % 2
+    path.write_bytes(data)
+    last = read_indices(np.stack(list(video.iterate(path)))[-1:])
+    if codec == "MJPG":  # every frame is a picture by itself
+        assert last == [39]
+        assert video.read_clip(path, 4, 32, 64)[1].n_frames >= 40 - len(places)
+    assert video.read_clip(path, 4, 32, 64)[1].n_frames >= 40 - len(places) - 12
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -229,7 +262,7 @@ def test_resize_averages_areas(tmp_path, write_jpegs):
 
 @pytest.mark.parametrize(
     ("rate", "scale", "fps"),
-    [(25, 1, 25.0), (30000, 1001, 29.97), (15, 2, 7.5), (90000, 1, 0.0)],
+    [(25, 1, 25.0), (30000, 1001, 29.97), (15, 2, 7.5), (90000, 1, 0.0), (25, 32769, 0.0)],
 )
 def test_fps_is_the_headers_and_zero_where_that_makes_no_sense(
     tmp_path, write_video, coded_frames, patch_avi, rate, scale, fps
@@ -274,6 +307,131 @@ def test_files_that_are_no_videos(tmp_path, spoil, reason, name):
         video.read_clip(path, 2, 16, 16)
     with pytest.raises(video.UnreadableVideoError, match=reason):
         next(video.iterate(path))
+
+
+def test_pictures_and_sounds_are_no_videos(tmp_path):
+    image = np.full((48, 64, 3), 128, np.uint8)
+    for name in (
+        "a.png",
+        "a.jpg",
+        "a.webp",
+        "a.gif",
+        "a.jp2",
+        "a.ppm",
+        "a.bmp",
+        "a.tiff",
+        "a.avif",
+    ):
+        path = tmp_path / name
+        if not cv2.haveImageWriter(str(path)):
+            continue
+        assert cv2.imwrite(str(path), image)
+        for other in (path, path.with_suffix(".THM"), path.with_suffix(".mp4")):
+            if other != path:
+                other.write_bytes(path.read_bytes())
+            with pytest.raises(video.UnreadableVideoError, match="a picture, not a video"):
+                video.read_clip(other, 2, 16, 16)
+    (tmp_path / "a.mp3").write_bytes(b"ID3" + bytes(range(256)) * 20)
+    with pytest.raises(video.UnreadableVideoError, match="a sound file, not a video"):
+        video.read_clip(tmp_path / "a.mp3", 2, 16, 16)
+
+
+@pytest.fixture
+def secret(tmp_path, write_video, coded_frames) -> Path:
+    return write_video(tmp_path / "secret.avi", coded_frames(5))
+
+
+@pytest.mark.parametrize("reader", ["opencv", "pyav"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#\x01\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile {}\n#\x01\n",
+        "concat:{}\x01",
+    ],
+)
+@pytest.mark.parametrize("name", ["list.m3u8", "list.avi", "list.ffconcat"])
+def test_playlists_do_not_open_the_files_that_they_name(tmp_path, secret, reader, text, name):
+    path = tmp_path / name
+    path.write_text(text.format(secret))
+    if reader == "opencv":
+        with pytest.raises(video.UnreadableVideoError):
+            video.read_clip(path, 2, 16, 16)
+    else:
+        av = pytest.importorskip("av")
+        with pytest.raises(av.error.FFmpegError):
+            video._PyAvCapture(path)
+
+
+@pytest.mark.parametrize("prefix", ["concat:", "file:", "pipe:0", "subfile,,start,0,end,0,,:"])
+def test_names_that_look_like_protocols_are_names(secret, prefix, monkeypatch):
+    monkeypatch.chdir(secret.parent)
+    with pytest.raises(FileNotFoundError):
+        video.read_clip(Path(f"{prefix}secret.avi"), 2, 16, 16)
+
+
+def test_a_name_with_a_colon(secret, monkeypatch):
+    monkeypatch.chdir(secret.parent)
+    secret.rename("2024-05-01T10:30:00.avi")
+    assert video.read_clip(Path("2024-05-01T10:30:00.avi"), 2, 32, 64)[1].n_frames == 5
+
+
+def test_a_name_that_is_not_utf8(secret):
+    path = secret.with_name(os.fsdecode(b"\xff.avi"))
+    secret.rename(path)
+    for read in (lambda: video.read_clip(path, 2, 16, 16), lambda: video.length(path)):
+        with pytest.raises(video.UnreadableVideoError, match="its name is not UTF-8"):
+            read()
+
+
+@pytest.mark.parametrize("value", [None, "rtsp_transport;udp"])
+def test_opening_leaves_the_environment_as_it_was(secret, monkeypatch, value):
+    if value:
+        monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", value)
+    before = dict(os.environ)
+    video.read_clip(secret, 2, 16, 16)
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "n_frames", "seconds"),
+    [
+        ("late.mkv", 25, 1.0),
+        ("slides.mp4", 4, 300.0),
+        ("talk_1_120.mp4", 50, 129.8),
+        ("nd_live_vfr.webm", 18, 0.7),
+        ("vfr2.mkv", 67, 6.0),
+        ("flip1bit.avi", 45, 1.8),
+        ("av1.mp4", 20, 0.8),
+    ],
+)
+def test_faulty_videos(faults, name, n_frames, seconds):
+    if name == "av1.mp4":
+        pytest.importorskip("av")
+    times = [at for at, _ in video.timed(faults / name)]
+    assert len(times) == n_frames
+    assert times[-1] == pytest.approx(seconds, abs=0.05)
+    facts = video.read_clip(faults / name, 20, 32, 32)[1]
+    assert facts.n_frames == n_frames
+    if facts.fps and name != "slides.mp4":  # whose last picture may be shown for a second or hours
+        assert n_frames / facts.fps == pytest.approx(seconds, rel=0.06)
+    if name != "late.mkv":  # whose sound begins two minutes earlier
+        assert video.length(faults / name) == pytest.approx(seconds, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["song.mp3", "GOPR0001.THM", "still.webp"])
+def test_faulty_files_that_are_no_videos(faults, name):
+    for read in (video.length, lambda path: video.read_clip(path, 2, 16, 16)):
+        with pytest.raises(
+            video.UnreadableVideoError, match=r"a (picture|sound file), not a video"
+        ):
+            read(faults / name)
+
+
+def test_av1_without_pyav_names_it(faults, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(video.UnreadableVideoError, match="no decoder for AV1; install PyAV"):
+        video.read_clip(faults / "av1.mp4", 2, 16, 16)
 
 
 @pytest.mark.parametrize(

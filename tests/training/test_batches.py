@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+from har.backbones import feature_store
 from har.clips import store
 from har.errors import UserError
 from har.training import batches, device_rows
@@ -161,9 +162,9 @@ def test_frames_that_do_not_fit_in_half_of_the_free_memory_stay_in_the_file(
 def test_features_are_fed_as_frames_are(tmp_path, monkeypatch, share, expected):
     features = np.random.default_rng(0).random((7, 2, 4, 5)).astype(np.float16)
     clips = [store.Clip(f"A/{i}", "A", "g01", f"{i}", 9, 25.0, 64, 32) for i in range(7)]
-    store.write_features(tmp_path / "features.h5", clips, features, {"backbone": "b"})
+    feature_store.write_features(tmp_path / "features.h5", clips, features, {"backbone": "b"})
     monkeypatch.setattr(batches, "available_memory", lambda: int(share * features.nbytes))
-    with store.FeatureStore(tmp_path / "features.h5") as opened:
+    with feature_store.FeatureStore(tmp_path / "features.h5") as opened:
         assert opened.sha256 == [clip.sha256 for clip in clips]
         np.testing.assert_array_equal(opened.row(3), features[3])
         found, labels = batches.load(opened, [clip.clip for clip in reversed(clips)])
