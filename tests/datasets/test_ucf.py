@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import https_server
 import pytest
 import rar_writer
+from har.transfer.checksums import Known
 from rar_writer import Entry
 
 from har import files
@@ -21,7 +22,6 @@ from har.datasets import official_splits, ucf, ucf50, ucf101
 from har.errors import UserError
 from har.params import DatasetParams
 from har.transfer import checksums
-from har.transfer.checksums import Known
 
 PROJECT = Path(__file__).resolve().parents[2]
 NEEDS_UNRAR = pytest.mark.skipif(
