@@ -10,10 +10,11 @@ from har.errors import UserError
 from har.params import DatasetParams
 
 # What systems and cameras leave in folders; hidden files are left out too.
-JUNK = frozenset(
-    "@eadir $recycle.bin __macosx desktop.ini lost+found recycler thumbs.db".split()
-) | {"system volume information"}
-SIDES = frozenset("dev test testing train training val valid validation".split())
+JUNK = {
+    *("@eadir", "$recycle.bin", "__macosx", "desktop.ini", "lost+found", "recycler"),
+    *("system volume information", "thumbs.db"),
+}
+SIDES = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
 
 
 def fetch(params: DatasetParams, destination: Path) -> None:

@@ -87,6 +87,11 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
     places = {m.name: source.place(m.name) for m in archive.members if m.kind == "file"}
     wanted = _wanted(source, params, path, {n: place for n, place in places.items() if place})
     archive.unpack(destination, wanted.get)
+    if found is None and _known(source, params, path.name)[1] is None:
+        print(
+            f"{path.name} has the SHA-256 {files.file_sha256(path)}. Set dataset.sha256 to it: "
+            "every later download must then have the same bytes."
+        )
 
 
 def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None:
@@ -169,10 +174,5 @@ def _download(source: Source, params: DatasetParams) -> Path:
     url = params.url or source.url
     n_bytes, sha256 = _known(source, params, file_name(url))
     target = files.folder("downloads") / file_name(url)
-    found = download(url, target, sha256=sha256, n_bytes=n_bytes)
-    if sha256 is None:
-        print(
-            f"{target.name} has the SHA-256 {found}. Set dataset.sha256 to it: every later "
-            "download must then have the same bytes."
-        )
+    download(url, target, sha256=sha256, n_bytes=n_bytes)
     return target

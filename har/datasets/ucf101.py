@@ -39,7 +39,7 @@ SOURCE = ucf.Source(
         SumoWrestling Surfing Swing TableTennisShot TaiChi TennisSwing ThrowDiscus
         TrampolineJumping Typing UnevenBars VolleyballSpiking WalkingWithDog WallPushups
         WritingOnBoard YoYo
-        """.split()
+        """.split()  # noqa: SIM905
     ),
     # The copy that TensorFlow Datasets uses: its size and SHA-256 are public, and a zip gives a
     # few classes without unpacking the rest. UCF's own is https://www.crcv.ucf.edu/data/UCF101/

@@ -21,7 +21,7 @@ SOURCE = ucf.Source(
         PullUps Punch PushUps RockClimbingIndoor RopeClimbing Rowing SalsaSpin SkateBoarding
         Skiing Skijet SoccerJuggling Swing TaiChi TennisSwing ThrowDiscus TrampolineJumping
         VolleyballSpiking WalkingWithDog YoYo
-        """.split()
+        """.split()  # noqa: SIM905
     ),
     url="https://www.crcv.ucf.edu/data/UCF50.rar",
     # UCF publishes neither size nor checksum; the size is from another project's download script.
