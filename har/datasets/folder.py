@@ -65,7 +65,7 @@ def find_clips(path: Path) -> dict[str, Path]:
             f"{'is a file' if path.exists() else 'does not exist'}. Correct the path."
         )
     clips: dict[str, Path] = {}
-    for file in _files(path):
+    for file in walk(path):
         name = nfc(file.relative_to(path).as_posix())
         if name in clips:
             raise UserError(f"{clips[name]} and {file} have the same name. Rename one of them.")
@@ -92,8 +92,12 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, links followed."""
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder but hidden ones and `JUNK`; links are followed and named.
+
+    Raises:
+        UserError: a folder cannot be read, or a link leads to a folder that holds it.
+    """
     try:
         entries = [(entry, entry.is_dir(), entry.is_file()) for entry in sorted(folder.iterdir())]
     except OSError as error:
@@ -111,7 +115,7 @@ def _files(folder: Path) -> Iterator[Path]:
                 "to, run `dvc repro --force fetch`."
             )
         if is_folder:
-            yield from _files(entry)
+            yield from walk(entry)
         elif is_file:
             yield entry
         else:

@@ -107,8 +107,7 @@ def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None
     if path.is_file():
         return path
     if path.is_dir():
-        found = [file for file in sorted(path.rglob("*")) if file.is_file()]
-        names = [file.relative_to(path).as_posix() for file in found]
+        names = [file.relative_to(path).as_posix() for file in folder.walk(path)]
         if clips := {name: place for name in names if (place := source.place(name))}:
             first: dict[PurePosixPath, str] = {}
             for name, place in clips.items():

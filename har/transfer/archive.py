@@ -14,6 +14,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -102,10 +103,11 @@ class Archive:
             bar = tqdm(total=n_bytes, desc=f"Unpacking {self.path.name}", unit="B", unit_scale=True)
             part = unfinished / "part"
             with bar, explain_full_disk(destination):
-                for name in self._reader.extract(names, part, bar.update):
+                for name in self._reader.extract(names, part):
                     target = destination / wanted[name][0]
                     target.parent.mkdir(parents=True, exist_ok=True)
                     part.replace(target)
+                    bar.update(wanted[name][1])
         if lost := missing():
             raise broken(self.path, f"not all bytes of {lost[0]}")
         shutil.rmtree(unfinished)
@@ -138,33 +140,28 @@ class ZipReader:
 
     def members(self) -> list[Member]:
         """List the archive."""
+        with self._open() as archive:
+            return [
+                Member(info.orig_filename, info.file_size, _kind(info.external_attr >> 16, info))
+                for info in archive.infolist()
+            ]
+
+    def extract(self, names: Container[str], part: Path) -> Iterator[str]:
+        """Write the members `names` to `part`, one after the other, and yield each name."""
+        with self._open() as archive:
+            for info in archive.infolist():
+                if info.orig_filename in names:
+                    with archive.open(info) as source, part.open("wb") as file:
+                        shutil.copyfileobj(source, file)
+                    yield info.orig_filename
+
+    @contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(self._path) as archive:
-                return [
-                    Member(
-                        info.orig_filename, info.file_size, _kind(info.external_attr >> 16, info)
-                    )
-                    for info in archive.infolist()
-                ]
+                yield archive
         except _ZIP_DAMAGE as error:
             raise broken(self._path, error) from None
-
-    def extract(
-        self, names: Container[str], part: Path, progress: Callable[[int], object]
-    ) -> Iterator[str]:
-        """Write the members `names` to `part`, one after the other, and yield each name."""
-        with zipfile.ZipFile(self._path) as archive:
-            for info in archive.infolist():
-                if info.orig_filename not in names:
-                    continue
-                try:
-                    with archive.open(info) as source, part.open("wb") as file:
-                        while chunk := source.read(1 << 20):
-                            file.write(chunk)
-                            progress(len(chunk))
-                except _ZIP_DAMAGE as error:
-                    raise broken(self._path, error) from None
-                yield info.orig_filename
 
 
 class ProgramReader:
@@ -202,13 +199,10 @@ class ProgramReader:
         facts = {name: file.lstat() for name, file in sorted(self._files.items())}
         return [Member(name, fact.st_size, _kind(fact.st_mode)) for name, fact in facts.items()]
 
-    def extract(
-        self, names: Container[str], part: Path, progress: Callable[[int], object]
-    ) -> Iterator[str]:
+    def extract(self, names: Container[str], part: Path) -> Iterator[str]:
         """Move the members `names` to `part`, one after the other, and yield each name."""
         for name, file in self._files.items():
             if name in names:
-                progress(file.stat().st_size)
                 shutil.move(file, part)
                 yield name
         shutil.rmtree(self._folder)

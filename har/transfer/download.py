@@ -154,20 +154,20 @@ def _request(
     session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
     """Ask once for what `part` lacks, and append it."""
-    facts = _read_facts(part, url)
-    have = _size(part) if facts else 0
-    if facts and have and have == facts.total:
-        return
+    facts, have = _read_facts(part), _size(part)
     headers = {"Accept-Encoding": "identity", "User-Agent": "har"}
-    if facts and have:
+    if facts and have and facts.url == url:
+        if have == facts.total:
+            return
         headers["Range"] = f"bytes={have}-"
         # If-Range takes a strong ETag or a date.
         strong = facts.etag if facts.etag and not facts.etag.startswith("W/") else None
         if strong or facts.modified:
             headers["If-Range"] = strong or facts.modified
-    options = {"headers": headers, "stream": True, "timeout": _TIMEOUT_S, "verify": session.verify}
     try:
-        with session.get(url, **options) as response:
+        with session.get(
+            url, headers=headers, stream=True, timeout=_TIMEOUT_S, verify=session.verify
+        ) as response:
             _receive(response, url, part, facts, n_bytes)
     except _BREAKS as error:
         chain = _chain(error)
@@ -231,16 +231,12 @@ def _receive(
         files.write_text(_facts_file(part), json.dumps(seen))
     check_free(part.parent, (seen.total or 0) - have, f"download {part.stem}")
     bar = tqdm(total=seen.total, initial=have, desc=part.stem, unit="B", unit_scale=True)
-    # Unbuffered: what a kill leaves in the file is what had arrived.
-    with bar, explain_full_disk(part), part.open("ab", buffering=0) as file:
+    with bar, explain_full_disk(part), part.open("ab") as file:
         for chunk in response.raw.stream(_CHUNK, decode_content=False):
             if not have and is_web_page(chunk):
                 _discard(part)
                 raise _web_page(url)
-            left = memoryview(chunk)
-            while left:  # an unbuffered write may take a part, as where the disk fills up
-                left = left[file.write(left) :]
-            have += len(chunk)
+            have += file.write(chunk)
             bar.update(len(chunk))
     if seen.total is not None and have != seen.total:
         raise _BreakError(f"the connection ended after {have:,} of {seen.total:,} bytes")
@@ -261,13 +257,11 @@ def _facts_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _read_facts(part: Path, url: str) -> _Facts | None:
-    """Return the facts of the bytes in `part`; None where they came from another URL."""
+def _read_facts(part: Path) -> _Facts | None:
     try:
-        facts = _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
+        return _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return facts if facts.url == url else None
 
 
 def _discard(part: Path) -> None:

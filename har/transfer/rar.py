@@ -57,9 +57,7 @@ class RarReader:
             self._process(handle, unrarlib.C_RAR_SKIP)
         return found
 
-    def extract(
-        self, names: Container[str], part: Path, progress: Callable[[int], object]
-    ) -> Iterator[str]:
+    def extract(self, names: Container[str], part: Path) -> Iterator[str]:
         """Write the members `names` to `part`, one after the other, and yield each name."""
         for handle, header in self._headers(_EXTRACT):
             member = _member(header)
@@ -72,7 +70,6 @@ class RarReader:
                     if file.tell() + len(chunk) > size:
                         raise broken(self._path, "a member with more bytes than listed")
                     file.write(chunk)
-                    progress(len(chunk))
 
                 self._process(handle, unrarlib.C_RAR_TEST, write)
             yield member.name

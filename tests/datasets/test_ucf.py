@@ -249,6 +249,18 @@ class TestOwnFiles:
         for name in CLIPS:
             assert (out / name).samefile(project / "own" / prefix / name)
 
+    def test_linked_class_folder_is_followed(self, project, out, capsys):
+        for name, data in CLIPS.items():
+            file = project / "elsewhere" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        (project / "own").mkdir()
+        for folder in (project / "elsewhere").iterdir():
+            (project / "own" / folder.name).symlink_to(folder)
+        ucf50.fetch(params(path="own"), out)
+        assert clips_of(out) == CLIPS
+        assert "own/YoYo is a link" in capsys.readouterr().out
+
     def test_interrupted_linking_is_completed(self, project, out):
         for name, data in CLIPS.items():
             file = project / "own" / name
