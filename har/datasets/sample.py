@@ -121,11 +121,10 @@ class Name(NamedTuple):
     clip: int = 0
 
     def rng(self) -> np.random.Generator:
-        """The generator of this clip's draws, or with clip 0 of its group's."""
+        """Return the generator of this clip's draws, or with clip 0 of its group's."""
         return np.random.default_rng([SEED, zlib.crc32(self.label.encode()), self.group, self.clip])
 
     def path(self) -> Path:
-        """Path below the data set's root."""
         return Path(self.label, f"v_{self.label}_g{self.group:02}_c{self.clip:02}.avi")
 
 
@@ -323,18 +322,24 @@ def _write(path: Path, frames: np.ndarray) -> None:
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
-    # The writer reports no error, as of a full disk: count what is really there.
-    capture, n_written = cv2.VideoCapture(str(partial), cv2.CAP_FFMPEG), 0
-    while capture.grab():
-        n_written += 1
-    capture.release()
-    if n_written != len(frames):
+    if not _is_whole(partial, len(frames)):
         partial.unlink(missing_ok=True)
         raise UserError(
-            f"{path} could not be written ({n_written} of {len(frames)} frames): the disk may be "
-            "full or read-only. Free some space and run again: it goes on where it stopped."
+            f"{path} could not be written whole: the disk may be full or read-only. Free some "
+            "space and run again: it goes on where it stopped."
         )
     partial.replace(path)
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    """Check a written AVI: OpenCV's writer reports no error, as of a full disk."""
+    data = path.read_bytes() if path.exists() else b""
+    capture, n_frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0
+    while capture.grab():
+        n_frames += 1
+    capture.release()
+    # A cut last frame decodes too; the header holds the size that the file should have.
+    return n_frames == count and len(data) == int.from_bytes(data[4:8], "little") + 8
 
 
 def _render_group(destination: Path, names: list[Name]) -> int:
