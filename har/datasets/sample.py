@@ -125,6 +125,7 @@ class Name(NamedTuple):
         return np.random.default_rng([SEED, zlib.crc32(self.label.encode()), self.group, self.clip])
 
     def path(self) -> Path:
+        """Return the path below the data set's root."""
         return Path(self.label, f"v_{self.label}_g{self.group:02}_c{self.clip:02}.avi")
 
 
