@@ -47,7 +47,8 @@ def fetch(params: DatasetParams, destination: Path) -> None:
         label = row["class"]
         if label not in wanted:
             continue
-        video = _video(params.path, row["path"], where)
+        path = _find(params.path.parent, row["path"], where)
+        video = path.resolve()  # its identity; a link's target may have any name
         start = _seconds(row["start"], f"{where}, start") or 0.0
         end = _seconds(row["end"], f"{where}, end")
         if end is not None and end <= start:
@@ -65,7 +66,7 @@ def fetch(params: DatasetParams, destination: Path) -> None:
             raise _wrong(where, "every segment once, in one class", what)
         seen[video, start, end] = where, label
         if video not in sources:
-            sources[video] = _unique(folder.nfc(video.name), taken)
+            sources[video] = _unique(folder.nfc(path.name), taken)
         source = sources[video]
         stem, ending = Path(source).stem, Path(source).suffix
         if start or end is not None:
@@ -120,11 +121,11 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         raise _wrong(str(path), "a CSV file in UTF-8", error) from None
 
 
-def _video(table: Path, name: str, where: str) -> Path:
+def _find(folder: Path, name: str, where: str) -> Path:
     """Find the file of a row, in whatever coding of accents its name is stored."""
     for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
-        if name and (path := table.parent / form).is_file():
-            return path.resolve()
+        if name and (path := folder / form).is_file():
+            return path
     raise _wrong(where, "a video's path, relative to the table", f"{name or 'nothing'}: no file")
 
 

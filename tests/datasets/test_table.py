@@ -114,6 +114,15 @@ def test_absolute_paths_and_quotes(lists, tmp_path):
     assert list(found) == ["Jump/b.avi"]
 
 
+def test_links_keep_their_names(lists, tmp_path):
+    (lists / "a.avi").rename(tmp_path / "0123abcd")  # as in DVC's cache
+    (lists / "a.avi").symlink_to(tmp_path / "0123abcd")
+    (lists / "again.avi").symlink_to(tmp_path / "0123abcd")
+    text = "path,class,start,end\na.avi,Jump,,\nagain.avi,Jump,0,1\n"
+    assert list(fetch(lists, text)) == ["Jump/a.avi", "Jump/a_0-1.avi"]
+    assert [path.name for path in (tmp_path / "out/_sources").iterdir()] == ["a.avi"]
+
+
 def test_columns_that_are_not_used_are_named(lists, capsys):
     fetch(lists, "path,class,strat\na.avi,Jump,1\n")
     assert "the columns strat are not used" in capsys.readouterr().out
