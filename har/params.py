@@ -29,11 +29,22 @@ class Section(BaseModel):
 class DatasetParams(Section):
     """Where the clips come from."""
 
-    name: Literal["sample", "ucf50", "ucf101", "folder"]
+    name: Literal["sample", "ucf50", "ucf101", "folder", "table"]
     classes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     path: Annotated[Path, Field(strict=False)]
     url: str | None = None
-    insecure_tls: bool = False
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # of the archive
+    group_pattern: str | None = None  # in a clip's name; None: UCF's naming
+
+    @field_validator("group_pattern")
+    @classmethod
+    def _has_one_group(cls, pattern: str | None) -> str | None:
+        try:
+            if pattern is None or re.compile(pattern).groups == 1:
+                return pattern
+        except re.error:
+            pass
+        raise ValueError("a regular expression with one group, as ^([a-z]+)_, or null")
 
 
 class FramesParams(Section):

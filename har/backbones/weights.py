@@ -26,11 +26,10 @@ def find(weights: str, sha256: str | None, key: str) -> Path:
                 "Give the SHA-256 that its publisher names."
             )
         # Loaded here: how the bytes arrive changes nothing of them, so stages need no such deps.
-        from har.transfer.checksums import Known
         from har.transfer.download import download
 
         path = files.folder("downloads") / Path(urlsplit(weights).path).name
-        download(weights, path, Known(None, sha256, f"{key}.sha256"))
+        download(weights, path, sha256=sha256)
         return path
     path = Path(weights)
     if not path.is_file():

@@ -2,83 +2,167 @@
 
 import os
 import shutil
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from har.errors import UserError
 from har.params import DatasetParams
 
+# What systems and cameras leave in folders; hidden files are left out too.
+JUNK = {
+    *("@eadir", "$recycle.bin", "__macosx", "desktop.ini", "lost+found", "recycler"),
+    *("system volume information", "thumbs.db"),
+}
+SIDES = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
+
 
 def fetch(params: DatasetParams, destination: Path) -> None:
     """Link the clips below `params.path` into `destination`.
 
-    A hard link where the file system allows it, so that the pipeline's cache shares the bytes
-    with the folder; a symbolic link across file systems; a copy where neither works. Hidden
-    files are left out.
+    A folder of train, val and test that hold the same classes is joined to one set.
 
     Args:
         params: `path` is the folder and `classes` the sub-folders to take, all where empty.
         destination: an empty folder, or what a killed run left of this one.
 
     Raises:
-        UserError: `path` is not a folder, holds no `Class/clip.ext`, or lacks a class.
+        UserError: `path` is not a folder, cannot be read, holds no `Class/clip.ext`, or lacks a
+            class.
     """
-    classes = find_classes(params.path)
-    missing = [name for name in params.classes if name not in classes]
-    if missing:
-        raise UserError(
-            f"dataset.classes: expected folders of {params.path} ({', '.join(classes)}). "
-            f"Received: {', '.join(missing)}. Correct the names."
-        )
-    for name in params.classes or classes:
-        for file in _files(params.path / name):
-            link(file, destination / file.relative_to(params.path))
+    clips = find_clips(params.path)
+    wanted = chosen(params.classes, {name.split("/")[0] for name in clips}, str(params.path))
+    link_all({n: file for n, file in clips.items() if n.split("/")[0] in wanted}, destination)
 
 
-def find_classes(path: Path) -> list[str]:
-    """List the classes of a folder of videos, sorted.
+def chosen(wanted: Iterable[str], present: Iterable[str], where: str) -> set[str]:
+    """Return the classes to take of those `present`: `wanted`, or all where it is empty.
 
     Raises:
-        UserError: `path` is not a folder or none of its sub-folders holds a file.
+        UserError: a wanted one is not present.
+    """
+    names, known = [nfc(name) for name in wanted], sorted(present)
+    if missing := [name for name in names if name not in known]:
+        raise UserError(
+            f"dataset.classes: expected classes of {where} ({', '.join(known)}). "
+            f"Received: {', '.join(missing)}. Correct the names."
+        )
+    return set(names or known)
+
+
+def find_clips(path: Path) -> dict[str, Path]:
+    """Find the clips of a folder.
+
+    Returns:
+        The files by the name `Class/…/clip.ext` in NFC (macOS writes NFD), sorted.
+
+    Raises:
+        UserError: `path` is not a folder, has no file in any sub-folder, or cannot be read.
     """
     if not path.is_dir():
         raise UserError(
             f"dataset.path: expected a folder of Class/clip.ext. Received: {path}, which "
             f"{'is a file' if path.exists() else 'does not exist'}. Correct the path."
         )
-    classes = sorted(
-        child.name
-        for child in path.iterdir()
-        if child.is_dir() and not child.name.startswith(".") and _files(child)
-    )
-    if not classes:
+    clips: dict[str, Path] = {}
+    for file in walk(path):
+        name = nfc(file.relative_to(path).as_posix())
+        if name in clips:
+            raise UserError(f"{clips[name]} and {file} have the same name. Rename one of them.")
+        if "/" in name:
+            clips[name] = file
+    if not clips:
         raise UserError(
             f"dataset.path: expected a folder of Class/clip.ext. Received: {path}, which has no "
             "file in any sub-folder. Put the clips of each class in a folder named as the class."
         )
-    return classes
+    return dict(sorted(_join_sides(path, clips).items()))
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+def nfc(name: str) -> str:
+    """Return a name with accents in one coding, NFC.
+
+    Raises:
+        UserError: the name is not UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"The name {name!r} is not UTF-8. Rename the file or folder.") from None
+    return unicodedata.normalize("NFC", name)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder but hidden ones and `JUNK`; links are followed and named.
+
+    Raises:
+        UserError: a folder cannot be read, or a link leads to a folder that holds it.
+    """
+    try:
+        entries = [(entry, entry.is_dir(), entry.is_file()) for entry in sorted(folder.iterdir())]
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}). Make it readable, or move it away."
+        ) from None
+    for entry, is_folder, is_file in entries:
+        if entry.name.startswith(".") or entry.name.casefold() in JUNK:
+            continue
+        if is_folder and entry.is_symlink():
+            if entry.resolve() in (folder.resolve(), *folder.resolve().parents):
+                raise UserError(f"{entry} is a link to a folder that holds it. Remove the link.")
+            print(
+                f"{entry} is a link, which DVC does not follow: after a change of what it leads "
+                "to, run `dvc repro --force fetch`."
+            )
+        if is_folder:
+            yield from walk(entry)
+        elif is_file:
+            yield entry
+        else:
+            print(f"{entry} is left out: it is a link to nothing, or no file.")
+
+
+def _join_sides(path: Path, clips: dict[str, Path]) -> dict[str, Path]:
+    """Turn side/Class/clip.ext (Kaggle's layout) into Class/side/clip.ext."""
+    split = {name: name.split("/", 2) for name in clips}
+    folders = sorted({parts[0] for parts in split.values()})
+    sides = [name for name in folders if name.casefold() in SIDES]
+    if len(sides) < 2 and sides != folders:
+        return clips
+    inside = {
+        side: sorted({p[1] if len(p) > 2 else "clips" for p in split.values() if p[0] == side})
+        for side in sides
+    }
+    loose = any(len(parts) < 3 for parts in split.values())
+    if sides != folders or loose or len({tuple(names) for names in inside.values()}) > 1:
+        held = "; ".join(f"{side}: {', '.join(names)}" for side, names in inside.items())
+        raise UserError(
+            f"dataset.path: expected a folder a class, or train, val and test that hold the same "
+            f"class folders. Received: {path} with {', '.join(folders)} ({held}). Name one of them "
+            "with dataset.path, or put every clip into the folder of its class."
+        )
+    print(
+        f"{path}: {', '.join(sides)} hold the same {len(inside[sides[0]])} classes. They are "
+        "joined to one set; the pipeline makes its own folds."
     )
+    return {f"{p[1]}/{p[0]}/{p[2]}": clips[name] for name, p in split.items()}
+
+
+def link_all(clips: Mapping[str, Path], destination: Path) -> None:
+    """Fill `destination` with links to the files of `clips`, and with nothing else."""
+    shutil.rmtree(destination, ignore_errors=True)  # a killed run's links, to clips since gone
+    for name, file in clips.items():
+        link(file, destination / name)
 
 
 def link(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source` with as little copying as the system allows."""
+    """Make `target` the same file as `source`: hard link, else symbolic link, else copy."""
     source = source.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)  # what a killed run made, a half copy perhaps
+    target.unlink(missing_ok=True)
     for make in (os.link, os.symlink, shutil.copyfile):
         try:
-            make(source, target)
-        except OSError:
-            continue
-        return
-    raise UserError(
-        f"Expected to link or copy {source} to {target}. Received: refusals. "
-        "Check the permissions and the free space."
-    )
+            return make(source, target)
+        except OSError as error:
+            problem = error.strerror
+    raise UserError(f"{source} cannot be linked or copied to {target} ({problem}).")

@@ -19,6 +19,7 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
+from har.datasets.folder import chosen
 from har.datasets.rendering import figure, scene
 from har.errors import UserError
 from har.params import DatasetParams
@@ -120,15 +121,15 @@ class Name(NamedTuple):
     clip: int = 0
 
     def rng(self) -> np.random.Generator:
-        """The generator of this clip's draws, or with clip 0 of its group's."""
+        """Return the generator of this clip's draws, or with clip 0 of its group's."""
         return np.random.default_rng([SEED, zlib.crc32(self.label.encode()), self.group, self.clip])
 
     def path(self) -> Path:
-        """Path below the data set's root."""
+        """Return the path below the data set's root."""
         return Path(self.label, f"v_{self.label}_g{self.group:02}_c{self.clip:02}.avi")
 
 
-def _person(rng: np.random.Generator, nuisance: Nuisance) -> scene.Person:
+def _person(rng: np.random.Generator) -> scene.Person:
     tone = rng.uniform(0, 1)
     skin = np.array([240, 200, 172]) * (1 - tone) + np.array([104, 68, 48]) * tone
     hairs = [(30, 24, 22), (72, 46, 30), (150, 104, 60), (196, 164, 104), (150, 148, 146)]
@@ -138,7 +139,7 @@ def _person(rng: np.random.Generator, nuisance: Nuisance) -> scene.Person:
         shirt=scene.colour(rng, (0.1, 0.9), (0.3, 1.0)),
         trousers=scene.colour(rng, (0.1, 0.6), (0.15, 0.65)),
         shoes=scene.colour(rng, (0.0, 0.6), (0.1, 0.95)),
-        girth=rng.uniform(*nuisance.girth),
+        girth=rng.uniform(*NUISANCE.girth),
         long_sleeves=bool(rng.random() < 0.5),
         long_trousers=bool(rng.random() < 0.75),
         long_hair=bool(rng.random() < 0.4),
@@ -146,15 +147,11 @@ def _person(rng: np.random.Generator, nuisance: Nuisance) -> scene.Person:
 
 
 def _furnish(
-    rng: np.random.Generator,
-    motion: str,
-    path: scene.Body,
-    view: scene.View,
-    nuisance: Nuisance,
+    rng: np.random.Generator, motion: str, path: scene.Body, view: scene.View
 ) -> tuple[list[scene.Part], scene.Thing | None]:
     """Put up what the motion along `path` needs, and now and then what only others need."""
     sits, lifts = motion == "sit_down", motion == "pick_up"
-    spare_seat, spare_thing = rng.random(2) < nuisance.spare_chance
+    spare_seat, spare_thing = rng.random(2) < NUISANCE.spare_chance
     # Spare pieces stand to the sides as the camera sees them, a little behind the person.
     side = 1 if sits or lifts else rng.choice([-1, 1])
     right = np.array([np.sin(view.yaw), np.cos(view.yaw), 0.0])
@@ -188,59 +185,40 @@ def _furnish(
     return parts, thing if lifts else None
 
 
-def draw_group(rng: np.random.Generator, motion: str, nuisance: Nuisance = NUISANCE) -> Group:
-    """Draw a person, a place and a camera.
-
-    Args:
-        rng: Source of all draws.
-        motion: A name in `figure.MOTIONS`.
-        nuisance: How much groups differ.
-
-    Returns:
-        What the clips of the group share.
-    """
+def draw_group(rng: np.random.Generator, motion: str) -> Group:
+    """Draw what the clips of a group share, for a motion of `figure.MOTIONS`."""
     style = figure.Style(*rng.uniform(-1, 1, len(figure.Style._fields)))
-    stretch = np.clip(rng.normal(1, nuisance.proportions, len(figure.PROPORTIONS)), 0.85, 1.15)
+    stretch = np.clip(rng.normal(1, NUISANCE.proportions, len(figure.PROPORTIONS)), 0.85, 1.15)
     lengths = stretch * list(figure.PROPORTIONS.values())
     proportions = dict(zip(figure.PROPORTIONS, lengths.tolist(), strict=True))
-    person = _person(rng, nuisance)
+    person = _person(rng)
 
     # The whole motion is centred in the frame, feet near its lower edge.
     path = figure.joints(figure.trajectory(motion, np.linspace(0, 1, 9), style), proportions)
-    yaw = rng.uniform(*(nuisance.cyclic_yaw if motion in figure.CYCLIC else nuisance.one_way_yaw))
-    elevation = np.radians(rng.uniform(*nuisance.elevation))
-    stature_px = HEIGHT * rng.uniform(*nuisance.stature)
+    yaw = rng.uniform(*(NUISANCE.cyclic_yaw if motion in figure.CYCLIC else NUISANCE.one_way_yaw))
+    elevation = np.radians(rng.uniform(*NUISANCE.elevation))
+    stature_px = HEIGHT * rng.uniform(*NUISANCE.stature)
     view = scene.View(float(np.radians(yaw)), float(elevation), stature_px, (0.0, 0.0))
     sides = view.project(np.concatenate(list(path.values())))[0][:, 0]
     column = WIDTH / 2 - (sides.min() + sides.max()) / 2
-    column += rng.uniform(-1, 1) * nuisance.off_centre_px
+    column += rng.uniform(-1, 1) * NUISANCE.off_centre_px
     row = HEIGHT * 0.5 + stature_px * 0.5 - rng.uniform(0, 4)
     view = view._replace(origin=(column + scene.MARGIN, row + scene.MARGIN))
 
     shape = (HEIGHT + 2 * scene.MARGIN, WIDTH + 2 * scene.MARGIN)
-    place = scene.place(rng, *shape, rng.uniform(*nuisance.contrast))
-    furniture, thing = _furnish(rng, motion, path, view, nuisance)
+    place = scene.place(rng, *shape, rng.uniform(*NUISANCE.contrast))
+    furniture, thing = _furnish(rng, motion, path, view)
     if furniture:
         scene.paint(place, scene.prepare(furniture, np.eye(2, 3)[None]), 0)
     occluder = None
-    if rng.random() < nuisance.occluder_chance:
+    if rng.random() < NUISANCE.occluder_chance:
         middle = view.origin[0] + stature_px * rng.uniform(-0.4, 0.4)
-        occluder = scene.occluder(rng, *shape, middle, rng.uniform(*nuisance.occluder_px))
-    speed = (
-        rng.uniform(*nuisance.cycle_hz)
-        if motion in figure.CYCLIC
-        else 1 / rng.uniform(*nuisance.duration_s)
-    )
+        occluder = scene.occluder(rng, *shape, middle, rng.uniform(*NUISANCE.occluder_px))
+    cyclic = motion in figure.CYCLIC
+    speed = rng.uniform(*NUISANCE.cycle_hz) if cyclic else 1 / rng.uniform(*NUISANCE.duration_s)
     return Group(
-        motion=motion,
-        style=style,
-        proportions=proportions,
-        person=person,
-        view=view,
-        place=place,
-        occluder=occluder,
-        thing=thing,
-        gain=rng.uniform(*nuisance.light) * np.exp(rng.normal(0, nuisance.tint, 3)),
+        *(motion, style, proportions, person, view, place, occluder, thing),
+        gain=rng.uniform(*NUISANCE.light) * np.exp(rng.normal(0, NUISANCE.tint, 3)),
         light=rng.uniform(-1, 1),
         mirrored=bool(rng.random() < 0.5),
         speed=speed,
@@ -257,24 +235,12 @@ def _wander(rng: np.random.Generator, count: int, columns: int, hz: Range) -> np
     return sum(waves) / np.sqrt(3)
 
 
-def draw_clip(
-    rng: np.random.Generator, group: Group, backwards: bool = False, nuisance: Nuisance = NUISANCE
-) -> Clip:
-    """Draw one film of a group.
-
-    Args:
-        rng: Source of all draws.
-        group: Person, place and camera.
-        backwards: Run the film backwards; no other draw depends on it.
-        nuisance: How much clips differ.
-
-    Returns:
-        The clip.
-    """
-    low, high = nuisance.n_frames
+def draw_clip(rng: np.random.Generator, group: Group, backwards: bool = False) -> Clip:
+    """Draw one film of a group; no draw depends on whether it runs backwards."""
+    low, high = NUISANCE.n_frames
     count = int(rng.integers(low, high + 1))
     frames = np.arange(count)
-    speed = group.speed * np.exp(rng.normal(0, nuisance.tempo))
+    speed = group.speed * np.exp(rng.normal(0, NUISANCE.tempo))
     if group.motion in figure.CYCLIC:
         progress = frames * speed / FPS + rng.uniform(0, 1)
     else:
@@ -282,24 +248,24 @@ def draw_clip(
         progress = (frames - rng.uniform(2, count - 2 - n_moving)) / n_moving
 
     across = np.linspace(-1, 1, count)
-    zoom = 1 + rng.uniform(-1, 1) * nuisance.framing_zoom
-    zoom = zoom * (1 + 0.5 * nuisance.zoom * rng.uniform(-1, 1) * across)
-    roll = np.radians(nuisance.roll_deg) * _wander(rng, count, 1, (0.2, 0.8))[:, 0]
-    shift = rng.uniform(-1, 1, 2) * nuisance.framing_px
-    shift = shift + 0.5 * nuisance.pan_px * rng.uniform(-1, 1, 2) * across[:, None]
-    shift = shift + rng.uniform(*nuisance.shake_px) * _wander(rng, count, 2, (0.5, 4.0))
+    zoom = 1 + rng.uniform(-1, 1) * NUISANCE.framing_zoom
+    zoom = zoom * (1 + 0.5 * NUISANCE.zoom * rng.uniform(-1, 1) * across)
+    roll = np.radians(NUISANCE.roll_deg) * _wander(rng, count, 1, (0.2, 0.8))[:, 0]
+    shift = rng.uniform(-1, 1, 2) * NUISANCE.framing_px
+    shift = shift + 0.5 * NUISANCE.pan_px * rng.uniform(-1, 1, 2) * across[:, None]
+    shift = shift + rng.uniform(*NUISANCE.shake_px) * _wander(rng, count, 2, (0.5, 4.0))
     turn = np.stack([np.cos(roll), -np.sin(roll), np.sin(roll), np.cos(roll)], axis=1)
     linear = zoom[:, None, None] * turn.reshape(count, 2, 2)
     centre = np.array([WIDTH, HEIGHT]) / 2
     offset = centre + shift - linear @ (centre + scene.MARGIN)
-    drift = nuisance.light_drift * rng.uniform(-1, 1) * across / 2
-    sway = np.radians(nuisance.sway_deg) * _wander(rng, count, len(figure.ANGLES), (0.2, 1.0))
+    drift = NUISANCE.light_drift * rng.uniform(-1, 1) * across / 2
+    sway = np.radians(NUISANCE.sway_deg) * _wander(rng, count, len(figure.ANGLES), (0.2, 1.0))
     sway[:, figure.ANGLES.index("lift")] = 0.0
     return Clip(
         progress=progress,
         sway=sway,
         camera=np.concatenate([linear, offset[:, :, None]], axis=2),
-        gain=1 + drift + nuisance.flicker * _wander(rng, count, 1, (1.0, 6.0))[:, 0],
+        gain=1 + drift + NUISANCE.flicker * _wander(rng, count, 1, (1.0, 6.0))[:, 0],
         grain=rng.integers(0, 64, (count, 2)),
         backwards=backwards,
     )
@@ -312,13 +278,8 @@ def _grain(deviation: float) -> np.ndarray:
     return np.rint(np.random.default_rng(SEED).normal(0, deviation, shape)).astype(np.int16)
 
 
-def render_clip(group: Group, clip: Clip, nuisance: Nuisance = NUISANCE) -> np.ndarray:
+def render_clip(group: Group, clip: Clip) -> np.ndarray:
     """Film one clip.
-
-    Args:
-        group: Person, place and camera.
-        clip: Timing, camera movement and light.
-        nuisance: Only its sensor noise.
 
     Returns:
         (T, H, W, 3) uint8 RGB; with `clip.backwards` the same frames in opposite order.
@@ -333,7 +294,7 @@ def render_clip(group: Group, clip: Clip, nuisance: Nuisance = NUISANCE) -> np.n
     feet = scene.carry(group.view.project(floor)[0][:, None], clip.camera)[:, 0]
     shadow = np.array([0.24, 0.06]) * group.view.px_per_stature
     gains = clip.gain[:, None] * group.gain
-    noise = _grain(nuisance.noise)
+    noise = _grain(NUISANCE.noise)
 
     count = len(clip.progress)
     frames = np.empty((count, HEIGHT, WIDTH, 3), np.uint8)
@@ -359,15 +320,27 @@ def _write(path: Path, frames: np.ndarray) -> None:
     partial = path.with_name(f".{path.stem}.part.avi")
     codec = cv2.VideoWriter.fourcc(*"XVID")
     writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, codec, FPS, (WIDTH, HEIGHT))
-    if not writer.isOpened():
-        raise OSError(
-            f"Expected OpenCV to open {partial} for writing MPEG-4 in AVI. Received: a closed "
-            "writer. Check that the folder is writable and OpenCV was built with FFmpeg."
-        )
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
+    if not _is_whole(partial, len(frames)):
+        partial.unlink(missing_ok=True)
+        raise UserError(
+            f"{path} could not be written whole: the disk may be full or read-only. Free some "
+            "space and run again: it goes on where it stopped."
+        )
     partial.replace(path)
+
+
+def _is_whole(path: Path, count: int) -> bool:
+    """Check a written AVI: OpenCV's writer reports no error, as of a full disk."""
+    data = path.read_bytes() if path.exists() else b""
+    capture, n_frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0
+    while capture.grab():
+        n_frames += 1
+    capture.release()
+    # A cut last frame decodes too; the header holds the size that the file should have.
+    return n_frames == count and len(data) == int.from_bytes(data[4:8], "little") + 8
 
 
 def _render_group(destination: Path, names: list[Name]) -> int:
@@ -387,15 +360,8 @@ def _render_group(destination: Path, names: list[Name]) -> int:
 
 
 def fetch(params: DatasetParams, destination: Path) -> None:
-    """Render the classes asked for, all where none is named, into `destination`.
-
-    Raises:
-        UserError: a class is unknown.
-    """
-    try:
-        render(destination, params.classes or CLASSES)
-    except ValueError as error:
-        raise UserError(f"dataset.classes: {error}") from None
+    """Render the classes asked for, all where none is named, into `destination`."""
+    render(destination, params.classes or CLASSES)
 
 
 def render(
@@ -413,46 +379,35 @@ def render(
     whole by rename, so a killed run goes on where it stopped and ends with the same bytes.
 
     Args:
-        destination: Folder, made if it is missing.
-        classes: Names from `CLASSES`.
-        groups: Groups per class, 1 to 99.
-        clips_per_group: Clips per group, 1 to 99.
-        n_jobs: Processes, as joblib counts them: -1 is one a core.
-        progress: Show a progress bar.
+        destination: made if it is missing.
+        classes: from `CLASSES`.
+        groups: per class, 1 to 99.
+        clips_per_group: 1 to 99.
+        n_jobs: processes, as joblib counts them: -1 is one a core.
+        progress: show a bar.
 
     Raises:
-        ValueError: A class is unknown or a number is out of range.
+        UserError: a class is unknown, a number is out of range, or the disk is full.
     """
-    unknown = sorted(set(classes) - set(CLASSES))
-    if unknown:
-        raise ValueError(
-            f"Expected classes of the sample data set: {', '.join(CLASSES)}. "
-            f"Received: {', '.join(unknown)}. Correct the names or leave them out for all."
-        )
+    chosen(classes, CLASSES, "the sample data set")
     for what, number in (("groups", groups), ("clips_per_group", clips_per_group)):
         if not 1 <= number <= 99:
-            raise ValueError(
+            raise UserError(
                 f"Expected {what} from 1 to 99: names have two digits. Received: {number}."
             )
-    destination = Path(destination)
     batches = []
     for label in dict.fromkeys(classes):
-        folder = destination / label
+        folder = Path(destination, label)
         folder.mkdir(parents=True, exist_ok=True)
         for partial in folder.glob(".*.part.avi"):
             partial.unlink()
         for group in range(1, groups + 1):
             names = [Name(label, group, clip) for clip in range(1, clips_per_group + 1)]
-            missing = [name for name in names if not (destination / name.path()).exists()]
-            if missing:
+            if missing := [name for name in names if not (destination / name.path()).exists()]:
                 batches.append(missing)
     work = (joblib.delayed(_render_group)(destination, names) for names in batches)
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    with tqdm(
-        total=sum(map(len, batches)),
-        desc="Rendering",
-        unit="clip",
-        disable=None if progress else True,
-    ) as bar:
+    n_clips, hidden = sum(map(len, batches)), None if progress else True
+    with tqdm(total=n_clips, desc="Rendering", unit="clip", disable=hidden) as bar:
         for n_rendered in parallel(work):
             bar.update(n_rendered)

@@ -8,7 +8,6 @@ the archive. The class is the folder's name, never the file's: UCF has
 """
 
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +18,11 @@ from har import files
 from har.datasets import folder
 from har.errors import UserError
 from har.params import DatasetParams
-from har.transfer import checksums
 from har.transfer.archive import Archive
-from har.transfer.checksums import Known
 from har.transfer.download import download
 
 DEFAULT_PATH = Path("videos")  # of params.yaml; that it holds no UCF clips is no mistake
-
 _VIDEOS = {".avi", ".mp4", ".mkv", ".mov", ".webm"}
-_ARCHIVES = {".rar", ".zip", ".7z", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
 _FLAT = re.compile(r"v_(\w+)_g\d+_c\d+")
 
 
@@ -39,13 +34,13 @@ class Source:
         name: as people write it, `UCF50`.
         classes: the names of its folders.
         url: where it is downloaded from.
-        known: what is known of its archives, by file name.
+        known: size in bytes and SHA-256 (None where no source tells it) of its archives, by name.
     """
 
     name: str
     classes: tuple[str, ...]
     url: str
-    known: Mapping[str, Known]
+    known: Mapping[str, tuple[int, str | None]]
 
     @cached_property
     def _canonical(self) -> dict[str, str]:
@@ -73,52 +68,29 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
 
     Args:
         source: the data set.
-        params: `classes` to take, all where empty; `path`, `url` and `insecure_tls`.
+        params: `classes` to take, all where empty; `path`, `url` and `sha256` of the archive.
         destination: a folder in which an earlier call may have left a part of the work.
 
     Raises:
         UserError: a class is unknown or has no clip, `path` holds nothing of the data set, or
             download or archive failed.
     """
-    _check_classes(source, params.classes, source.classes, source.name)
+    folder.chosen(params.classes, source.classes, source.name)
     found = locate(source, params.path)
-    if found is None:
-        found = _download(source, params)
-    elif isinstance(found, Path):
-        _check_known(source, found)
-    if isinstance(found, Path):
-        archive = Archive(found)
-        clips = {
-            m.name: p for m in archive.members if m.kind == "file" and (p := source.place(m.name))
-        }
-        _check_found(source, params, found, clips)
-        archive.unpack(destination, lambda name: _chosen(clips.get(name), params))
-        _record(source, found)
-    else:
-        _check_found(source, params, params.path, found)
-        shutil.rmtree(destination, ignore_errors=True)  # a killed run's links, to clips since gone
-        for name, place in sorted(found.items()):
-            if _chosen(place, params):
-                folder.link(params.path / name, destination / place)
-
-
-def _check_known(source: Source, archive: Path) -> None:
-    """Hold an archive of the user's against what is known of its name.
-
-    Half an archive may unpack without an error, to fewer clips: some formats have no end.
-    """
-    known = checksums.recorded(archive.name) or source.known.get(archive.name, Known())
-    n_bytes = archive.stat().st_size
-    if not known.n_bytes:
+    if isinstance(found, dict):
+        wanted = _wanted(source, params, params.path, found)
+        clips = {str(place): params.path / name for name, place in wanted.items()}
+        folder.link_all(clips, destination)
         return
-    expected, facts = f"{known.n_bytes:,} bytes", f"{n_bytes:,} bytes"
-    if known.sha256 and n_bytes == known.n_bytes:
-        expected, facts = f"SHA-256 {known.sha256}", f"SHA-256 {files.file_sha256(archive)}"
-    if facts != expected:
-        raise UserError(
-            f"Expected {expected} ({known.origin}) of {archive}. Received: {facts}. Get it anew if "
-            "it is damaged; rename it if it is meant to be another archive; or, if you trust it, "
-            "put its bytes and sha256 in checksums.json."
+    path = _own(source, params, found) if found else _download(source, params)
+    archive = Archive(path)
+    places = {m.name: source.place(m.name) for m in archive.members if m.kind == "file"}
+    wanted = _wanted(source, params, path, {n: place for n, place in places.items() if place})
+    archive.unpack(destination, wanted.get)
+    if found is None and _known(source, params, path.name)[1] is None:
+        print(
+            f"{path.name} has the SHA-256 {files.file_sha256(path)}. Set dataset.sha256 to it: "
+            "every later download must then have the same bytes."
         )
 
 
@@ -135,14 +107,20 @@ def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None
     if path.is_file():
         return path
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-        names = [file.relative_to(path).as_posix() for file in files]
-        clips = {name: place for name in names if (place := source.place(name))}
-        if clips:
-            _check_distinct(path, clips)
+        names = [file.relative_to(path).as_posix() for file in folder.walk(path)]
+        if clips := {name: place for name in names if (place := source.place(name))}:
+            first: dict[PurePosixPath, str] = {}
+            for name, place in clips.items():
+                if first.setdefault(place, name) != name:
+                    raise UserError(
+                        f"Expected each clip once in {path}. Received: {first[place]} and {name}. "
+                        "Name the folder that holds one copy with dataset.path."
+                    )
             return clips
-        for file in files:
-            if file.parent == path and _is_archive_of(source, file):
+        for file in path.iterdir():
+            name = file.name.casefold().replace("-", "").replace("_", "")
+            archive = file.suffix.casefold() in (".rar", ".zip")
+            if archive and re.match(rf"{source.name.casefold()}(?!\d|traintest)", name):
                 return file
     if path == DEFAULT_PATH:
         return None
@@ -154,49 +132,18 @@ def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None
     )
 
 
-def _is_archive_of(source: Source, file: Path) -> bool:
-    name = file.name.casefold().replace("-", "").replace("_", "")
-    return file.suffix.casefold() in _ARCHIVES and bool(
-        re.match(rf"{source.name.casefold()}(?!\d|traintest)", name)
-    )
-
-
-def _check_distinct(path: Path, clips: Mapping[str, PurePosixPath]) -> None:
-    first: dict[PurePosixPath, str] = {}
-    for name, place in clips.items():
-        if place in first:
-            raise UserError(
-                f"Expected each clip once in {path}. Received: {first[place]} and {name}. "
-                "Name the folder that holds one copy with dataset.path."
-            )
-        first[place] = name
-
-
-def _check_found(
+def _wanted(
     source: Source, params: DatasetParams, path: Path, clips: Mapping[str, PurePosixPath]
-) -> None:
-    present = sorted({place.parts[0] for place in clips.values()})
+) -> dict[str, PurePosixPath]:
+    present = {place.parts[0] for place in clips.values()}
     if not present:
         raise UserError(
             f"Expected the clips of {source.name}, Class/clip.avi, in {path}. Received: none. "
             "Correct dataset.path or dataset.url."
         )
-    _check_classes(source, params.classes, present, str(path))
+    classes = folder.chosen(params.classes, present, str(path))
     print(f"{path}: {len(clips)} clips, {len(present)} of {len(source.classes)} classes")
-
-
-def _check_classes(
-    source: Source, wanted: tuple[str, ...], present: tuple[str, ...] | list[str], where: str
-) -> None:
-    if missing := [name for name in wanted if name not in present]:
-        raise UserError(
-            f"dataset.classes: expected classes of {where} ({', '.join(present)}). "
-            f"Received: {', '.join(missing)}. Correct the names."
-        )
-
-
-def _chosen(place: PurePosixPath | None, params: DatasetParams) -> PurePosixPath | None:
-    return place if place and (not params.classes or place.parts[0] in params.classes) else None
+    return {name: place for name, place in clips.items() if place.parts[0] in classes}
 
 
 def file_name(url: str) -> str:
@@ -204,19 +151,27 @@ def file_name(url: str) -> str:
     return PurePosixPath(unquote(urlsplit(url).path)).name or "archive"
 
 
+def _known(source: Source, params: DatasetParams, name: str) -> tuple[int | None, str | None]:
+    return (None, params.sha256) if params.sha256 else source.known.get(name, (None, None))
+
+
+def _own(source: Source, params: DatasetParams, archive: Path) -> Path:
+    """Check the user's archive: half an archive may unpack without an error, to fewer clips."""
+    n_bytes, sha256 = _known(source, params, archive.name)
+    expected, found = f"{n_bytes:,} bytes" if n_bytes else "", f"{archive.stat().st_size:,} bytes"
+    if sha256 and n_bytes in (None, archive.stat().st_size):
+        expected, found = f"SHA-256 {sha256}", f"SHA-256 {files.file_sha256(archive)}"
+    if expected not in ("", found):
+        raise UserError(
+            f"Expected {expected} of {archive}. Received: {found}. Get it again if it is damaged; "
+            "if you trust it, set dataset.sha256 to its SHA-256."
+        )
+    return archive
+
+
 def _download(source: Source, params: DatasetParams) -> Path:
     url = params.url or source.url
-    name = file_name(url)
-    known = checksums.recorded(name) or source.known.get(name)
-    target = files.folder("downloads") / name
-    download(url, target, known, insecure_tls=params.insecure_tls)
+    n_bytes, sha256 = _known(source, params, file_name(url))
+    target = files.folder("downloads") / file_name(url)
+    download(url, target, sha256=sha256, n_bytes=n_bytes)
     return target
-
-
-def _record(source: Source, archive: Path) -> None:
-    """Record the checksum of a first download, now that it has proved to be the data set."""
-    if archive.parent != files.folder("downloads"):
-        return
-    known = checksums.recorded(archive.name) or source.known.get(archive.name, Known())
-    if known.sha256 is None:
-        checksums.record(archive.name, archive.stat().st_size, files.file_sha256(archive))

@@ -9,27 +9,23 @@ from pathlib import Path
 
 from har.datasets import ucf
 from har.params import DatasetParams
-from har.transfer.checksums import Known
 
 SOURCE = ucf.Source(
     name="UCF50",
-    classes=(
-        *("BaseballPitch", "Basketball", "BenchPress", "Biking", "Billiards", "BreastStroke"),
-        *("CleanAndJerk", "Diving", "Drumming", "Fencing", "GolfSwing", "HighJump", "HorseRace"),
-        *("HorseRiding", "HulaHoop", "JavelinThrow", "JugglingBalls", "JumpingJack", "JumpRope"),
-        *("Kayaking", "Lunges", "MilitaryParade", "Mixing", "Nunchucks", "PizzaTossing"),
-        *("PlayingGuitar", "PlayingPiano", "PlayingTabla", "PlayingViolin", "PoleVault"),
-        *("PommelHorse", "PullUps", "Punch", "PushUps", "RockClimbingIndoor", "RopeClimbing"),
-        *("Rowing", "SalsaSpin", "SkateBoarding", "Skiing", "Skijet", "SoccerJuggling", "Swing"),
-        *("TaiChi", "TennisSwing", "ThrowDiscus", "TrampolineJumping", "VolleyballSpiking"),
-        *("WalkingWithDog", "YoYo"),
+    classes=tuple(
+        """
+        BaseballPitch Basketball BenchPress Biking Billiards BreastStroke CleanAndJerk Diving
+        Drumming Fencing GolfSwing HighJump HorseRace HorseRiding HulaHoop JavelinThrow
+        JugglingBalls JumpingJack JumpRope Kayaking Lunges MilitaryParade Mixing Nunchucks
+        PizzaTossing PlayingGuitar PlayingPiano PlayingTabla PlayingViolin PoleVault PommelHorse
+        PullUps Punch PushUps RockClimbingIndoor RopeClimbing Rowing SalsaSpin SkateBoarding
+        Skiing Skijet SoccerJuggling Swing TaiChi TennisSwing ThrowDiscus TrampolineJumping
+        VolleyballSpiking WalkingWithDog YoYo
+        """.split()  # noqa: SIM905
     ),
     url="https://www.crcv.ucf.edu/data/UCF50.rar",
-    known={
-        # UCF publishes neither size nor checksum. The size is from one project's download script;
-        # checksums.json overrides it.
-        "UCF50.rar": Known(3_233_554_570, None, "the table in har/datasets/ucf50.py"),
-    },
+    # UCF publishes neither size nor checksum; the size is from another project's download script.
+    known={"UCF50.rar": (3_233_554_570, None)},
 )
 
 

@@ -1,83 +1,64 @@
-"""Archives of videos: what is in them, and the wanted files out of them, safely.
+"""Unpack the wanted files of a zip or RAR archive, safely.
 
-The format is told by the first bytes, never by the name. Every file is written under a hidden
-name and renamed when it is whole, so what a kill leaves are whole files and one folder of
-leftovers; the next call unpacks what is missing.
+The first bytes tell the format, never the name. An archive with a link, a device or a path that
+leads outside is refused as a whole. Every file is written under a hidden name and renamed when it
+is whole, so a killed run leaves whole files and the next call unpacks what is missing.
 """
 
 import importlib
 import importlib.util
+import re
 import shutil
-from collections.abc import Callable, Iterator
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
+import patoolib
 from tqdm import tqdm
 
 from har import files
 from har.errors import UserError
-from har.transfer import disk, members, programs, readers
-from har.transfer.members import Member, Reader, Write
+from har.transfer.download import check_free, explain_full_disk, is_web_page
 
 UNFINISHED = ".unpacking"
-
-_MAGIC = (
-    (0, b"Rar!\x1a\x07\x00", "rar"),
-    (0, b"Rar!\x1a\x07\x01\x00", "rar"),
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"PK\x05\x06", "zip"),  # an empty one
-    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
-    (0, b"\x1f\x8b", "tar"),  # gzip
-    (0, b"BZh", "tar"),
-    (0, b"\xfd7zXZ\x00", "tar"),
-    (257, b"ustar", "tar"),
-)
+_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
-def sniff(path: Path) -> str:
-    """Tell the format of an archive by its first bytes: `rar`, `zip`, `7z` or `tar`.
+class Member(NamedTuple):
+    """An entry of an archive: path with `/`, bytes when unpacked, and what it is."""
 
-    Raises:
-        UserError: it is none of these; a web page is called by its name.
-    """
-    with path.open("rb") as file:
-        head = file.read(512)
-    for offset, magic, name in _MAGIC:
-        if head.startswith(magic, offset):
-            return name
-    page = head.lstrip().lower().startswith((b"<!doctype", b"<html"))
-    what = "a web page (HTML)" if page else f"a file that begins with {head[:8]!r}"
-    raise UserError(
-        f"Expected an archive (RAR, zip, 7z or tar) in {path}. Received: "
-        f"{what if head else 'an empty file'}. Get the archive anew, from its publisher."
-    )
+    name: str
+    size: int
+    kind: str  # file, folder, link, device, encrypted file
 
 
 class Archive:
-    """An archive, whatever its format."""
+    """A zip or RAR archive."""
 
     def __init__(self, path: Path) -> None:
-        """Look at `path`.
+        """Open `path` and check the paths of its members.
 
         Raises:
-            UserError: it is no archive, or nothing here reads its format.
+            UserError: it is no archive, is damaged, or has a member that would not be a plain
+                file inside the folder that it is unpacked to.
         """
         self.path = path
         self._reader = _reader(path)
-
-    @cached_property
-    def members(self) -> list[Member]:
-        """Its members, checked.
-
-        Raises:
-            UserError: the archive is damaged or has a hostile member.
-        """
-        found = self._reader.members()
-        if not found:
-            raise members.broken(self.path, "no file in it")
-        members.check(self.path, found)
-        return found
+        self.members: list[Member] = self._reader.members()
+        if not self.members:
+            raise broken(path, "no file in it")
+        for member in self.members:
+            if problem := _problem(member):
+                raise UserError(
+                    f"Expected plain files with paths inside the archive {path}. Received: "
+                    f"{member.name!r}, {problem}. Nothing was unpacked; get the archive from its "
+                    "publisher."
+                )
 
     def unpack(
         self, destination: Path, place: Callable[[str], PurePosixPath | None]
@@ -92,51 +73,45 @@ class Archive:
             The paths of the wanted files, in the archive's order.
 
         Raises:
-            UserError: as `members`; two files have one place; the disk is full.
+            UserError: the archive is damaged, two files have one place, or the disk is full.
         """
-        wanted = self._wanted(place)
-        unfinished = destination / UNFINISHED
-        self._begin(destination, unfinished)
-        missing = {
-            name: target
-            for name, (target, size) in wanted.items()
-            if not _is_whole(destination / target, size)
-        }
-        if missing:
-            todo = sum(wanted[name][1] for name in missing)
-            disk.check_free(destination, todo, f"unpack {self.path.name}")
-            with tqdm(
-                total=todo, desc=f"Unpacking {self.path.name}", unit="B", unit_scale=True
-            ) as bar:
-                self._pass(destination, unfinished, missing, bar)
-        lost = [
-            name
-            for name, (target, size) in wanted.items()
-            if not _is_whole(destination / target, size)
-        ]
-        if lost:
-            raise members.broken(self.path, f"no data for {lost[0]}")
-        shutil.rmtree(unfinished)
-        return [target for target, _ in wanted.values()]
-
-    def _wanted(
-        self, place: Callable[[str], PurePosixPath | None]
-    ) -> dict[str, tuple[PurePosixPath, int]]:
         wanted: dict[str, tuple[PurePosixPath, int]] = {}
         taken: dict[str, str] = {}
-        for member in self.members:
-            if member.kind != "file" or (target := place(member.name)) is None:
+        for name, size, kind in self.members:
+            if kind != "file" or (target := place(name)) is None:
                 continue
-            key = members.same_file(target.as_posix())
+            # One file on disks that ignore case or the coding of accents.
+            key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(target)).casefold())
             if key in taken:
                 raise UserError(
                     f"Expected one file for {target} in {self.path}. Received: {taken[key]} and "
-                    f"{member.name}. Remove one from the archive, or unpack it by hand and name "
-                    "the folder with dataset.path."
+                    f"{name}. Nothing was unpacked; unpack the archive by hand and name the "
+                    "folder with dataset.path."
                 )
-            taken[key] = member.name
-            wanted[member.name] = (target, member.size)
-        return wanted
+            taken[key] = name
+            wanted[name] = (target, size)
+
+        def missing() -> list[str]:
+            sizes = {name: (destination / target, size) for name, (target, size) in wanted.items()}
+            return [n for n, (p, s) in sizes.items() if not p.is_file() or p.stat().st_size != s]
+
+        unfinished = destination / UNFINISHED
+        self._begin(destination, unfinished)
+        if names := set(missing()):
+            n_bytes = sum(wanted[name][1] for name in names)
+            check_free(destination, n_bytes, f"unpack {self.path.name}")
+            bar = tqdm(total=n_bytes, desc=f"Unpacking {self.path.name}", unit="B", unit_scale=True)
+            part = unfinished / "part"
+            with bar, explain_full_disk(destination):
+                for name in self._reader.extract(names, part):
+                    target = destination / wanted[name][0]
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    part.replace(target)
+                    bar.update(wanted[name][1])
+        if lost := missing():
+            raise broken(self.path, f"not all bytes of {lost[0]}")
+        shutil.rmtree(unfinished)
+        return [target for target, _ in wanted.values()]
 
     def _begin(self, destination: Path, unfinished: Path) -> None:
         """Keep what is in `destination` only where it comes from the archive as it is now."""
@@ -144,66 +119,109 @@ class Archive:
         stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
         note = unfinished / "archive.txt"
         if not (note.exists() and note.read_text(encoding="utf-8") == stamp):
-            if destination.exists():
-                shutil.rmtree(destination)
+            shutil.rmtree(destination, ignore_errors=True)
             files.write_text(note, stamp)
 
-    def _pass(
-        self, destination: Path, unfinished: Path, missing: dict[str, PurePosixPath], bar: tqdm
-    ) -> None:
-        finished: list[tuple[Path, Path]] = []
 
-        @contextmanager
-        def writing(member: Member, target: Path) -> Iterator[Write]:
-            part = unfinished / f"{len(finished)}.part"
-            with disk.telling_when_full(target), part.open("wb") as file:
-                room = member.size
+def broken(path: Path, reason: object) -> UserError:
+    """Return the error for an archive that cannot be read to its end."""
+    first = (str(reason).strip() or type(reason).__name__).split("\n")[0].rstrip(":. ")
+    return UserError(
+        f"Expected a whole archive in {path}. Received: {first}. It is damaged or cut short: "
+        "delete it and run again, or get it again."
+    )
 
-                def write(chunk: bytes) -> None:
-                    nonlocal room
-                    room -= len(chunk)
-                    if room < 0:
-                        raise members.broken(self.path, f"more bytes of {member.name} than listed")
-                    file.write(chunk)
-                    bar.update(len(chunk))
 
-                yield write
-            if room:
-                raise members.broken(self.path, f"{room:,} bytes too few of {member.name}")
-            finished.append((part, target))
-            if self._reader.verifies:
-                publish(*finished[-1])
+class ZipReader:
+    """A zip archive, by the standard library."""
 
-        def publish(part: Path, target: Path) -> None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(target)
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
-        self._reader.unpack(
-            lambda member: (
-                writing(member, destination / missing[member.name])
-                if member.name in missing
-                else None
+    def members(self) -> list[Member]:
+        """List the archive."""
+        with self._open() as archive:
+            return [
+                Member(info.orig_filename, info.file_size, _kind(info.external_attr >> 16, info))
+                for info in archive.infolist()
+            ]
+
+    def extract(self, names: Container[str], part: Path) -> Iterator[str]:
+        """Write the members `names` to `part`, one after the other, and yield each name."""
+        with self._open() as archive:
+            for info in archive.infolist():
+                if info.orig_filename in names:
+                    with archive.open(info) as source, part.open("wb") as file:
+                        shutil.copyfileobj(source, file)
+                    yield info.orig_filename
+
+    @contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                yield archive
+        except _ZIP_DAMAGE as error:
+            raise broken(self._path, error) from None
+
+
+class ProgramReader:
+    """A RAR archive, unpacked as a whole by a program that patool finds: unrar, 7z or unar."""
+
+    def __init__(self, path: Path) -> None:
+        # The programs fill missing parts with zeros and report success.
+        if re.search(r"\.part\d+\.rar$", path.name) or path.with_suffix(".r00").exists():
+            raise UserError(
+                f"{path} is one part of several, which needs the package unrar2-cffi: install it, "
+                "or unpack the parts by hand and name the folder with dataset.path."
             )
-        )
-        if not self._reader.verifies:
-            for part, target in finished:
-                publish(part, target)
+        self._path, self._folder = path, files.folder("unpacking")
+        self._files: dict[str, Path] = {}
+
+    def members(self) -> list[Member]:
+        """Unpack the archive into a temporary folder and list that."""
+        shutil.rmtree(self._folder)
+        self._folder.mkdir()
+        check_free(self._folder, self._path.stat().st_size, f"unpack {self._path.name}")
+        # Alone in a folder: unar takes UCF50.rar and UCF101.rar side by side for two parts.
+        link, output = (self._folder.absolute() / name for name in ("linked.rar", "output"))
+        link.symlink_to(self._path.resolve())
+        quiet = {"verbosity": -2, "interactive": False}
+        try:
+            patoolib.extract_archive(str(link), outdir=str(output), format="rar", **quiet)
+        except patoolib.util.PatoolError as error:
+            raise UserError(
+                f"{self._path} could not be unpacked ({error}). Install the package unrar2-cffi, "
+                "or unar or 7z; if one is installed, get the archive again: it may be damaged."
+            ) from None
+        if (output / "linked").is_dir():  # which unar adds around several members
+            output = output / "linked"
+        self._files = {file.relative_to(output).as_posix(): file for file in output.rglob("*")}
+        facts = {name: file.lstat() for name, file in sorted(self._files.items())}
+        return [Member(name, fact.st_size, _kind(fact.st_mode)) for name, fact in facts.items()]
+
+    def extract(self, names: Container[str], part: Path) -> Iterator[str]:
+        """Move the members `names` to `part`, one after the other, and yield each name."""
+        for name, file in self._files.items():
+            if name in names:
+                shutil.move(file, part)
+                yield name
+        shutil.rmtree(self._folder)
 
 
-def _is_whole(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
-
-
-def _reader(path: Path) -> Reader:
-    match sniff(path):
-        case "zip":
-            return readers.ZipReader(path)
-        case "tar":
-            return readers.TarReader(path)
-        case "rar" if _unrar_is_there():
+def _reader(path: Path) -> ZipReader | ProgramReader:
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: an empty one
+        return ZipReader(path)
+    if head.startswith((b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00")):
+        if _unrar_is_there():
             return importlib.import_module("har.transfer.rar").RarReader(path)
-        case name:
-            return programs.find(path, name)
+        return ProgramReader(path)
+    what = "a web page (HTML)" if is_web_page(head) else f"a file that begins with {head[:8]!r}"
+    raise UserError(
+        f"Expected a RAR or zip archive in {path}. Received: {what if head else 'an empty file'}. "
+        "Get the archive again from its publisher."
+    )
 
 
 def _unrar_is_there() -> bool:
@@ -211,3 +229,25 @@ def _unrar_is_there() -> bool:
         return importlib.util.find_spec("unrar.cffi") is not None
     except ModuleNotFoundError:
         return False
+
+
+def _kind(mode: int, info: zipfile.ZipInfo | None = None) -> str:
+    if stat.S_ISLNK(mode):
+        return "link"
+    if stat.S_ISDIR(mode) or (info and info.is_dir()):
+        return "folder"
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        return "device"
+    return "encrypted file" if info and info.flag_bits & 1 else "file"
+
+
+def _problem(member: Member) -> str | None:
+    if member.kind not in ("file", "folder"):
+        return f"a{'n' if member.kind[0] in 'aeiou' else ''} {member.kind}"
+    if member.name.startswith("/") or re.match("[A-Za-z]:", member.name):
+        return "an absolute path"
+    if ".." in member.name.split("/"):
+        return "a path that leads out of the folder"
+    if re.search(r"[\\:\x00-\x1f]", member.name) or not member.name.strip("/. "):
+        return "a name with a backslash, a colon or a control character, or no name"
+    return None

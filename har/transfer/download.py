@@ -1,17 +1,25 @@
-"""A file by HTTPS that is whole and right, however often the connection breaks.
+"""Download one file by HTTPS: resumed after breaks, checked, whole or absent.
 
-Bytes go to `<name>.part`; what the server says of the file (size, ETag, Last-Modified) stands in
-`<name>.part.json` beside it. A later try asks for the rest only (RFC 9110, Range with If-Range)
-and starts again where the server's file has changed. The final name appears by rename, after
-size and SHA-256 have been checked: a file of that name is never half a file.
+Bytes go to `<name>.part`; `<name>.part.json` keeps what the server says of the file (size, ETag,
+Last-Modified). A later try asks for the rest only (RFC 9110, Range with If-Range) and starts over
+where the server's file has changed. The final name appears by rename, after the checks.
+
+TLS policy: verify certificates unless the file's SHA-256 is known. A known SHA-256 refuses wrong
+bytes whatever server sent them. Only then plain http, or a certificate that does not verify, is
+accepted, and a printed line says so.
 """
 
+import errno
 import json
 import re
+import shutil
+import ssl
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
@@ -20,14 +28,20 @@ from tqdm import tqdm
 
 from har import files
 from har.errors import UserError
-from har.transfer import disk, trust
-from har.transfer.checksums import Known
 
 WAITS_S = (1, 2, 4, 8, 16)  # before each further try that brings nothing new
+MARGIN = 64 << 20  # bytes left free on the disk
 _TIMEOUT_S = (20, 60)  # to connect, and between two bytes
 _CHUNK = 1 << 16  # bytes; what a break may cost
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: `ulimit -f`, FAT
+_URL = "Correct dataset.url, or name a file that you have with dataset.path."
+_CHANGED = "If the publisher changed it and you trust it, set dataset.sha256 to its SHA-256."
+
+
+class _BreakError(Exception):
+    """The connection broke or the server is overloaded: another try may succeed."""
 
 
 class _Facts(NamedTuple):
@@ -38,194 +52,200 @@ class _Facts(NamedTuple):
     etag: str | None
     modified: str | None
 
-    def validator(self) -> str | None:
-        """Return what If-Range takes: a strong ETag, else the date."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
-
-
-class _TransferError(Exception):
-    """The connection broke or the server is out of order: worth another try."""
-
 
 def download(
-    url: str, target: Path, known: Known | None = None, *, insecure_tls: bool = False
+    url: str, target: Path, *, sha256: str | None = None, n_bytes: int | None = None
 ) -> str:
-    """Bring `url` to `target`, going on with what an earlier call left.
+    """Download `url` to `target`, going on with what an earlier call left.
 
     Args:
-        url: https; plain http only with a known SHA-256.
+        url: https; plain http only with `sha256`.
         target: the file to write. A file that is there is checked and not downloaded again.
-        known: size and SHA-256 that the file must have, as far as they are known.
-        insecure_tls: accept any certificate, which takes a known SHA-256.
+        sha256: 64 lower-case hexadecimal digits, where they are known.
+        n_bytes: the size that the file must have, where it is known.
 
     Returns:
         The SHA-256 of the file.
 
     Raises:
-        UserError: the URL, the server, its certificate, the disk or the bytes are not as they
-            should be. Bytes that failed the check are deleted, others stay for the next call.
+        UserError: the URL, the server, its certificate, the disk or the bytes are wrong. Wrong
+            bytes are deleted; incomplete ones stay for the next call.
     """
-    known = known or Known()
-    trust.check_url(url, known, insecure_tls)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        sha256 = files.file_sha256(target)
-        if known.sha256 in (None, sha256):
-            return sha256
-        print(f"{target} is not what {known.origin} expects: downloading it again")
+        found = files.file_sha256(target)
+        if sha256 in (None, found):
+            return found
+        print(f"{target} has the SHA-256 {found}, not {sha256}: downloading it again")
         target.unlink()
     part = target.with_name(target.name + ".part")
-    if insecure_tls:
-        print(f"TLS certificates unchecked; the SHA-256 of {target.name} will be checked")
     with warnings.catch_warnings(), requests.Session() as session:
-        # Said above, once, instead of once a request.
+        # One printed line says it, instead of a warning a request.
         warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
-        _persist(session, url, part, known, insecure_tls)
-    n_bytes, sha256 = part.stat().st_size, files.file_sha256(part)
-    if known.n_bytes not in (None, n_bytes) or known.sha256 not in (None, sha256):
+        if sha256 is None:
+            del session.adapters["http://"]  # redirections included
+        _persist(session, url, part, sha256, n_bytes)
+    size, found = _size(part), files.file_sha256(part)
+    if n_bytes not in (None, size) or sha256 not in (None, found):
         _discard(part)
+        wish = ([f"{n_bytes:,} bytes"] if n_bytes else []) + (
+            [f"SHA-256 {sha256}"] if sha256 else []
+        )
         raise UserError(
-            f"Expected {_describe(known.n_bytes, known.sha256)} ({known.origin}) from {url}. "
-            f"Received: {_describe(n_bytes, sha256)}; deleted. Run again if the transfer may have "
-            "gone wrong; if the publisher changed the file and you trust it, put its bytes and "
-            "sha256 in checksums.json."
+            f"Expected {' with '.join(wish)} from {url}. Received: {size:,} bytes with SHA-256 "
+            f"{found}; deleted. Run again if the transfer may have gone wrong. {_CHANGED}"
         )
     part.replace(target)
     _facts_file(part).unlink(missing_ok=True)
-    return sha256
+    return found
 
 
-def _describe(n_bytes: int | None, sha256: str | None) -> str:
-    facts = [f"{n_bytes:,} bytes"] if n_bytes is not None else []
-    return " with ".join([*facts, f"SHA-256 {sha256}"] if sha256 else facts)
+def check_free(folder: Path, n_bytes: int, purpose: str) -> None:
+    """Raise a `UserError` where the disk of `folder` has no room for `n_bytes` and a margin."""
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes + MARGIN:
+        raise UserError(
+            f"Expected {(n_bytes + MARGIN) / 1e9:.2f} GB free on the disk of {folder} to {purpose}."
+            f" Received: {free / 1e9:.2f} GB. Free some space and run again."
+        )
+
+
+@contextmanager
+def explain_full_disk(path: Path) -> Iterator[None]:
+    """Turn the errors of a full disk into a `UserError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise UserError(
+            f"Expected room to write {path}. Received: {error.strerror}. Free some space or raise "
+            "the quota, and run again: it goes on where it stopped."
+        ) from None
+
+
+def is_web_page(head: bytes) -> bool:
+    """Return whether a file that begins with `head` is HTML."""
+    return head[:512].lstrip().lower().startswith((b"<!doctype", b"<html"))
 
 
 def _persist(
-    session: requests.Session, url: str, part: Path, known: Known, insecure_tls: bool
+    session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
-    """Fill `part`, trying again while tries bring something new, and then a few times more."""
+    """Try while tries bring new bytes, and then a few times more."""
     furthest, failures = _size(part), 0
     while True:
         try:
-            return _transfer(session, url, part, known, insecure_tls)
-        except _TransferError as error:
+            return _request(session, url, part, sha256, n_bytes)
+        except _BreakError as error:
             reached = _size(part)
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
             if failures > len(WAITS_S):
                 raise UserError(
-                    f"Expected {url} to answer. Received: {error}, {failures} times running. "
-                    f"Run again later: it goes on after {reached:,} bytes; or name a mirror with "
-                    "dataset.url, or a file that you have with dataset.path."
+                    f"Expected {url} to answer. Received: {error}, {failures} times in a row. Run "
+                    f"again later: it goes on after {reached:,} bytes. {_URL}"
                 ) from None
-            wait = WAITS_S[failures - 1]
-            print(f"{error}; trying again in {wait} s, after {reached:,} bytes")
-            time.sleep(wait)
+            print(f"{error}; trying again in {WAITS_S[failures - 1]} s, after {reached:,} bytes")
+            time.sleep(WAITS_S[failures - 1])
 
 
-def _transfer(
-    session: requests.Session, url: str, part: Path, known: Known, insecure_tls: bool
+def _request(
+    session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
     """Ask once for what `part` lacks, and append it."""
-    facts = _read_facts(part, url)
-    have = _size(part) if facts else 0
-    if facts and have and have == facts.total:
-        return
+    facts, have = _read_facts(part), _size(part)
     headers = {"Accept-Encoding": "identity", "User-Agent": "har"}
-    if facts and have:
+    if facts and have and facts.url == url:
+        if have == facts.total:
+            return
         headers["Range"] = f"bytes={have}-"
-        if validator := facts.validator():
-            headers["If-Range"] = validator
+        # If-Range takes a strong ETag or a date.
+        strong = facts.etag if facts.etag and not facts.etag.startswith("W/") else None
+        if strong or facts.modified:
+            headers["If-Range"] = strong or facts.modified
     try:
         with session.get(
-            url, headers=headers, stream=True, timeout=_TIMEOUT_S, verify=not insecure_tls
+            url, headers=headers, stream=True, timeout=_TIMEOUT_S, verify=session.verify
         ) as response:
-            seen = _answer(response, url, known)
-            if response.status_code == 416 or (
-                response.status_code == 206 and not _continues(response, facts, seen, have)
-            ):
-                _discard(part)
-                raise _TransferError("the file on the server has changed")
-            _check_size(seen, url, known)
-            if response.status_code == 200:
-                have = 0
-                _discard(part)
-                files.write_text(_facts_file(part), json.dumps(seen))
-            disk.check_free(part.parent, (seen.total or 0) - have, f"download {part.stem}")
-            _append(response, part, seen, have)
+            _receive(response, url, part, facts, n_bytes)
     except _BREAKS as error:
-        if told := trust.explain(error, url, known):
-            raise told from None
-        raise _TransferError(f"{urlsplit(url).hostname}: {trust.innermost(error)}") from None
+        chain = _chain(error)
+        words = re.sub(r"^<.*?>: |^HTTPS?Connection(Pool)?\(.*?\): ", "", str(chain[-1]))
+        if isinstance(error, (ValueError, requests.TooManyRedirects)):
+            raise UserError(
+                "Expected dataset.url as https://host/archive, or http:// with a known "
+                f"dataset.sha256. Received: {url}, {words}. {_URL}"
+            ) from None
+        host = urlsplit(url).hostname
+        if not isinstance(chain[-1], ssl.SSLCertVerificationError):
+            raise _BreakError(f"{host}: {words}") from None
+        problem = chain[-1].verify_message or words
+        if sha256 is None:
+            raise UserError(
+                f"Expected a TLS certificate of {host} that verifies. Received: {problem}. Set "
+                "dataset.sha256 to the file's SHA-256 from a source you trust; or, where the "
+                "server leaves out a link of its chain, as UCF's is known to, name a file with the "
+                "whole chain in REQUESTS_CA_BUNDLE; or download the file with a browser and name "
+                "it with dataset.path."
+            ) from None
+        print(f"The certificate of {host} does not verify ({problem}). The SHA-256 is checked.")
+        session.verify = False
+        _request(session, url, part, sha256, n_bytes)
 
 
-def _answer(response: requests.Response, url: str, known: Known) -> _Facts:
-    """Return the facts of the file in `response`, or raise where there is no file in it."""
-    status = f"HTTP {response.status_code} {response.reason}"
-    if response.status_code in _TRANSIENT:
-        raise _TransferError(status)
-    if response.status_code not in (200, 206, 416):
+def _receive(
+    response: requests.Response, url: str, part: Path, facts: _Facts | None, n_bytes: int | None
+) -> None:
+    """Check the head of an answer and append its body to `part`."""
+    status, span = response.status_code, response.headers.get("Content-Range", "")
+    if status in _TRANSIENT:
+        raise _BreakError(f"HTTP {status} {response.reason}")
+    if status not in (200, 206, 416):
         raise UserError(
-            f"Expected a file at {url}. Received: {status}. Correct dataset.url, or name a file "
-            "that you have with dataset.path."
+            f"Expected a file at {url}. Received: HTTP {status} {response.reason}. {_URL}"
         )
-    trust.check_redirection(url, response.url, known)
     if response.headers.get("Content-Type", "").startswith("text/html"):
         raise _web_page(url)
-    span = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
-    total = span[1] if span else response.headers.get("Content-Length")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", span)
+    total = match[2] if match else response.headers.get("Content-Length")
     modified = response.headers.get("Last-Modified")
-    return _Facts(url, int(total) if total else None, response.headers.get("ETag"), modified)
-
-
-def _continues(response: requests.Response, facts: _Facts | None, seen: _Facts, have: int) -> bool:
-    """Tell whether a partial answer is the rest of the same file."""
-    starts = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-    return (
-        bool(facts)
-        and starts
-        and all(old == new for old, new in zip(facts, seen, strict=True) if old and new)
-    )
-
-
-def _check_size(seen: _Facts, url: str, known: Known) -> None:
-    if known.n_bytes and seen.total and known.n_bytes != seen.total:
-        raise UserError(
-            f"Expected {known.n_bytes:,} bytes ({known.origin}) at {url}. Received: a file of "
-            f"{seen.total:,} bytes. Correct dataset.url; if the publisher changed the file and "
-            "you trust it, put its bytes in checksums.json, and its sha256 where you know it."
+    seen = _Facts(url, int(total) if total else None, response.headers.get("ETag"), modified)
+    have = _size(part)
+    if status != 200:
+        # A partial answer has to be the rest of the same file.
+        same = facts and all(
+            old == new for old, new in zip(facts, seen, strict=True) if old and new
         )
-
-
-def _append(response: requests.Response, part: Path, seen: _Facts, have: int) -> None:
-    bar = tqdm(
-        total=seen.total,
-        initial=have,
-        desc=part.stem,
-        unit="B",
-        unit_scale=True,
-        unit_divisor=1000,
-    )
-    # Unbuffered: what a kill leaves in the file is what had arrived.
-    with bar, disk.telling_when_full(part), part.open("ab", buffering=0) as file:
+        if status == 416 or not (same and match and int(match[1]) == have):
+            _discard(part)
+            raise _BreakError("the file on the server has changed")
+    if n_bytes and seen.total and n_bytes != seen.total:
+        raise UserError(
+            f"Expected {n_bytes:,} bytes at {url}. Received: a file of {seen.total:,} bytes. "
+            f"{_CHANGED} {_URL}"
+        )
+    if status == 200:
+        have = 0
+        _discard(part)
+        files.write_text(_facts_file(part), json.dumps(seen))
+    check_free(part.parent, (seen.total or 0) - have, f"download {part.stem}")
+    bar = tqdm(total=seen.total, initial=have, desc=part.stem, unit="B", unit_scale=True)
+    with bar, explain_full_disk(part), part.open("ab") as file:
         for chunk in response.raw.stream(_CHUNK, decode_content=False):
-            if not have and chunk[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
+            if not have and is_web_page(chunk):
                 _discard(part)
-                raise _web_page(response.url)
-            left = memoryview(chunk)
-            while left:  # a raw file may take less than it is given, as where the disk fills up
-                left = left[file.write(left) :]
-            have += len(chunk)
+                raise _web_page(url)
+            have += file.write(chunk)
             bar.update(len(chunk))
     if seen.total is not None and have != seen.total:
-        raise _TransferError(f"the connection ended after {have:,} of {seen.total:,} bytes")
+        raise _BreakError(f"the connection ended after {have:,} of {seen.total:,} bytes")
 
 
 def _web_page(url: str) -> UserError:
     return UserError(
         f"Expected an archive at {url}. Received: a web page (HTML), as log-in pages, error pages "
-        "and captive networks send. Open the URL in a browser; then correct dataset.url, or name "
-        "the downloaded file with dataset.path."
+        f"and captive networks send. Open the URL in a browser. {_URL}"
     )
 
 
@@ -237,15 +257,22 @@ def _facts_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _read_facts(part: Path, url: str) -> _Facts | None:
-    """Return what the server said when `part` was begun; None where it said it of another URL."""
+def _read_facts(part: Path) -> _Facts | None:
     try:
-        facts = _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
+        return _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return facts if facts.url == url else None
 
 
 def _discard(part: Path) -> None:
     part.unlink(missing_ok=True)
     _facts_file(part).unlink(missing_ok=True)
+
+
+def _chain(error: Any) -> list[Any]:
+    """Return an error and those it wraps: requests and urllib3 put them in various places."""
+    found = [error]
+    for inner in (getattr(error, "reason", None), *getattr(error, "args", ())):
+        if isinstance(inner, BaseException) and inner is not error:
+            found += _chain(inner)
+    return found

@@ -1,12 +1,13 @@
 """RAR archives, versions 1.5 to 5, through the UnRAR library that `unrar2-cffi` bundles.
 
-UnRAR decodes, and we write: its own file handling, and with it links and paths of its choice,
-stays unused. One pass over a solid archive (UCF101.rar is one) decodes it once.
+UnRAR decodes and this module writes: UnRAR's own file handling, with its links and paths, stays
+unused. One pass decodes a solid archive (UCF101.rar is one) once; `rarfile`, which opens one member
+at a time, needs a time that grows with the square of their number.
 """
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unrar.cffi import unrarlib
 from unrar.cffi.unrarlib import ffi
 
 from har.errors import UserError
-from har.transfer.members import Member, Sink, Write, broken
+from har.transfer.archive import Member, broken
 
 # Names and numbers of unrar.dll's interface (dll.hpp of the UnRAR source).
 _LIST, _EXTRACT = 2, 1  # to skip a member of a solid archive, the second decodes it
@@ -30,7 +31,6 @@ _ERRORS = {
     14: "a version of RAR that UnRAR does not know",
     15: "a volume that is missing (the archive has several parts)",
     18: "an error in reading the file",
-    21: "an unknown error",
     22: "a password, which is not known here",
     24: "a password, which is not known here",
     25: "a broken reference",
@@ -38,19 +38,15 @@ _ERRORS = {
 
 
 class RarReader:
-    """A RAR archive: unwanted members are skipped, and decoded only where it is solid."""
-
-    verifies = True
+    """A RAR archive."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path`."""
         self._path = path
 
     def members(self) -> list[Member]:
-        """List the archive.
+        """List the archive from its headers.
 
-        UnRAR skips the packed data, so this reads headers only. Where an archive is cut short it
-        ends there: the last member then fails when it is unpacked.
+        An archive that is cut short ends there; its last member then fails when it is extracted.
         """
         found = []
         for handle, header in self._headers(_LIST):
@@ -61,16 +57,22 @@ class RarReader:
             self._process(handle, unrarlib.C_RAR_SKIP)
         return found
 
-    def unpack(self, sink: Sink) -> None:
-        """Write each file for which `sink` returns a writer."""
+    def extract(self, names: Container[str], part: Path) -> Iterator[str]:
+        """Write the members `names` to `part`, one after the other, and yield each name."""
         for handle, header in self._headers(_EXTRACT):
             member = _member(header)
-            writer = sink(member) if member.kind == "file" else None
-            if writer is None:
+            if member.name not in names:
                 self._process(handle, unrarlib.C_RAR_SKIP)
                 continue
-            with writer as write:
+            with part.open("wb") as file:
+
+                def write(chunk: bytes, file=file, size=member.size) -> None:
+                    if file.tell() + len(chunk) > size:
+                        raise broken(self._path, "a member with more bytes than listed")
+                    file.write(chunk)
+
                 self._process(handle, unrarlib.C_RAR_TEST, write)
+            yield member.name
 
     def _headers(self, mode: int) -> Iterator[tuple[Any, Any]]:
         try:
@@ -78,20 +80,20 @@ class RarReader:
         except unrarlib.BadRarFile as error:
             raise self._failure(error.code) from None
         with archive:
-            while True:
-                header = unrarlib.RARHeaderDataEx()
-                code = unrarlib.RARReadHeaderEx(archive.handle, header)
-                if code == _END_OF_ARCHIVE:
-                    return
+            header = unrarlib.RARHeaderDataEx()
+            while (code := unrarlib.RARReadHeaderEx(archive.handle, header)) != _END_OF_ARCHIVE:
                 if code:
                     raise self._failure(code)
                 yield archive.handle, header
+                header = unrarlib.RARHeaderDataEx()
 
-    def _process(self, handle: Any, operation: int, write: Write | None = None) -> None:
+    def _process(
+        self, handle: Any, operation: int, write: Callable[[bytes], None] | None = None
+    ) -> None:
         """Decode or skip a member.
 
-        The library's own callback answers every question with yes; this one says no to what
-        there is no answer to (a missing volume, a password, a dictionary of gigabytes).
+        The library's own callback answers every question with yes. This one says no where there
+        is no answer: a missing volume, a password, a dictionary of gigabytes.
         """
         failure: list[BaseException] = []
 
@@ -127,6 +129,6 @@ def _member(header: Any) -> Member:
         kind = "folder"
     elif header.Flags & _ENCRYPTED:
         kind = "encrypted file"
-    name = ffi.string(header.FileNameW)
     # UnRAR gives names with the separator of the system it runs on.
-    return Member(name.replace(os.sep, "/"), header.UnpSize + (header.UnpSizeHigh << 32), kind)
+    name = ffi.string(header.FileNameW).replace(os.sep, "/")
+    return Member(name, header.UnpSize + (header.UnpSizeHigh << 32), kind)

@@ -1,4 +1,6 @@
 import os
+import tempfile
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -59,7 +61,7 @@ def test_a_subset_of_the_classes(clips, destination):
 
 
 def test_classes_are_folders_with_clips(clips):
-    assert folder.find_classes(clips) == ["Jump", "Run", "Swim"]
+    assert {name.split("/")[0] for name in folder.find_clips(clips)} == {"Jump", "Run", "Swim"}
 
 
 def test_links_in_the_folder_lead_to_their_clips(clips, destination, tmp_path):
@@ -111,7 +113,7 @@ def test_across_file_systems_clips_are_linked_by_name(clips):
     ],
 )
 def test_a_class_that_is_not_there(clips, destination, wrong, received):
-    with pytest.raises(UserError, match=r"dataset.classes: expected folders") as caught:
+    with pytest.raises(UserError, match=r"dataset.classes: expected classes of") as caught:
         fetch(clips, destination, wrong)
     assert "(Jump, Run, Swim)" in str(caught.value)
     assert f"Received: {received}. " in str(caught.value)
@@ -151,3 +153,137 @@ def test_paths_that_hold_no_classes(tmp_path, destination, make, received):
     with pytest.raises(UserError, match=r"dataset.path: expected .* Received: .*clips") as caught:
         fetch(path, destination)
     assert received in str(caught.value)
+
+
+def fill(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def test_what_systems_leave_behind_is_no_class_and_no_clip(tmp_path, destination):
+    junk = (
+        "@eaDir/x.avi",
+        "$RECYCLE.BIN/x.avi",
+        "System Volume Information/x.avi",
+        ".Trashes/x.avi",
+        "lost+found/x.avi",
+        "__MACOSX/Jump/a.avi",
+        "Jump/Thumbs.db",
+        "Jump/desktop.ini",
+        "Jump/@eaDir/a.avi",
+        "Jump/._a.avi",
+        ".DS_Store",
+    )
+    root = fill(tmp_path / "clips", "Jump/a.avi", "_background/b.avi", *junk)
+    assert sorted(fetch(root, destination)) == ["Jump/a.avi", "_background/b.avi"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_have_one_coding_of_accents(tmp_path, destination, form):
+    label, clip = (unicodedata.normalize(form, text) for text in ("Höhe", "é.avi"))
+    root = fill(tmp_path / "clips", f"{label}/{clip}")
+    for name in ("NFC", "NFD"):
+        wanted = (unicodedata.normalize(name, "Höhe"),)
+        assert list(fetch(root, destination, wanted)) == ["H\u00f6he/\u00e9.avi"]
+
+
+def test_a_class_in_two_codings_is_one_class(tmp_path, destination):
+    root = fill(tmp_path / "clips", "H\u00f6he/a.avi", "Ho\u0308he/b.avi")
+    assert sorted(fetch(root, destination)) == ["H\u00f6he/a.avi", "H\u00f6he/b.avi"]
+    fill(root, "Ho\u0308he/a.avi")
+    with pytest.raises(UserError, match="have the same name"):
+        fetch(root, destination)
+
+
+def test_a_name_that_is_not_utf_8_is_named(tmp_path, destination):
+    root = fill(tmp_path / "clips", "Jump/a.avi")
+    Path(os.fsdecode(os.fsencode(root) + b"/Jump/\xff.avi")).write_bytes(b"x")
+    with pytest.raises(UserError, match=r"udcff.avi' is not UTF-8"):
+        fetch(root, destination)
+
+
+@pytest.fixture
+def nobody():
+    """Act as a user without rights, in a folder that such a user reaches."""
+    if os.geteuid():
+        yield Path(tempfile.mkdtemp())
+        return
+    root = Path(tempfile.mkdtemp())
+    os.chown(root, 65534, 65534)
+    os.seteuid(65534)
+    yield root
+    os.seteuid(0)
+
+
+@pytest.mark.parametrize("unreadable", ["B", "A/deep"])
+def test_an_unreadable_folder_is_named_and_not_left_out(nobody, unreadable):
+    root = fill(nobody / "clips", "A/a.avi", "A/deep/c.avi", "B/b.avi")
+    (root / unreadable).chmod(0)
+    try:
+        with pytest.raises(UserError, match=f"{root / unreadable} cannot be read") as caught:
+            fetch(root, nobody / "out")
+        assert "\n" not in str(caught.value)
+    finally:
+        (root / unreadable).chmod(0o700)
+    assert len(fetch(root, nobody / "out")) == 3
+
+
+def test_linked_folders_are_followed_and_named(tmp_path, destination, capsys):
+    fill(tmp_path, "elsewhere/b.avi", "clips/A/a.avi", "more/c.avi")
+    (tmp_path / "clips/B").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "clips/A/deep").symlink_to(tmp_path / "more")
+    assert sorted(fetch(tmp_path / "clips", destination)) == [
+        "A/a.avi",
+        "A/deep/c.avi",
+        "B/b.avi",
+    ]
+    said = capsys.readouterr().out
+    assert f"{tmp_path / 'clips/B'} is a link" in said
+    assert f"{tmp_path / 'clips/A/deep'} is a link" in said
+    (tmp_path / "clips/A/up").symlink_to(tmp_path / "clips")
+    with pytest.raises(UserError, match=r"A/up is a link to a folder that holds it"):
+        fetch(tmp_path / "clips", destination)
+
+
+def test_clips_that_are_gone_leave_no_link_of_a_killed_run(tmp_path, destination):
+    root = fill(tmp_path / "clips", "A/a.avi", "A/b.avi")
+    fetch(root, destination)
+    (root / "A/b.avi").unlink()
+    assert list(fetch(root, destination)) == ["A/a.avi"]
+
+
+@pytest.mark.parametrize("sides", [("train", "test"), ("Train", "valid", "test"), ("train",)])
+def test_kaggle_s_layout_is_joined(tmp_path, destination, capsys, sides):
+    names = [f"{side}/{label}/a.avi" for side in sides for label in ("Jump", "Run")]
+    root = fill(tmp_path / "clips", *names)
+    found = fetch(root, destination)
+    assert {name: file.read_bytes().decode() for name, file in found.items()} == {
+        f"{label}/{side}/a.avi": f"{side}/{label}/a.avi"
+        for side in sides
+        for label in ("Jump", "Run")
+    }
+    assert "hold the same 2 classes. They are joined" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/Jump/a.avi", "train/Run/a.avi", "test/Jump/b.avi"),
+        ("train/Jump/a.avi", "test/b.avi"),
+        ("train/a.avi", "val/b.avi"),
+        ("train/Jump/a.avi", "test/Jump/b.avi", "labels/list.txt"),
+        ("train/Jump/a.avi", "train/loose.avi", "test/Jump/b.avi"),
+    ],
+)
+def test_sides_that_do_not_match_are_refused_in_one_line(tmp_path, destination, names):
+    root = fill(tmp_path / "clips", *names)
+    with pytest.raises(UserError, match=r"train, val and test that hold the same") as caught:
+        fetch(root, destination)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_may_be_called_train(tmp_path, destination):
+    root = fill(tmp_path / "clips", "bus/a.avi", "train/a.avi", "car/a.avi")
+    assert sorted(fetch(root, destination)) == ["bus/a.avi", "car/a.avi", "train/a.avi"]

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 
 from har.datasets import sample
 from har.datasets.rendering import figure, scene
+from har.errors import UserError
 
 PAIRS = [("SitDown", "StandUp"), ("PickUp", "PutDown")]
 
@@ -297,8 +298,35 @@ def test_people_stand_large_in_the_frame():
         assert 0.6 < share < 0.9
 
 
+@pytest.mark.parametrize("cut", [1, 500, 2000, 5000])
+def test_a_clip_cut_anywhere_is_not_whole(rendered, tmp_path, cut):
+    name = sample.Name("PutDown", 2, 1)
+    data = (rendered / name.path()).read_bytes()
+    count = len(sample.render_clip(*draw(*name)))
+    (tmp_path / "a.avi").write_bytes(data)
+    assert sample._is_whole(tmp_path / "a.avi", count)
+    assert not sample._is_whole(tmp_path / "a.avi", count + 1)
+    (tmp_path / "a.avi").write_bytes(data[:-cut])
+    assert not sample._is_whole(tmp_path / "a.avi", count)
+
+
+def test_a_full_disk_is_told_and_leaves_no_cut_clip(rendered, small_disk):
+    options = {"groups": 2, "clips_per_group": 2, "n_jobs": 1, "progress": False}
+    with pytest.raises(UserError, match=r"avi could not be written whole") as caught:
+        sample.render(small_disk, **options)
+    assert "\n" not in str(caught.value)
+    expected = digests(rendered)
+    left = digests(small_disk)
+    assert left
+    assert left.items() <= expected.items()
+    # A larger disk, and it goes on.
+    subprocess.run(["mount", "-o", "remount,size=9m", str(small_disk)], check=True)
+    sample.render(small_disk, **options)
+    assert digests(small_disk) == expected
+
+
 def test_an_unknown_class_is_named_with_the_valid_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"JumpingJack, Squats.*Received: Juggling\."):
+    with pytest.raises(UserError, match=r"JumpingJack, .*Squats.*Received: Juggling\."):
         sample.render(tmp_path, ["Squats", "Juggling"])
     assert not list(tmp_path.iterdir())
 
@@ -306,5 +334,5 @@ def test_an_unknown_class_is_named_with_the_valid_ones(tmp_path):
 @pytest.mark.parametrize("option", ["groups", "clips_per_group"])
 @pytest.mark.parametrize("number", [0, 100])
 def test_numbers_that_names_cannot_hold_are_refused(tmp_path, option, number):
-    with pytest.raises(ValueError, match=f"{option}.*Received: {number}"):
+    with pytest.raises(UserError, match=f"{option}.*Received: {number}"):
         sample.render(tmp_path, **{option: number})

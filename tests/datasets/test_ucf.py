@@ -17,11 +17,9 @@ from rar_writer import Entry
 
 from har import files
 from har.clips import extraction
-from har.datasets import official_splits, ucf, ucf50, ucf101
+from har.datasets import ucf, ucf50, ucf101
 from har.errors import UserError
 from har.params import DatasetParams
-from har.transfer import checksums
-from har.transfer.checksums import Known
 
 PROJECT = Path(__file__).resolve().parents[2]
 NEEDS_UNRAR = pytest.mark.skipif(
@@ -106,11 +104,11 @@ class TestTables:
         assert four <= set(ucf50.SOURCE.classes)
         assert four <= set(ucf101.SOURCE.classes)
 
-    @pytest.mark.parametrize("known", [*ucf101.SOURCE.known.values(), ucf101.LISTS])
-    def test_checksums_are_some(self, known):
-        assert known.sha256 is None or len(bytes.fromhex(known.sha256)) == 32
-        assert known.n_bytes > 0
-        assert known.origin
+    def test_checksums_are_some(self):
+        for n_bytes, sha256 in [*ucf50.SOURCE.known.values(), *ucf101.SOURCE.known.values()]:
+            assert n_bytes > 0
+            assert sha256 is None or len(bytes.fromhex(sha256)) == 32
+        assert len(bytes.fromhex(ucf101.LISTS_SHA256)) == 32
 
     def test_default_downloads(self):
         for source in (ucf50.SOURCE, ucf101.SOURCE):
@@ -162,13 +160,11 @@ def test_group_is_read_from_the_file_and_class_from_the_folder():
 
 @NEEDS_UNRAR
 class TestDownload:
-    def test_clips_arrive_and_the_checksum_is_recorded(self, hosted, out):
+    def test_clips_arrive_and_the_checksum_is_printed(self, hosted, out, capsys):
         ucf50.fetch(params(), out)
         assert clips_of(out) == CLIPS
-        body = hosted.files["/data/UCF50.rar"]
-        assert json.loads(checksums.FILE.read_text()) == {
-            "UCF50.rar": {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
-        }
+        sha256 = hashlib.sha256(hosted.files["/data/UCF50.rar"]).hexdigest()
+        assert f"UCF50.rar has the SHA-256 {sha256}. Set dataset.sha256" in capsys.readouterr().out
 
     def test_second_fetch_asks_for_nothing(self, hosted, out, project):
         ucf50.fetch(params(), out)
@@ -176,15 +172,17 @@ class TestDownload:
         assert len(hosted.log) == 1
         assert {name.split("/")[0] for name in clips_of(project / "again")} == {"YoYo"}
 
-    def test_changed_archive_fails_loudly_on_the_next_machine(self, hosted, out):
-        ucf50.fetch(params(), out)
+    def test_other_bytes_than_the_known_ones_are_refused(self, hosted, out, capsys):
+        sha256 = hashlib.sha256(hosted.files["/data/UCF50.rar"]).hexdigest()
+        ucf50.fetch(params(sha256=sha256), out)
+        assert "Set dataset.sha256" not in capsys.readouterr().out
         Path(".work/downloads/UCF50.rar").unlink()
         hosted.files["/data/UCF50.rar"] = rar(
             {**UCF50, "UCF50/YoYo/v_YoYo_g01_c01.avi": b"evil" * 99}
         )
         with pytest.raises(UserError) as raises:
-            ucf50.fetch(params(), out)
-        assert "checksums.json" in message(raises)
+            ucf50.fetch(params(sha256=sha256), out)
+        assert sha256 in message(raises)
         assert not Path(".work/downloads/UCF50.rar").exists()
 
     def test_a_mirror_has_the_same_bytes_or_fails(self, hosted, out):
@@ -199,49 +197,44 @@ class TestDownload:
         hosted.files["/ucf50%20mirror.zip"] = zipped(UCF50)
         ucf50.fetch(params(url=f"{hosted.url}/ucf50%20mirror.zip"), out)
         assert clips_of(out) == CLIPS
-        assert list(json.loads(checksums.FILE.read_text())) == ["ucf50 mirror.zip"]
+        assert Path(".work/downloads/ucf50 mirror.zip").exists()
 
     @pytest.mark.parametrize(
         ("body", "said"),
         [
-            (b"not an archive", "Expected an archive"),
+            (b"not an archive", "Expected a RAR or zip archive"),
             (zipped({"a/b.avi": b"1"}), "Expected the clips of UCF50"),
             (rar(UCF50)[:2000], "cut short"),
         ],
     )
-    def test_wrong_file_is_not_recorded(self, hosted, out, body, said):
+    def test_checksum_of_a_wrong_file_is_not_printed(self, hosted, out, capsys, body, said):
         hosted.files["/data/UCF50.rar"] = body
         with pytest.raises(UserError) as raises:
             ucf50.fetch(params(), out)
         assert said in message(raises)
-        assert not checksums.FILE.exists()
+        assert "dataset.sha256" not in capsys.readouterr().out
 
-    def test_insecure_takes_the_recorded_checksum(self, start, certificate, monkeypatch, out):
+    def test_known_checksum_stands_in_for_the_certificate(
+        self, start, certificate, monkeypatch, out
+    ):
         server = start(certificate)
         server.files["/UCF50.rar"] = body = rar(UCF50)
         url = f"{server.url}/UCF50.rar"
         monkeypatch.setattr(ucf50, "SOURCE", replace(ucf50.SOURCE, url=url, known={}))
-        with pytest.raises(UserError, match="self-signed"):
+        with pytest.raises(UserError, match=r"self-signed.*dataset\.sha256"):
             ucf50.fetch(params(), out)
-        with pytest.raises(UserError, match="Expected a known SHA-256"):
-            ucf50.fetch(params(insecure_tls=True), out)
         assert server.log == []
-        checksums.record("UCF50.rar", len(body), hashlib.sha256(body).hexdigest())
-        with pytest.raises(UserError, match=r"dataset\.insecure_tls: true, which is safe"):
-            ucf50.fetch(params(), out)
-        ucf50.fetch(params(insecure_tls=True), out)
+        ucf50.fetch(params(sha256=hashlib.sha256(body).hexdigest()), out)
         assert clips_of(out) == CLIPS
 
     def test_published_size_is_held_against_the_server(self, hosted, out, monkeypatch):
-        known = {"UCF50.rar": Known(3_233_554_570, None, "the table")}
+        known = {"UCF50.rar": (3_233_554_570, None)}
         monkeypatch.setattr(ucf50, "SOURCE", replace(ucf50.SOURCE, known=known))
         with pytest.raises(UserError, match="3,233,554,570"):
             ucf50.fetch(params(), out)
-        body = hosted.files["/data/UCF50.rar"]
-        checksums.FILE.write_text(json.dumps({"UCF50.rar": {"bytes": len(body)}}))
-        ucf50.fetch(params(), out)
-        sha256 = hashlib.sha256(body).hexdigest()
-        assert checksums.recorded("UCF50.rar") == Known(len(body), sha256, "checksums.json")
+        sha256 = hashlib.sha256(hosted.files["/data/UCF50.rar"]).hexdigest()
+        ucf50.fetch(params(sha256=sha256), out)
+        assert clips_of(out) == CLIPS
 
 
 class TestOwnFiles:
@@ -255,6 +248,18 @@ class TestOwnFiles:
         assert clips_of(out) == CLIPS
         for name in CLIPS:
             assert (out / name).samefile(project / "own" / prefix / name)
+
+    def test_linked_class_folder_is_followed(self, project, out, capsys):
+        for name, data in CLIPS.items():
+            file = project / "elsewhere" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        (project / "own").mkdir()
+        for folder in (project / "elsewhere").iterdir():
+            (project / "own" / folder.name).symlink_to(folder)
+        ucf50.fetch(params(path="own"), out)
+        assert clips_of(out) == CLIPS
+        assert "own/YoYo is a link" in capsys.readouterr().out
 
     def test_interrupted_linking_is_completed(self, project, out):
         for name, data in CLIPS.items():
@@ -275,7 +280,6 @@ class TestOwnFiles:
         (project / folder / "UCF101.zip").write_bytes(b"another")
         ucf50.fetch(params(path=folder), out)
         assert clips_of(out) == CLIPS
-        assert not checksums.FILE.exists()
 
     @pytest.mark.parametrize("name", ["UCF50.rar", "anything.bin"])
     def test_archive_of_any_name(self, project, out, monkeypatch, name):
@@ -289,15 +293,21 @@ class TestOwnFiles:
         with pytest.raises(UserError, match="3,233,554,570 bytes"):
             ucf50.fetch(params(path="UCF50.rar"), out)
 
-    def test_archive_that_differs_from_the_recorded_one(self, project, out):
+    def test_archive_that_differs_from_the_known_one(self, project, out):
         (project / "a.zip").write_bytes(body := zipped(UCF50))
-        checksums.record("a.zip", len(body), hashlib.sha256(b"another").hexdigest())
+        sha256 = hashlib.sha256(body).hexdigest()
         with pytest.raises(UserError, match="Expected SHA-256") as raises:
-            ucf50.fetch(params(path="a.zip"), out)
-        assert hashlib.sha256(body).hexdigest() in message(raises)
-        checksums.record("a.zip", len(body), hashlib.sha256(body).hexdigest())
-        ucf50.fetch(params(path="a.zip"), out)
+            ucf50.fetch(params(path="a.zip", sha256="0" * 64), out)
+        assert sha256 in message(raises)
+        ucf50.fetch(params(path="a.zip", sha256=sha256), out)
         assert clips_of(out) == CLIPS
+
+    def test_known_archive_of_the_right_size_and_wrong_bytes(self, project, out, monkeypatch):
+        (project / "a.zip").write_bytes(body := zipped(UCF50))
+        known = {"a.zip": (len(body), "0" * 64)}
+        monkeypatch.setattr(ucf50, "SOURCE", replace(ucf50.SOURCE, known=known))
+        with pytest.raises(UserError, match="Expected SHA-256 0000"):
+            ucf50.fetch(params(path="a.zip"), out)
 
     def test_subset(self, project, out):
         (project / "a.zip").write_bytes(zipped(UCF50))
@@ -369,10 +379,10 @@ ROWS = [
 
 class TestOfficial:
     def test_rows(self):
-        assert official_splits.rows([row[0] for row in ROWS], TEXTS) == ROWS
+        assert ucf101.rows([row[0] for row in ROWS], TEXTS) == ROWS
 
     def test_another_container(self):
-        assert official_splits.rows(["Archery/v_Archery_g01_c01.mp4"], TEXTS)[0][1:] == ROWS[0][1:]
+        assert ucf101.rows(["Archery/v_Archery_g01_c01.mp4"], TEXTS)[0][1:] == ROWS[0][1:]
 
     @pytest.mark.parametrize(
         ("changes", "said"),
@@ -387,15 +397,14 @@ class TestOfficial:
     def test_lists_that_cannot_be(self, changes, said):
         texts = {name: text for name, text in (TEXTS | changes).items() if text is not None}
         with pytest.raises(UserError) as raises:
-            official_splits.rows([row[0] for row in ROWS], texts)
+            ucf101.rows([row[0] for row in ROWS], texts)
         assert said in message(raises)
 
     def test_download(self, server, monkeypatch, out):
         lists, videos = zipped(LISTS), zipped(UCF101)
         name = "UCF101TrainTestSplits-RecognitionTask.zip"
         server.files = {f"/{name}": lists, "/UCF101_videos.zip": videos}
-        known = Known(len(lists), hashlib.sha256(lists).hexdigest(), "test")
-        monkeypatch.setattr(ucf101, "LISTS", known)
+        monkeypatch.setattr(ucf101, "LISTS_SHA256", hashlib.sha256(lists).hexdigest())
         monkeypatch.setattr(ucf101, "LISTS_URL", f"{server.url}/{name}")
         url = f"{server.url}/UCF101_videos.zip"
         monkeypatch.setattr(ucf101, "SOURCE", replace(ucf101.SOURCE, url=url, known={}))
@@ -499,3 +508,35 @@ class TestStage:
         assert done.stderr.startswith("Error: dataset.path: expected UCF50")
         assert len(done.stderr.splitlines()) == 1
         assert not (project / "data/videos").exists()
+
+    def test_groups_are_told(self, project):
+        for name in ("Jump/anna-1.avi", "Jump/anna-2.avi", "Run/ben-1.avi"):
+            (project / "own" / name).parent.mkdir(parents=True, exist_ok=True)
+            (project / "own" / name).write_bytes(name.encode())
+        done = self.run(project, name="folder", path="own")
+        assert done.returncode == 0, done.stderr
+        assert "3 clips of 2 classes from folder" in done.stdout
+        assert "Warning: 3 clips in 3 groups: no name tells a group." in done.stdout
+        done = self.run(project, name="folder", path="own", group_pattern="^([a-z]+)-")
+        assert done.stdout.endswith("3 clips in 2 groups\n")
+
+    @pytest.mark.parametrize("pattern", ["^anna", "(a)(b)", "(", ""])
+    def test_pattern_without_one_group_is_one_line(self, project, pattern):
+        done = self.run(project, name="folder", group_pattern=pattern)
+        assert done.returncode == 2
+        assert "dataset.group_pattern: expected a regular expression with one group" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+    def test_table(self, project):
+        (project / "own").mkdir()
+        (project / "own/a.avi").write_bytes(b"a film")
+        (project / "own/clips.csv").write_text("path,class,group\na.avi,Jump,anna\n")
+        done = self.run(project, name="table", path="own/clips.csv")
+        assert done.returncode == 0, done.stderr
+        assert "1 clips of 1 classes from table\n1 clips in 1 groups" in done.stdout
+        assert clips_of(project / "data/videos") == {
+            "_sources/a.avi": b"a film",
+            "segments.csv": (
+                b"clip,class,group,source,start,end,fold\nJump/a.avi,Jump,anna,_sources/a.avi,0,,\n"
+            ),
+        }

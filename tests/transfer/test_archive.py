@@ -1,26 +1,23 @@
 import hashlib
-import io
-import itertools
 import os
 import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 import time
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+import patoolib
 import pytest
 import rar_writer
 from rar_writer import Entry
 
 from har.errors import UserError
-from har.transfer import archive, disk, members, programs
+from har.transfer import archive
 from har.transfer.archive import Archive
-from har.transfer.members import Member
 
 RARS = Path(__file__).parents[1] / "data" / "rarfile"
 FILES = {"UCF50/Punch/a.avi": b"a" * 5000, "UCF50/TaiChi/b.avi": b"b" * 70_000, "UCF50/c.txt": b""}
@@ -49,29 +46,11 @@ def make_zip(path: Path, files: dict[str, bytes]) -> None:
             file.writestr(name, data)
 
 
-def make_tar(mode: str) -> Callable[[Path, dict[str, bytes]], None]:
-    def make(path: Path, files: dict[str, bytes]) -> None:
-        with tarfile.open(path, mode) as file:
-            for name, data in files.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                file.addfile(info, io.BytesIO(data))
-
-    return make
-
-
 def make_rar(path: Path, files: dict[str, bytes]) -> None:
     path.write_bytes(rar_writer.write(*(Entry(name, data) for name, data in files.items())))
 
 
-MAKERS = {
-    "zip": make_zip,
-    "tar": make_tar("w"),
-    "tar.gz": make_tar("w:gz"),
-    "tar.bz2": make_tar("w:bz2"),
-    "tar.xz": make_tar("w:xz"),
-    "rar": make_rar,
-}
+MAKERS = {"zip": make_zip, "rar": make_rar}
 
 
 @pytest.fixture(params=MAKERS.values(), ids=MAKERS)
@@ -108,7 +87,7 @@ def test_cut_short_archive_leaves_nothing_that_looks_whole(make, tmp_path, cut):
         assert name.startswith(archive.UNFINISHED) or data == files[name]
 
 
-@pytest.mark.parametrize("maker", [make_zip, make_rar, make_tar("w:gz"), make_tar("w:xz")])
+@pytest.mark.parametrize("maker", [make_zip, make_rar])
 def test_one_wrong_byte_is_noticed(maker, tmp_path):
     data = os.urandom(50_000)
     maker(tmp_path / "a", {"Punch/a.avi": data})
@@ -150,7 +129,7 @@ TRAVERSALS = {
 }
 
 
-@pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar], ids=["zip", "tar", "rar"])
+@pytest.mark.parametrize("maker", [make_zip, make_rar], ids=["zip", "rar"])
 @pytest.mark.parametrize("name", TRAVERSALS.values(), ids=TRAVERSALS)
 def test_names_that_lead_outside_are_refused(tmp_path, maker, name):
     inside = tmp_path / "x" / "y"
@@ -169,8 +148,6 @@ COLLISIONS = {
     "dot": ("Punch/a.avi", "Punch/./a.avi"),
     "slashes": ("Punch/a.avi", "Punch//a.avi"),
     "accents' coding": ("Punch/\u00e9.avi", "Punch/e\u0301.avi"),
-    "file and folder": ("Punch", "Punch/a.avi"),
-    "folder and file": ("Punch/a.avi", "Punch"),
 }
 
 
@@ -194,28 +171,9 @@ def test_two_files_with_one_place_are_refused(tmp_path):
 
 def test_ordinary_names_are_not_refused(tmp_path):
     files = {"./a/b.avi": b"1", "a/..b.avi": b"2", "a/b...avi": b"3", "ä/ß ẞ.avi": b"4"}
-    make_tar("w")(tmp_path / "a", files)
+    make_zip(tmp_path / "a", files)
     Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
     assert sorted(unpacked(tmp_path / "out").values()) == [b"1", b"2", b"3", b"4"]
-
-
-TYPES = {
-    "symbolic link": tarfile.SYMTYPE,
-    "hard link": tarfile.LNKTYPE,
-    "character device": tarfile.CHRTYPE,
-    "block device": tarfile.BLKTYPE,
-    "pipe": tarfile.FIFOTYPE,
-}
-
-
-@pytest.mark.parametrize("kind", TYPES.values(), ids=TYPES)
-def test_links_and_devices_in_tar_are_refused(tmp_path, kind):
-    with tarfile.open(tmp_path / "a", "w") as file:
-        info = tarfile.TarInfo("Punch")
-        info.type, info.linkname = kind, "/etc"
-        file.addfile(info)
-    with pytest.raises(UserError, match=r"Received: 'Punch', a (link|device)"):
-        Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
 
 
 @pytest.mark.parametrize(
@@ -241,22 +199,7 @@ def test_encrypted_zip_is_refused(tmp_path):
         Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
 
 
-class TestBombs:
-    def test_ratio(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(members, "SMALL", 1 << 20)
-        make_zip(tmp_path / "a", {"Punch/a.avi": bytes(3 << 20)})
-        with pytest.raises(UserError, match="as bombs have"):
-            Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
-        assert not (tmp_path / "out").exists()
-
-    def test_sum(self, tmp_path):
-        (tmp_path / "a").write_bytes(b"")
-        os.truncate(tmp_path / "a", 50 << 30)  # sparse
-        fits = [Member(f"{i}", 1 << 30, "file") for i in range(100)]
-        members.check(tmp_path / "a", fits)
-        with pytest.raises(UserError, match="as bombs have"):
-            members.check(tmp_path / "a", [*fits, Member("b", 1, "file")])
-
+class TestSizes:
     def test_member_longer_than_it_claims(self, tmp_path):
         make_zip(tmp_path / "a", {"Punch/a.avi": bytes(100_000)})
         data = bytearray((tmp_path / "a").read_bytes())
@@ -267,9 +210,9 @@ class TestBombs:
             Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
         assert not (tmp_path / "out/Punch/a.avi").exists()
 
-    def test_rar_member_that_claims_the_world(self, tmp_path):
+    def test_rar_member_larger_than_the_disk(self, tmp_path):
         (tmp_path / "a").write_bytes(rar_writer.write(Entry("a.avi", b"1", claims=1 << 50)))
-        with pytest.raises(UserError, match="as bombs have"):
+        with pytest.raises(UserError, match="free on the disk"):
             Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
 
 
@@ -281,9 +224,9 @@ class TestDisk:
             Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
         assert "free on the disk" in message(raises)
 
-    @pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar])
+    @pytest.mark.parametrize("maker", [make_zip, make_rar])
     def test_disk_that_fills_up_in_the_midst(self, tmp_path, maker, small_disk, monkeypatch):
-        monkeypatch.setattr(disk, "check_free", lambda *_: None)
+        monkeypatch.setattr(archive, "check_free", lambda *_: None)
         files = {f"Punch/{i}.avi": bytes([i]) * 100_000 for i in range(5)}
         maker(tmp_path / "a", files)
         with pytest.raises(UserError, match="Received: No space left on device"):
@@ -291,7 +234,7 @@ class TestDisk:
         for name, data in unpacked(small_disk / "out").items():
             assert name.startswith(archive.UNFINISHED) or data == files[name]
 
-    @pytest.mark.parametrize("maker", [make_zip, make_tar("w"), make_rar])
+    @pytest.mark.parametrize("maker", [make_zip, make_rar])
     def test_quota_in_the_midst(self, tmp_path, maker):
         maker(tmp_path / "a", FILES)
         run = """
@@ -334,7 +277,7 @@ MANY = {f"Punch/{i:02}.avi": hashlib.sha256(b"%d" % i).digest() * 3000 for i in 
 
 
 class TestKilled:
-    @pytest.mark.parametrize("maker", [make_zip, make_tar("w:gz"), make_rar])
+    @pytest.mark.parametrize("maker", [make_zip, make_rar])
     def test_kill_9_and_again(self, tmp_path, maker):
         maker(tmp_path / "a", MANY)
         slow = "import time; archive.tqdm.update = lambda bar, n: time.sleep(0.02)\nunpack()"
@@ -369,27 +312,15 @@ class TestKilled:
         assert unpacked(tmp_path / "out") == MANY
 
 
-def on_path(*names: str) -> bool:
-    return all(shutil.which(name) for name in names)
-
-
-def reader_or_skip(kind: str, path: Path) -> members.Reader:
+def by(kind: str, path: Path, monkeypatch) -> Archive:
+    """Open an archive with UnRAR's library or with the program that patool finds."""
     if kind == "unrar2-cffi":
-        rar = pytest.importorskip("har.transfer.rar", reason="needs unrar2-cffi")
-        return rar.RarReader(path)
-    if kind == "unar" and on_path("unar", "lsar"):
-        return programs.Unar(path)
-    if kind == "bsdtar" and on_path("bsdtar"):
-        return programs.BsdTar(path)
-    pytest.skip(f"needs {kind}")
-
-
-def by(kind: str, path: Path) -> Archive:
-    if kind == "bsdtar" and path.name in ("rar3-solid.rar", "unicode.rar"):
-        pytest.skip("libarchive reads no solid archives of RAR 3")
-    found = Archive.__new__(Archive)
-    found.path, found._reader = path, reader_or_skip(kind, path)
-    return found
+        pytest.importorskip("har.transfer.rar", reason="needs unrar2-cffi")
+    elif not any(map(shutil.which, ("unrar", "unar"))):
+        pytest.skip("needs unrar or unar")
+    else:
+        monkeypatch.setattr(archive, "_unrar_is_there", lambda: False)
+    return Archive(path)
 
 
 REAL = {
@@ -405,11 +336,15 @@ REAL = {
 }
 
 
-@pytest.mark.parametrize("kind", ["unrar2-cffi", "unar", "bsdtar"])
+@pytest.mark.parametrize("kind", ["unrar2-cffi", "program"])
 class TestRar:
+    @pytest.fixture(autouse=True)
+    def _here(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
     @pytest.mark.parametrize("name", REAL)
-    def test_real_archives(self, tmp_path, kind, name):
-        by(kind, RARS / f"{name}.rar").unpack(tmp_path / "out", everything)
+    def test_real_archives(self, tmp_path, monkeypatch, kind, name):
+        by(kind, RARS / f"{name}.rar", monkeypatch).unpack(tmp_path / "out", everything)
         files = unpacked(tmp_path / "out")
         assert len(files) == REAL[name]
         if "subdirs" in name:
@@ -424,8 +359,8 @@ class TestRar:
             assert {zlib.crc32(data) for data in files.values()} == {0xC5B7E6A2}
 
     @pytest.mark.parametrize("name", ["rar5-solid", "rar3-solid", "rar5-solid-qo"])
-    def test_one_file_of_a_solid_archive(self, tmp_path, kind, name):
-        only = by(kind, RARS / f"{name}.rar").unpack(
+    def test_one_file_of_a_solid_archive(self, tmp_path, monkeypatch, kind, name):
+        only = by(kind, RARS / f"{name}.rar", monkeypatch).unpack(
             tmp_path / "out", lambda n: PurePosixPath("x") if n == "stest2.txt" else None
         )
         assert only == [PurePosixPath("x")]
@@ -434,44 +369,47 @@ class TestRar:
     @pytest.mark.parametrize(
         "name", ["symlink-unix", "symlink-win", "hlink", "evil-symlink-traversal", "psw", "hpsw"]
     )
-    def test_refused_archives(self, tmp_path, kind, name):
+    def test_refused_archives(self, tmp_path, monkeypatch, kind, name):
         with pytest.raises(UserError) as raises:
-            by(kind, RARS / f"rar5-{name}.rar").unpack(tmp_path / "out", everything)
-        message(raises)
-        assert [name for name in unpacked(tmp_path) if not name.startswith("out/.")] == []
+            by(kind, RARS / f"rar5-{name}.rar", monkeypatch).unpack(tmp_path / "out", everything)
+        assert "\n" not in str(raises.value)
+        found = unpacked(tmp_path / "out")
+        assert [name for name in found if not name.startswith(archive.UNFINISHED)] == []
+        # Nothing beside the folders that are ours.
+        assert {path.name for path in tmp_path.iterdir()} <= {"out", ".work"}
 
-    def test_old_link(self, tmp_path, kind):
+    def test_old_link(self, tmp_path, monkeypatch, kind):
         with pytest.raises(UserError, match="'data_link', a link"):
-            by(kind, RARS / "rar3-symlink-unix.rar").unpack(tmp_path / "out", everything)
+            by(kind, RARS / "rar3-symlink-unix.rar", monkeypatch).unpack(
+                tmp_path / "out", everything
+            )
 
-    def test_written_archive(self, tmp_path, kind):
+    def test_written_archive(self, tmp_path, monkeypatch, kind):
         make_rar(tmp_path / "UCF50.rar", FILES)
         make_rar(tmp_path / "UCF51.rar", FILES)  # unar would take it for the second part
-        by(kind, tmp_path / "UCF50.rar").unpack(tmp_path / "out", everything)
+        by(kind, tmp_path / "UCF50.rar", monkeypatch).unpack(tmp_path / "out", everything)
         assert unpacked(tmp_path / "out") == FILES
 
-    def test_link_out_of_the_folder(self, tmp_path, kind):
+    def test_link_out_of_the_folder(self, tmp_path, monkeypatch, kind):
         evil = rar_writer.write(Entry("up", link="../.."), Entry("up/evil.avi", b"evil"))
         (tmp_path / "a").write_bytes(evil)
-        with pytest.raises(UserError, match="'up', a link"):
-            by(kind, tmp_path / "a").unpack(tmp_path / "out", everything)
+        # unar itself refuses what lies behind the link.
+        with pytest.raises(UserError, match=r"'up', a link|exit status 1"):
+            by(kind, tmp_path / "a", monkeypatch).unpack(tmp_path / "out", everything)
 
     @pytest.mark.parametrize("cut", [30, 120, 400])
-    def test_half_an_archive(self, tmp_path, kind, cut):
+    def test_half_an_archive(self, tmp_path, monkeypatch, kind, cut):
         whole = rar_writer.write(Entry("a.avi", b"a" * 50), Entry("b.avi", b"b" * 500))
         (tmp_path / "a").write_bytes(whole[:cut])
         with pytest.raises(UserError):
-            by(kind, tmp_path / "a").unpack(tmp_path / "out", everything)
+            by(kind, tmp_path / "a", monkeypatch).unpack(tmp_path / "out", everything)
         assert not (tmp_path / "out/b.avi").exists()
 
-    def test_half_a_volume(self, tmp_path, kind, monkeypatch):
+    def test_half_a_volume(self, tmp_path, monkeypatch, kind):
         first = Entry("Punch/a.avi", b"a" * 1000, goes_on=True, claims=2000)
         (tmp_path / "UCF50.part1.rar").write_bytes(rar_writer.write(first, volume=0))
-        reader_or_skip(kind, tmp_path / "UCF50.part1.rar")
-        monkeypatch.setattr(archive, "_unrar_is_there", lambda: kind == "unrar2-cffi")
-        with pytest.raises(UserError, match="part") as raises:
-            Archive(tmp_path / "UCF50.part1.rar").unpack(tmp_path / "out", everything)
-        message(raises)
+        with pytest.raises(UserError, match="part"):
+            by(kind, tmp_path / "UCF50.part1.rar", monkeypatch).unpack(tmp_path / "out", everything)
         assert not (tmp_path / "out/Punch/a.avi").exists()
 
 
@@ -503,117 +441,54 @@ def test_volumes_by_unrar(tmp_path, pieces):
 def test_no_program_at_all(tmp_path, monkeypatch):
     make_rar(tmp_path / "a", FILES)
     monkeypatch.setattr(archive, "_unrar_is_there", lambda: False)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(patoolib.util, "find_program", lambda name: None)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as raises:
         Archive(tmp_path / "a")
-    for package in ("unrar2-cffi", "unar", "libarchive-tools", "bsdtar"):
-        assert package in message(raises)
+    assert "Install the package unrar2-cffi, or unar or 7z" in str(raises.value)
 
 
-@pytest.mark.parametrize(
-    ("there", "chosen"),
-    [
-        (("unar", "lsar", "bsdtar", "7z"), programs.Unar),
-        (("unar", "bsdtar", "7z"), programs.BsdTar),
-        (("7z",), programs.SevenZip),
-        (("7zz",), programs.SevenZip),
-    ],
-)
-def test_choice_of_program(tmp_path, monkeypatch, there, chosen):
-    for name in there:
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    make_rar(tmp_path / "a.rar", FILES)
-    assert type(programs.find(tmp_path / "a.rar")) is chosen
+class TestFakeProgram:
+    """A program that lies or fails."""
 
-
-def test_old_volume_is_known_for_one(tmp_path):
-    main = b"\x00\x00\x73%s\x0d\x00" + bytes(6)
-    for flags, volume in ((b"\x00\x00", False), (b"\x01\x00", True), (b"\x08\x00", False)):
-        (tmp_path / "a").write_bytes(b"Rar!\x1a\x07\x00" + main % flags)
-        assert programs._is_volume(tmp_path / "a") is volume
-
-
-class TestSevenZip:
     @pytest.fixture
-    def name(self) -> str:
-        for name in ("7z", "7zz"):
-            if shutil.which(name):
-                return name
-        pytest.skip("needs 7z or 7zz")
+    def fake(self, tmp_path, monkeypatch):
+        def make(script: str) -> Archive:
+            (tmp_path / "bin").mkdir()
+            (tmp_path / "bin/unar").write_text(f"#!{sys.executable}\n{script}")
+            (tmp_path / "bin/unar").chmod(0o755)
+            found = {"unar": str(tmp_path / "bin/unar")}
+            monkeypatch.setattr(patoolib.util, "find_program", found.get)
+            monkeypatch.setattr(archive, "_unrar_is_there", lambda: False)
+            monkeypatch.chdir(tmp_path)
+            make_rar(tmp_path / "a", FILES)
+            return Archive(tmp_path / "a")
 
-    def test_files(self, tmp_path, name):
-        make_zip(tmp_path / "a.zip", FILES | {"UCF50/ä ö.avi": b"1"})
-        found = Archive.__new__(Archive)
-        found.path, found._reader = tmp_path / "a.zip", programs.SevenZip(tmp_path / "a.zip", name)
-        found.unpack(tmp_path / "out", everything)
-        assert unpacked(tmp_path / "out") == FILES | {"UCF50/ä ö.avi": b"1"}
+        return make
 
-    def test_own_format_and_links(self, tmp_path, name):
-        (tmp_path / "Punch").mkdir()
-        (tmp_path / "Punch/a.avi").write_bytes(b"a" * 9)
-        (tmp_path / "Punch/b.avi").symlink_to("/etc/passwd")
-        for files in (["Punch/a.avi"], ["Punch"]):
-            target = f"{len(files[0])}.7z"
-            command = [name, "a", "-snl", target, *files]
-            subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-        Archive(tmp_path / "11.7z").unpack(tmp_path / "out", everything)
-        assert unpacked(tmp_path / "out") == {"Punch/a.avi": b"a" * 9}
-        with pytest.raises(UserError, match="a link"):
-            Archive(tmp_path / "5.7z").unpack(tmp_path / "out2", everything)
-
-    def test_failure(self, tmp_path, name):
-        (tmp_path / "a").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(99))
-        with pytest.raises(UserError, match="exit code"):
-            Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
-
-
-class TestFakePrograms:
-    """Programs that lie or fail, since the real ones are not on every machine."""
-
-    def fake(self, tmp_path, monkeypatch, name: str, script: str) -> None:
-        (tmp_path / "bin").mkdir(exist_ok=True)
-        (tmp_path / "bin" / name).write_text(f"#!{sys.executable}\n{script}")
-        (tmp_path / "bin" / name).chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-
-    LIST = (
-        'import json; print(json.dumps({"lsarContents": ['
-        '{"XADFileName": "a.avi", "XADFileSize": 3}, {"XADFileName": "b.avi", "XADFileSize": 2}]}))'
+    WRITE = (
+        "import sys, os\nfrom pathlib import Path\n"
+        "out = Path(sys.argv[sys.argv.index('-o') + 1])\n"
+        "out.mkdir(parents=True, exist_ok=True)\n(out / 'a.avi').write_bytes(b'aaa')\n"
     )
+
+    def test_what_it_writes_arrives(self, fake, tmp_path):
+        fake(self.WRITE).unpack(tmp_path / "out", everything)
+        assert unpacked(tmp_path / "out") == {"a.avi": b"aaa"}
 
     @pytest.mark.parametrize(
         ("script", "said"),
         [
-            ("print('aaabb', end='')", None),
-            ("print('aaab', end='')", "an end inside b.avi"),
-            ("print('aaabbb', end='')", "more bytes than it lists"),
-            ("import sys; print('aaabb', end=''); sys.exit('bad CRC')", "exit code 1; bad CRC"),
-            ("import sys; print('aaabb', end=''); sys.exit(9)", "exit code 9"),
+            ("import sys; sys.exit(9)", "non-zero exit status 9"),
+            ("(out / 'b').symlink_to('/etc/passwd')", "'b', a link"),
+            ("os.mkfifo(out / 'b')", "'b', a device"),
         ],
     )
-    def test_unar(self, tmp_path, monkeypatch, script, said):
-        make_rar(tmp_path / "a", FILES)
-        self.fake(tmp_path, monkeypatch, "lsar", self.LIST)
-        self.fake(tmp_path, monkeypatch, "unar", script)
-        found = Archive.__new__(Archive)
-        found.path, found._reader = tmp_path / "a", programs.find(tmp_path / "a")
-        if said is None:
-            found.unpack(tmp_path / "out", everything)
-            assert unpacked(tmp_path / "out") == {"a.avi": b"aaa", "b.avi": b"bb"}
-            return
-        with pytest.raises(UserError) as raises:
-            found.unpack(tmp_path / "out", everything)
-        assert said in message(raises)
-        # What failed at the end may be wrong from the start: no file has its final name.
-        assert not list((tmp_path / "out").glob("*.avi"))
+    def test_failures_and_links_are_refused(self, fake, tmp_path, script, said):
+        with pytest.raises(UserError, match=said):
+            fake(self.WRITE + script)
+        assert not (tmp_path / "out").exists()
 
-
-def test_keys_tell_names_that_disks_mix():
-    names = ["a/b", "A/b", "a//b", "./a/b"]
-    assert {members.same_file(name) for name in names} == {"a/b"}
-    different = ["a/b", "a/c", "ab", "a b"]
-    assert len({members.same_file(name) for name in different}) == len(different)
-    for one, other in itertools.pairwise(("é", "e\u0301", "É")):
-        assert members.same_file(one) == members.same_file(other)
+    def test_nothing_written(self, fake):
+        with pytest.raises(UserError, match="no file in it"):
+            fake("")

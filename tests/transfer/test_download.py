@@ -11,14 +11,12 @@ import https_server
 import pytest
 from https_server import Fault
 
-from har.datasets import folder
 from har.errors import UserError
-from har.transfer import checksums, disk, download
-from har.transfer.checksums import Known
+from har.transfer import download
 
 BODY = bytes(range(256)) * 2000  # 512,000 bytes
 SHA256 = hashlib.sha256(BODY).hexdigest()
-RIGHT = Known(len(BODY), SHA256, "the test")
+RIGHT = {"sha256": SHA256, "n_bytes": len(BODY)}
 
 
 @pytest.fixture
@@ -45,21 +43,21 @@ def message(raises) -> str:
 
 
 def test_whole_file_arrives_and_its_hash_returns(server, url, target):
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
     assert target.read_bytes() == BODY
     assert leftovers(target) == ["UCF50.rar"]
 
 
 def test_file_that_is_there_is_not_asked_for_again(server, url, target):
-    download.download(url, target, RIGHT)
-    assert download.download(url, target, RIGHT) == SHA256
+    download.download(url, target, **RIGHT)
+    assert download.download(url, target, **RIGHT) == SHA256
     assert len(server.log) == 1
 
 
 def test_changed_file_that_is_there_is_fetched_again(server, url, target):
     target.parent.mkdir()
     target.write_bytes(b"not it")
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_changed_file_that_is_there_is_fetched_again(server, url, target):
 def test_disconnect_is_resumed(server, url, target, etag, modified, condition):
     server.etag, server.modified = etag, modified
     server.faults = [Fault(drop_after=100_000), Fault(drop_after=200_000)]
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
     assert server.ranges == [None, "bytes=100000-", "bytes=300000-"]
     assert [entry[2] for entry in server.log] == [None, condition, condition]
     assert server.bodies == len(BODY)
@@ -85,19 +83,19 @@ def test_disconnect_is_resumed(server, url, target, etag, modified, condition):
 def test_next_call_goes_on_where_the_last_gave_up(server, url, target):
     server.faults = [Fault(drop_after=100_000)] + [Fault(drop_after=0)] * 4
     with pytest.raises(UserError):
-        download.download(url, target, RIGHT)
+        download.download(url, target, **RIGHT)
     assert not target.exists()
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
     assert server.ranges[-1] == "bytes=100000-"
     assert server.bodies == len(BODY)
 
 
 def test_killed_before_the_rename_needs_no_network(server, url, target):
-    download.download(url, target, RIGHT)
+    download.download(url, target, **RIGHT)
     part = target.with_name("UCF50.rar.part")
     target.rename(part)
     part.with_name("UCF50.rar.part.json").write_text(json.dumps([url, len(BODY), '"1"', None]))
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
     assert len(server.log) == 1
 
 
@@ -105,7 +103,7 @@ def test_silent_connection_is_given_up_and_resumed(server, url, target, monkeypa
     monkeypatch.setattr(download, "_TIMEOUT_S", (5, 0.2))
     monkeypatch.setattr(download, "_CHUNK", 10_000)
     server.faults = [Fault(drop_after=100_000, stall=True)]
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
     assert server.ranges == [None, "bytes=100000-"]
 
 
@@ -139,37 +137,37 @@ def test_file_that_shrank_below_what_is_there_starts_again(server, url, target):
 
 def test_server_without_ranges_is_started_again(server, url, target):
     server.faults = [Fault(drop_after=100_000), Fault(ignore_range=True)]
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
 
 
 def test_server_that_never_gets_further_is_given_up(server, url, target):
     server.faults = [Fault(drop_after=100_000, ignore_range=True)] * 50
     with pytest.raises(UserError):
-        download.download(url, target, RIGHT)
+        download.download(url, target, **RIGHT)
     assert len(server.log) < 10
 
 
 def test_partial_answer_from_another_place_is_not_appended(server, url, target):
     server.faults = [Fault(drop_after=100_000), Fault(shift=1)]
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
 
 
 def test_body_without_a_length_arrives(server, url, target):
     server.lengths = False
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_server_out_of_order_is_tried_again(server, url, target, status):
     server.faults = [Fault(status=status)] * 2
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
 def test_refusal_is_told_at_once(server, url, target, status):
     server.faults = [Fault(status=status)]
     with pytest.raises(UserError) as raises:
-        download.download(url, target, RIGHT)
+        download.download(url, target, **RIGHT)
     assert f"HTTP {status}" in message(raises)
     assert "dataset.url" in message(raises)
     assert len(server.log) == 1
@@ -195,7 +193,7 @@ def test_web_page_is_not_taken_for_an_archive(server, url, target, fault):
 def test_wrong_bytes_are_told_and_deleted(server, url, target):
     server.files["/UCF50.rar"] = BODY[:-1] + b"x"
     with pytest.raises(UserError) as raises:
-        download.download(url, target, RIGHT)
+        download.download(url, target, **RIGHT)
     assert SHA256 in message(raises)
     assert hashlib.sha256(BODY[:-1] + b"x").hexdigest() in message(raises)
     assert leftovers(target) == []
@@ -203,7 +201,7 @@ def test_wrong_bytes_are_told_and_deleted(server, url, target):
 
 def test_wrong_size_is_told_before_the_download(server, url, target):
     with pytest.raises(UserError) as raises:
-        download.download(url, target, Known(3_233_554_570, None, "the table"))
+        download.download(url, target, n_bytes=3_233_554_570)
     assert "3,233,554,570" in message(raises)
     assert "512,000" in message(raises)
     assert leftovers(target) == []
@@ -212,7 +210,7 @@ def test_wrong_size_is_told_before_the_download(server, url, target):
 def test_wrong_size_that_no_header_tells_is_told(server, url, target):
     server.lengths = False
     with pytest.raises(UserError) as raises:
-        download.download(url, target, Known(512_001, None, "the table"))
+        download.download(url, target, n_bytes=512_001)
     assert "512,001" in message(raises)
     assert leftovers(target) == []
 
@@ -230,14 +228,14 @@ def test_wrong_size_that_no_header_tells_is_told(server, url, target):
 )
 def test_url_that_is_none(target, url):
     with pytest.raises(UserError) as raises:
-        download.download(url, target, RIGHT)
+        download.download(url, target, **RIGHT)
     assert "dataset.url" in message(raises)
 
 
 def test_redirections_without_an_end(server, url, target):
     server.faults = [Fault(location=url)] * 100
     with pytest.raises(UserError, match="Exceeded 30 redirects"):
-        download.download(url, target, RIGHT)
+        download.download(url, target, **RIGHT)
 
 
 def test_server_that_is_gone(start, certificate, target):
@@ -245,31 +243,47 @@ def test_server_that_is_gone(start, certificate, target):
     httpd.shutdown()
     httpd.server_close()
     with pytest.raises(UserError) as raises:
-        download.download(f"{server.url}/UCF50.rar", target, RIGHT)
+        download.download(f"{server.url}/UCF50.rar", target, **RIGHT)
     assert "127.0.0.1" in message(raises)
     assert "dataset.path" in message(raises)
 
 
 def test_host_that_does_not_exist(start, target):
     with pytest.raises(UserError) as raises:
-        download.download("https://nowhere.invalid/UCF50.rar", target, RIGHT)
+        download.download("https://nowhere.invalid/UCF50.rar", target, **RIGHT)
     assert "nowhere.invalid" in message(raises)
 
 
 class TestCertificates:
-    def test_unverified_chain_is_refused_and_the_way_out_named(self, untrusted, target):
+    def test_unverified_certificate_is_refused_and_the_way_out_named(self, untrusted, target):
         untrusted.files["/UCF50.rar"] = BODY
         with pytest.raises(UserError) as raises:
-            download.download(f"{untrusted.url}/UCF50.rar", target, RIGHT)
+            download.download(f"{untrusted.url}/UCF50.rar", target, n_bytes=len(BODY))
         assert "self-signed certificate" in message(raises)
-        assert "dataset.insecure_tls: true, which is safe here" in message(raises)
+        for way in ("dataset.sha256", "REQUESTS_CA_BUNDLE", "dataset.path"):
+            assert way in message(raises)
         assert untrusted.log == []
+        assert leftovers(target) == []
 
-    def test_without_a_checksum_insecure_is_not_called_safe(self, untrusted, target):
-        with pytest.raises(UserError) as raises:
-            download.download(f"{untrusted.url}/UCF50.rar", target)
-        assert "safe" not in message(raises)
-        assert "checksums.json" in message(raises)
+    def test_known_checksum_stands_in_for_the_certificate(self, untrusted, target, capsys, recwarn):
+        untrusted.files["/UCF50.rar"] = BODY
+        untrusted.faults = [Fault(drop_after=100_000)]
+        assert download.download(f"{untrusted.url}/UCF50.rar", target, **RIGHT) == SHA256
+        assert untrusted.ranges == [None, "bytes=100000-"]
+        assert "127.0.0.1 does not verify (self-signed certificate" in capsys.readouterr().out
+        assert len(recwarn) == 0
+
+    def test_wrong_bytes_behind_a_wrong_certificate_are_refused(self, untrusted, target):
+        untrusted.files["/UCF50.rar"] = BODY[:-1] + b"x"
+        with pytest.raises(UserError, match=SHA256):
+            download.download(f"{untrusted.url}/UCF50.rar", target, **RIGHT)
+        assert leftovers(target) == []
+
+    def test_verified_certificate_is_used_where_the_checksum_is_known(
+        self, server, url, target, capsys
+    ):
+        download.download(url, target, **RIGHT)
+        assert "does not verify" not in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("name", "days", "problem"),
@@ -280,7 +294,7 @@ class TestCertificates:
         certificate = made.save(tmp_path / "certificate.pem")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         with pytest.raises(UserError) as raises:
-            download.download(f"{start(certificate).url}/x", target, RIGHT)
+            download.download(f"{start(certificate).url}/x", target)
         assert problem in message(raises)
 
     def test_chain_without_its_middle(self, start, target, tmp_path, monkeypatch):
@@ -300,50 +314,37 @@ class TestCertificates:
         bundle.write_bytes(root.pem() + middle.pem())
         assert download.download(f"{server.url}/UCF50.rar", target) == SHA256
 
-    def test_insecure_with_a_checksum(self, untrusted, target, recwarn):
-        untrusted.files["/UCF50.rar"] = BODY
-        url = f"{untrusted.url}/UCF50.rar"
-        assert download.download(url, target, RIGHT, insecure_tls=True) == SHA256
-        assert len(recwarn) == 0
-
-    def test_insecure_without_a_checksum_asks_nothing(self, untrusted, target):
-        url = f"{untrusted.url}/UCF50.rar"
-        with pytest.raises(UserError) as raises:
-            download.download(url, target, Known(len(BODY)), insecure_tls=True)
-        assert "checksums.json" in message(raises)
-        assert untrusted.log == []
-
     def test_plain_http_takes_a_checksum(self, start, target):
         server = start(None)
         server.files["/UCF50.rar"] = BODY
         with pytest.raises(UserError, match="http://"):
             download.download(f"{server.url}/UCF50.rar", target)
         assert server.log == []
-        assert download.download(f"{server.url}/UCF50.rar", target, RIGHT) == SHA256
+        assert download.download(f"{server.url}/UCF50.rar", target, **RIGHT) == SHA256
 
     def test_redirection_to_plain_http_takes_a_checksum(self, server, url, start, target):
         plain = start(None)
         plain.files["/UCF50.rar"] = BODY
         server.faults = [Fault(location=f"{plain.url}/UCF50.rar")] * 2
-        with pytest.raises(UserError, match="redirection"):
+        with pytest.raises(UserError, match="http://"):
             download.download(url, target)
-        assert download.download(url, target, RIGHT) == SHA256
+        assert download.download(url, target, **RIGHT) == SHA256
 
 
 class TestDisk:
     def test_full_disk_is_told_before_the_download(self, server, url, target, monkeypatch):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 0))
         with pytest.raises(UserError) as raises:
-            download.download(url, target, RIGHT)
+            download.download(url, target, **RIGHT)
         assert "0.00 GB" in message(raises)
         assert server.bodies <= len(BODY)
         assert not target.exists()
 
     def test_disk_that_fills_up_in_the_midst(self, server, url, small_disk, monkeypatch):
-        monkeypatch.setattr(disk, "check_free", lambda *_: None)
+        monkeypatch.setattr(download, "check_free", lambda *_: None)
         target = small_disk / "UCF50.rar"
         with pytest.raises(UserError) as raises:
-            download.download(url, target, RIGHT)
+            download.download(url, target, **RIGHT)
         assert "Received: No space left on device" in message(raises)
         assert "goes on where it stopped" in message(raises)
         assert leftovers(target) == ["UCF50.rar.part", "UCF50.rar.part.json"]
@@ -369,7 +370,7 @@ except UserError as error:
         assert line.startswith("Error: Expected room")
         assert "Received: File too large" in line
         assert not target.exists()
-        assert download.download(url, target, RIGHT) == SHA256
+        assert download.download(url, target, **RIGHT) == SHA256
         assert server.ranges[-1] == "bytes=200000-"
 
 
@@ -393,46 +394,5 @@ def test_kill_9_in_the_midst(server, url, target):
     process.kill()
     process.wait()
     assert not target.exists()
-    assert download.download(url, target, RIGHT) == SHA256
+    assert download.download(url, target, **RIGHT) == SHA256
     assert server.ranges == [None, "bytes=100000-"]
-
-
-class TestChecksums:
-    @pytest.fixture(autouse=True)
-    def _here(self, tmp_path, monkeypatch):
-        monkeypatch.chdir(tmp_path)
-
-    def test_what_was_recorded_is_known(self):
-        assert checksums.recorded("UCF50.rar") is None
-        checksums.record("UCF50.rar", 5, SHA256)
-        checksums.record("A.rar", 6, SHA256)
-        assert checksums.recorded("UCF50.rar") == Known(5, SHA256, "checksums.json")
-        assert list(json.loads(checksums.FILE.read_text())) == ["A.rar", "UCF50.rar"]
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            "",
-            "[]",
-            "{",
-            '{"UCF50.rar": 5}',
-            '{"UCF50.rar": {"bytes": 0}}',
-            f'{{"UCF50.rar": {{"sha256": "{SHA256}"}}}}',
-            '{"UCF50.rar": {"bytes": 5, "sha256": "12"}}',
-            f'{{"UCF50.rar": {{"bytes": "5", "sha256": "{SHA256}"}}}}',
-        ],
-    )
-    def test_file_that_is_none(self, text):
-        checksums.FILE.write_text(text)
-        with pytest.raises(UserError) as raises:
-            checksums.recorded("UCF50.rar")
-        assert "checksums.json" in message(raises)
-
-
-def test_link_replaces_what_a_kill_left(tmp_path):
-    source, target = tmp_path / "a.avi", tmp_path / "b" / "a.avi"
-    source.write_bytes(b"whole")
-    target.parent.mkdir()
-    target.write_bytes(b"who")
-    folder.link(source, target)
-    assert target.read_bytes() == b"whole"

@@ -45,15 +45,8 @@ ANGLES: tuple[str, ...] = (
 and `knee` are flexions, 0 = straight; `lift` is no angle but the feet's height above the floor."""
 
 _COLUMN = {name: column for column, name in enumerate(ANGLES)}
-_STANDING = {
-    "trunk": 2,
-    "shoulder": 2,
-    "abduction": 9,
-    "elbow": 14,
-    "hip": 2,
-    "spread": 4,
-    "knee": 4,
-}
+_STANDING = {"trunk": 2, "shoulder": 2, "abduction": 9, "elbow": 14}
+_STANDING |= {"hip": 2, "spread": 4, "knee": 4}
 
 
 class Style(NamedTuple):
@@ -66,14 +59,10 @@ class Style(NamedTuple):
 
 
 def pose(degrees: Mapping[str, float]) -> np.ndarray:
-    """Build a pose from named angles, standing upright where nothing is said.
+    """Build a pose (A,) in radians from named angles in degrees (`lift` in statures).
 
-    Args:
-        degrees: Angles by name, in degrees (`lift` in statures). A name without a side, such as
-            `elbow`, sets both sides; a name with a side wins over one without.
-
-    Returns:
-        (A,) float64, columns as in `ANGLES`, radians.
+    The rest stands upright. A name without a side, such as `elbow`, sets both sides; a name with a
+    side wins.
     """
     sides = {"left", "right"}
     merged = {**_STANDING, **{k: v for k, v in degrees.items() if k.split("_")[-1] not in sides}}
@@ -191,11 +180,8 @@ def sit_down(style: Style) -> Keys:
     lean, reach = 38 + 8 * style.lean, 30 + 20 * style.arms
     half = {"hip": 48, "knee": 66, "trunk": lean, "neck": -12, "shoulder": lean + reach}
     low = {"hip": 78, "knee": 90, "trunk": lean, "neck": -10, "shoulder": lean + reach * 0.7}
-    seated = {
-        "hip": 85 + 5 * style.depth,
-        "knee": 88 + 6 * style.legs,
-        "trunk": -4 + 4 * style.lean,
-    }
+    seated = {"hip": 85 + 5 * style.depth, "knee": 88 + 6 * style.legs}
+    seated |= {"trunk": -4 + 4 * style.lean}
     seated |= {"shoulder": 20, "elbow": 50, "abduction": 8, "neck": 4, "spread": 7}
     return [
         (0.0, pose({"hip": 4, "knee": 8})),
@@ -213,12 +199,8 @@ def pick_up(style: Style) -> Keys:
     bent = {"hip": hip, "knee": knee, "trunk": trunk, "shoulder": trunk + 14, "elbow": 8}
     bent |= {"neck": -25, "spread": 5 + 5 * squat, "abduction": 3}
     halfway = {name: 0.55 * value for name, value in bent.items()} | {"spread": 5}
-    held = {
-        "shoulder": 18 + 8 * style.arms,
-        "elbow": 72 + 14 * style.arms,
-        "abduction": 3,
-        "trunk": -3,
-    }
+    held = {"shoulder": 18 + 8 * style.arms, "elbow": 72 + 14 * style.arms}
+    held |= {"abduction": 3, "trunk": -3}
     lifting = halfway | {"shoulder": 0.5 * trunk + 16, "elbow": 38}
     return [
         (0.0, pose({})),

@@ -1,6 +1,6 @@
 """The world of the `sample` data set: places, the camera, people and things as filled outlines.
 
-Points of the world are in statures (see `har.datasets.rendering.figure`), points of a picture in pixels.
+Points of the world are in statures (see `rendering.figure`), points of a picture in pixels.
 Pictures are (H, W, 3) uint8 RGB. A place is painted once, on a canvas wider than the frame by
 `MARGIN` on every side, so that the camera can move over it.
 """
@@ -82,17 +82,7 @@ def _hull(points: np.ndarray) -> np.ndarray:
 
 
 def person_parts(body: Body, person: Person, view: View, light: float) -> list[Part]:
-    """Dress a moving skeleton.
-
-    Args:
-        body: (T, 3) positions by joint name, from `figure.joints`.
-        person: Looks.
-        view: The camera.
-        light: Where the light comes from, -1 (left) to 1 (right).
-
-    Returns:
-        Outlines to paint from far to near.
-    """
+    """Dress a skeleton, (T, 3) by joint name; `light` comes from -1 (left) to 1 (right)."""
     projected = {name: view.project(position) for name, position in body.items()}
     flat = {name: picture for name, (picture, _) in projected.items()}
     near = {name: nearness for name, (_, nearness) in projected.items()}
@@ -153,17 +143,7 @@ def person_parts(body: Body, person: Person, view: View, light: float) -> list[P
 
 
 def box_parts(centre: np.ndarray, size: Sequence[float], colour: Colour, view: View) -> list[Part]:
-    """The three visible faces of a box with its sides along the body's axes.
-
-    Args:
-        centre: (T, 3) in statures.
-        size: Lengths along x, y, z in statures.
-        colour: RGB, 0 to 255; each face takes its own share of light.
-        view: The camera.
-
-    Returns:
-        Three outlines.
-    """
+    """The three visible faces of a box along the body's axes: centre (T, 3), size in statures."""
     visible = (np.sign(np.cos(view.yaw)), -np.sign(np.sin(view.yaw)), 1.0)
     parts = []
     for axis, share in enumerate((0.62, 0.84, 1.1)):
@@ -259,11 +239,7 @@ def furniture(
 def texture(rng: np.random.Generator, height: int, width: int, cells: Sequence[int]) -> np.ndarray:
     """Noise of several scales, (height, width) float32, mean 0 and deviation 1.
 
-    Args:
-        rng: Source of the draws.
-        height: Rows.
-        width: Columns.
-        cells: Side of a noise cell, in pixels, one for each scale; coarser ones weigh more.
+    `cells` are the sides of a noise cell in pixels, one a scale; coarser ones weigh more.
     """
     total = np.zeros((height, width), np.float32)
     for cell in cells:
@@ -348,14 +324,7 @@ def _outdoors(rng: np.random.Generator, canvas: np.ndarray, horizon: int) -> Non
 
 
 def place(rng: np.random.Generator, height: int, width: int, contrast: float) -> np.ndarray:
-    """Paint an empty place, indoors or outdoors, on a canvas of (height, width).
-
-    Args:
-        rng: Source of the draws.
-        height: Rows of the canvas, margins included.
-        width: Columns of the canvas, margins included.
-        contrast: How much of its own contrast is left, 0 (one colour) to 1.
-    """
+    """Paint an empty place on a canvas; `contrast` is what is left of its own, 0 to 1."""
     canvas = np.zeros((height, width, 3), np.uint8)
     horizon = int(height * rng.uniform(0.56, 0.7))
     (_indoors if rng.random() < 0.5 else _outdoors)(rng, canvas, horizon)
@@ -371,14 +340,14 @@ def place(rng: np.random.Generator, height: int, width: int, contrast: float) ->
 def occluder(
     rng: np.random.Generator, height: int, width: int, x: float, size: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paint something that stands between the camera and the person.
+    """Paint a pole, a bush or the edge of a table between the camera and the person.
 
     Args:
-        rng: Source of the draws; it picks a pole, a bush or the edge of a table.
-        height: Rows of the canvas.
-        width: Columns of the canvas.
-        x: Column of its middle.
-        size: Its height (table), about half that of a bush, twice the width of a pole; pixels.
+        rng: source of the draws.
+        height: rows of the canvas.
+        width: columns of the canvas.
+        x: column of its middle.
+        size: its height (table), about half that of a bush, twice the width of a pole; pixels.
 
     Returns:
         The layer, (height, width, 3) uint8, black where it is transparent, and what it lets

@@ -1,4 +1,4 @@
-"""A web server on 127.0.0.1 with a certificate nobody trusts, and faults to order."""
+"""A web server on 127.0.0.1 with an unknown certificate and faults to order; its fixtures."""
 
 import datetime
 import ipaddress
@@ -10,10 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from har.transfer import download
 
 
 @dataclass
@@ -163,3 +166,43 @@ def serve(certificate: Path | None) -> tuple[Server, ThreadingHTTPServer]:
     httpd.handle_error = lambda *_: None
     threading.Thread(target=httpd.serve_forever, args=(0.02,), daemon=True).start()
     return handler.state, httpd
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("certificate")
+    return make_certificate().save(folder / "self-signed.pem")
+
+
+@pytest.fixture
+def start(monkeypatch):
+    """Start servers that end with the test; no real waiting between tries."""
+    monkeypatch.setattr(download, "WAITS_S", (0, 0, 0))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    running = []
+
+    def begin(certificate: Path | None) -> Server:
+        server, httpd = serve(certificate)
+        running.append((server, httpd))
+        return server
+
+    yield begin
+    for server, httpd in running:
+        server.over.set()
+        httpd.shutdown()
+        httpd.server_close()
+
+
+@pytest.fixture
+def untrusted(start, certificate) -> Server:
+    """A server whose certificate does not verify."""
+    return start(certificate)
+
+
+@pytest.fixture
+def server(untrusted, certificate, monkeypatch) -> Server:
+    """A server whose certificate verifies, since it is named as an authority."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    return untrusted
