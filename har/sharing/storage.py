@@ -6,8 +6,6 @@ stands for all its files, for DVC; so after a push the storage is asked for ever
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ from dvc.repo import Repo
 
 from har import params
 from har.errors import UserError
+from har.sharing.commands import dvc
 
 VIDEOS = "data/videos"
 DOWNLOADED = ("ucf50", "ucf101")  # data sets whose clips `dvc repro fetch` downloads
@@ -33,7 +32,7 @@ def push(clips: bool = False) -> str:
     """
     targets = _prepare(clips)
     for attempt in range(2):
-        _dvc("push", *targets)
+        dvc("push", *targets, capture=False)
         absent = [name for name in _absent() if not targets or not name.startswith(VIDEOS)]
         if not absent:
             return "Every output of this commit is on the storage."
@@ -55,7 +54,7 @@ def pull(force: bool = False) -> str:
         UserError: no storage is set, or DVC failed.
     """
     targets = _prepare(clips=False)
-    _dvc("pull", *(["--force"] if force else []), *targets)
+    dvc("pull", *(["--force"] if force else []), *targets, capture=False)
     if targets and not Path(VIDEOS).exists():
         return (
             f"All but {VIDEOS} is here; only `extract` needs that. `dvc repro --pull "
@@ -91,8 +90,8 @@ def _prepare(clips: bool) -> list[str]:
 
 def _absent() -> list[str]:
     """Ask the storage for every file and return those that it lacks."""
-    command = ["data", "status", "--not-in-remote", "--granular", "--json"]
-    return json.loads(_dvc(*command, stdout=subprocess.PIPE)).get("not_in_remote", [])
+    listed = dvc("data", "status", "--not-in-remote", "--granular", "--json")
+    return json.loads(listed).get("not_in_remote", [])
 
 
 def _remove_listings(absent: list[str]) -> None:
@@ -112,14 +111,3 @@ def _opened() -> Iterator[Repo]:
             yield repo
     except DvcException as error:
         raise UserError(f"DVC: {' '.join(str(error).split())}") from None
-
-
-def _dvc(*args: str, stdout: int | None = None) -> str:
-    """Run DVC, which prints for itself; return what it prints into a pipe."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *args], stdout=stdout, text=True)  # noqa: S603
-    if done.returncode:
-        raise UserError(
-            f"`dvc {args[0]}` failed for the reason above. Correct it and run the same command "
-            "again: it continues where it stopped."
-        )
-    return done.stdout or ""
