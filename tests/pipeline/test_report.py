@@ -1,9 +1,14 @@
 """The report of two real commits, held against what DVC says."""
 
+import csv
 import json
 import re
+import shutil
 
+import numpy as np
 import pytest
+
+from har.evaluation import paired
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +97,74 @@ def test_a_base_before_the_first_run(finished):
     finished.run("git", "tag", "-f", "first", first)
     text = finished.har("report", "--base", "first").stdout
     assert "| `train-lrcn` | `a new stage` |" in text
+
+
+def test_predictions_of_both_sides_are_paired(changed, tmp_path):
+    """The interval on the page is that of both tables, counted here by hand from the cache."""
+    project = changed.copy(tmp_path / "project")
+    table = project.path / "metrics/lrcn/predictions.csv"
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    for row in rows:  # this side is right about everything
+        row["predicted"] = row["actual"]
+    table.unlink()
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    figures = json.loads((project.path / "metrics/metrics.json").read_text())
+    figures["lrcn"]["accuracy"] = 1.0
+    (project.path / "metrics/metrics.json").write_text(json.dumps(figures))
+    base = project.dvc("get", ".", "metrics/lrcn/predictions.csv", "--rev", "main", "-o", "b.csv")
+    assert base.returncode == 0
+    was = list(csv.DictReader((project.path / "b.csv").read_text().splitlines()))
+    hits = np.array([row["actual"] == row["predicted"] for row in was])
+    if hits.all():
+        pytest.skip("the base is perfect too")
+    ones, groups = np.ones(len(was), bool), [row["group"] for row in was]
+    _, low, high = paired.difference(hits, ones, groups)
+    text = project.har("report", "--base", "main").stdout
+    (row,) = [row for row in rows(text, "Metrics") if row[0] == "lrcn.accuracy"]
+    assert row[4] == f"{low:+.4f} to {high:+.4f}"
+    assert "**Not paired:** `lrcn.accuracy`" not in text
+    # Without the table of one side the page says so.
+    table.unlink()
+    text = project.har("report", "--base", "main").stdout
+    assert "**Not paired:** `lrcn.accuracy`" in text
+
+
+def test_a_project_in_a_folder_of_a_larger_repository(changed, tmp_path):
+    """Report and merge work from the project's folder, and see nothing of the rest."""
+    project = changed.copy(tmp_path / "whole/lab")
+    whole = tmp_path / "whole"
+    # Git's history moves one folder up: every commit has the project in lab/.
+    shutil.move(project.path / ".git", whole / ".git")
+    project.run(
+        "git", "-C", str(whole), "filter-branch", "-f", "--index-filter",
+        'git ls-files -s | sed "s-\t\\"*-&lab/-" | '
+        "GIT_INDEX_FILE=$GIT_INDEX_FILE.new git update-index --index-info && "
+        'mv "$GIT_INDEX_FILE.new" "$GIT_INDEX_FILE"',
+        "--", "--all",
+    )  # fmt: skip
+    (whole / "other").mkdir()
+    (whole / "other/dvc.lock").write_text("of another project")
+    project.run("git", "-C", str(whole), "add", "other")
+    project.run("git", "-C", str(whole), "commit", "-qm", "other")
+    (whole / "other/dvc.lock").write_text("edited")
+    text = project.har("report", "--base", "main").stdout
+    assert rows(text, "Stages") == [
+        ["train-lrcn", "lrcn.learning_rate"],
+        ["evaluate", "models/lrcn"],
+    ]
+    assert "with changes not committed" not in text
+    assert "not current" not in text
+
+
+def test_git_speaks_for_itself(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    project.env["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    for command in ("report", "resolve"):
+        done = project.har(command, check=False)
+        assert done.returncode == 2
+        assert "dubious ownership" in done.stderr
+        assert "safe.directory" in done.stderr, "Git says what to do"
+        assert len(done.stderr.splitlines()) == 1
