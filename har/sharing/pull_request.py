@@ -78,12 +78,11 @@ class Judgement(NamedTuple):
 
     metric: Difference
     verdict: str
-    interval: Interval | None = None
-    paired: bool = False
+    interval: Interval | None
 
 
 def judge(
-    metrics: Sequence[Difference], intervals: Mapping[tuple[str, str], Interval] | None = None
+    metrics: Sequence[Difference], intervals: Mapping[tuple[str, str], Interval]
 ) -> list[Judgement]:
     """Judge each metric `x` by the interval of its change, else by `x_low` and `x_high`.
 
@@ -93,31 +92,23 @@ def judge(
     judged = []
     for metric in metrics:
         file, key, old, new = metric
-        interval = (intervals or {}).get((file, key))
-        low, high = (values.get((file, f"{key}_{end}")) for end in ("low", "high"))
         stem = re.sub("_(low|high)$", "", key)
         if stem != key and (file, stem) in values:
             continue
+        low, high = (values.get((file, f"{key}_{end}")) for end in ("low", "high"))
+        verdict, interval = "", intervals.get((file, key))
         if old is None or new is None or old == new:
             verdict = "new" if old is None else "gone" if new is None else "unchanged"
-            judged.append(Judgement(metric, verdict))
-        elif interval:
-            judged.append(Judgement(metric, _verdict(interval), interval, paired=True))
-        elif low and high:
-            sides = ((old, low.old, high.old), (new, low.new, high.new))
-            # A side without ends adds nothing.
+            interval = None
+        elif not interval and low and high and None not in (*low, *high):
             interval = paired.separate_difference(
-                *([side[0] if end is None else end for end in side] for side in sides)
+                (old, low.old, high.old), (new, low.new, high.new)
             )
-            judged.append(Judgement(metric, _verdict(interval), interval))
-        else:
-            judged.append(Judgement(metric, ""))
+        if interval:  # metrics are rounded: an interval that ends at 0 includes it
+            within = interval[0] <= 1e-9 and interval[1] >= -1e-9
+            verdict = "within noise" if within else "beyond noise"
+        judged.append(Judgement(metric, verdict, interval))
     return judged
-
-
-def _verdict(interval: Interval) -> str:
-    # Metrics are rounded: an interval that ends at 0 includes it.
-    return "within noise" if interval[0] <= 1e-9 and interval[1] >= -1e-9 else "beyond noise"
 
 
 def verdict(judged: Sequence[Judgement]) -> str:
@@ -138,7 +129,7 @@ def verdict(judged: Sequence[Judgement]) -> str:
 
 
 def _describe(judgement: Judgement) -> str:
-    (_, key, old, new), kind, interval, _ = judgement
+    (_, key, old, new), kind, interval = judgement
     name = _cell(key.replace(".", " "))
     if interval is None:
         return f"{name}, was {number(old)}" if kind == "gone" else f"{name} {number(new)}"
@@ -173,11 +164,8 @@ def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
         lines += [f"Did not run: {_codes(unchanged)}.", ""]
     if pictures and pictures_url is not None:
         rows = [
-            [
-                title,
-                *(f"![{title}]({pictures_url}/{name})" if name else "not at hand" for name in p),
-            ]
-            for title, *p in [(_cell(title), *sides) for title, *sides in pictures]
+            [_cell(title), *(_image(title, name, pictures_url) for name in names)]
+            for title, *names in pictures
         ]
         lines += ["### Pictures", "", *_table(["", base.name, head.name], rows, ":--|:-:|:-:")]
     lines += [
@@ -196,7 +184,9 @@ def _warnings(comparison: Comparison, judged: Sequence[Judgement]) -> Iterator[s
             f"**Not the same test:** {_codes(other)} changed, so the figures are of other clips. "
             "A difference may come from the clips alone."
         )
-    if separate := [j.metric.key for j in judged if j.interval and not j.paired]:
+    if separate := [
+        j.metric.key for j in judged if j.interval and j.metric[:2] not in comparison.intervals
+    ]:
         yield (
             f"**Not paired:** {_codes(separate)}. Both sides' predictions for the same clips are "
             "not at hand, so the separate intervals decide; they hide small changes."
@@ -231,19 +221,14 @@ def page(text: str) -> str:
 
 
 def number(value: Any) -> str:
-    """Write a metric: integers as they are, others with four decimals or five digits.
-
-    Example:
-        >>> number(0.91667), number(50286), number(0.000123), number(18.18)
-        ('0.9167', '50286', '0.000123', '18.18')
-    """
+    """Write a metric: integers as they are, others with four decimals or five digits."""
     if not isinstance(value, float):
         return str(value) if type(value) is int else _value(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) <= 1 or value == 0 else f"{value:.5g}"
 
 
 def _metric_row(judgement: Judgement) -> list[str]:
-    (_, key, old, new), kind, interval, _ = judgement
+    (_, key, old, new), kind, interval = judgement
     numbers = isinstance(old, int | float) and isinstance(new, int | float)
     change = [_signed(new - old) if numbers else "", _bounds(interval) if interval else ""]
     kind = f"**{kind}**" if kind == "beyond noise" else kind
@@ -292,6 +277,10 @@ def _value(value: Any) -> str:
     return "" if value is None else _code(value)
 
 
+def _image(title: str, name: str | None, url: str) -> str:
+    return f"![{_cell(title)}]({url}/{name})" if name else "not at hand"
+
+
 def write(comparison: Comparison, folder: Path, pictures_url: str | None = None) -> Path:
     """Write report.md, for a comment, and report.html, to look at; return the latter's path."""
     files.write_text(folder / "report.md", markdown(comparison, pictures_url))
@@ -309,6 +298,9 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
     Raises:
         UserError: `base` is no commit, or Git or DVC failed.
     """
+    from dvc.api import DVCFileSystem
+
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
     branch = git("rev-parse", "--abbrev-ref", "HEAD")  # first: its error is Git's own
     try:
         sha = git("rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
@@ -317,30 +309,26 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
             f"Expected a commit, branch or tag to compare with. Received: {base}. Name another "
             "(`--base origin/main`, say), or fetch it first with `git fetch`."
         ) from None
-    sides = [Commit(base, *_sha_and_subject(sha)), Commit(branch, *_sha_and_subject("HEAD"))]
+    named = ("show", "--no-patch", "--format=%h%n%s")
     edited = git("status", "--porcelain", "--untracked-files=no", "--", ".")
     old, new = _stages(sha), _stages(None)
     # Only pipelines that were run have figures; the comparison may not have been.
     pipelines = sorted({name.rpartition(":")[0] or "dvc.yaml" for name in new})
     planned = dvc("repro", "--dry", "--allow-missing", *pipelines) if pipelines else ""
     metrics = _differences("metrics", "diff", "--all", sha)
-    outputs = _Outputs(sha)
+    files_of_base = DVCFileSystem(rev=sha)  # from the cache, else from the storage
     return Comparison(
-        sides[0],
-        sides[1]._replace(edited=bool(edited)),
+        Commit(base, *git(*named, sha).split("\n", 1)),
+        Commit(branch, *git(*named, "HEAD").split("\n", 1), edited=bool(edited)),
         metrics,
         _differences("params", "diff", sha),
         {name: _reasons(old.get(name), new[name]) for name in new if new[name] != old.get(name)},
         [name for name in new if new[name] == old.get(name)],
         re.findall(r"^Running stage '(.+)'", planned, re.MULTILINE),
-        _pictures(old, new, outputs, folder / "pictures") if folder else [],
+        _pictures(old, new, files_of_base, folder / "pictures") if folder else [],
         int(git("rev-list", "--count", f"HEAD..{sha}", "--", ".")),
-        _paired(metrics, outputs),
+        _paired(metrics, files_of_base),
     )
-
-
-def _sha_and_subject(revision: str) -> list[str]:
-    return git("show", "--no-patch", "--format=%h%n%s", revision).split("\n", 1)
 
 
 def _differences(*command: str) -> list[Difference]:
@@ -390,33 +378,24 @@ def _flat(sections: Iterable[Mapping[str, Any]], prefix: str = "") -> Iterator[t
                 yield f"{prefix}{key}", value
 
 
-class _Outputs:
-    """Reads outputs of the base, from the cache or the storage, and of the working tree."""
-
-    def __init__(self, sha: str) -> None:
-        from dvc.api import DVCFileSystem
-
-        logging.getLogger("dvc").setLevel(logging.CRITICAL)
-        self._readers = (DVCFileSystem(rev=sha).read_bytes, lambda path: Path(path).read_bytes())
-
-    def read(self, path: str) -> list[bytes | None]:
-        """Return the bytes on both sides, `None` where they are not at hand."""
-        sides = []
-        for read in self._readers:
-            try:
-                sides.append(read(path))
-            except Exception:  # whatever a storage raises; the page says that it is not at hand
-                sides.append(None)
-        return sides
+def _read(base: Any, path: str) -> list[bytes | None]:
+    """Return an output of the base and of the working tree, `None` where it is not at hand."""
+    sides = []
+    for read in (base.read_bytes, lambda path: Path(path).read_bytes()):
+        try:
+            sides.append(read(path))
+        except Exception:  # whatever a storage raises; the page says that it is not at hand
+            sides.append(None)
+    return sides
 
 
-def _paired(metrics: Sequence[Difference], outputs: _Outputs) -> dict[tuple[str, str], Interval]:
+def _paired(metrics: Sequence[Difference], files_of_base: Any) -> dict[tuple[str, str], Interval]:
     """Return the intervals of accuracies whose predictions both sides have for the same clips."""
     found = {}
     for file, key, old, new in metrics:
         if key.endswith(".accuracy") and old != new and None not in (old, new):
             path = Path(file).parent / key.removesuffix(".accuracy") / "predictions.csv"
-            was, now = map(_hits, outputs.read(path.as_posix()))
+            was, now = map(_hits, _read(files_of_base, path.as_posix()))
             if was and was.keys() == now.keys():
                 hits = [np.array([side[clip] for clip in was]) for side in (was, now)]
                 found[file, key] = paired.difference(*hits, [group for *_, group in was])[1:]
@@ -430,7 +409,7 @@ def _hits(table: bytes | None) -> dict[tuple[str, ...], bool]:
 
 
 def _pictures(
-    old: Mapping[str, Any], new: Mapping[str, Any], outputs: _Outputs, folder: Path
+    old: Mapping[str, Any], new: Mapping[str, Any], files_of_base: Any, folder: Path
 ) -> list[tuple[str, str | None, str | None]]:
     """Copy the pictures that changed to `folder`, of both sides where they are at hand."""
     was, now = (
@@ -441,7 +420,7 @@ def _pictures(
     for path in sorted(now):
         if Path(path).name in PICTURES and was.get(path) != now[path]:
             title, names = f"{Path(path).parent.name} {Path(path).stem}", []
-            for data in outputs.read(path):
+            for data in _read(files_of_base, path):
                 # Named by content: servers cache pictures by their address.
                 name = f"{title.replace(' ', '-')}-{files.digest(data.hex())}.png" if data else None
                 if data:
