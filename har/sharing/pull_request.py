@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -316,18 +316,28 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
     pipelines = sorted({name.rpartition(":")[0] or "dvc.yaml" for name in new})
     planned = dvc("repro", "--dry", "--allow-missing", *pipelines) if pipelines else ""
     metrics = _differences("metrics", "diff", "--all", sha)
-    files_of_base = DVCFileSystem(rev=sha)  # from the cache, else from the storage
+    # Reads from the cache, else from the storage; its paths start at the root of the repository.
+    base_files = DVCFileSystem(rev=sha, subrepos=True)
+    prefix = git("rev-parse", "--show-prefix")
+
+    def read_base(path: str) -> bytes:
+        return base_files.read_bytes(prefix + path)
+
     return Comparison(
         Commit(base, *git(*named, sha).split("\n", 1)),
-        Commit(branch, *git(*named, "HEAD").split("\n", 1), edited=bool(edited)),
+        Commit(
+            "this commit" if branch == "HEAD" else branch,
+            *git(*named, "HEAD").split("\n", 1),
+            edited=bool(edited),
+        ),
         metrics,
         _differences("params", "diff", sha),
         {name: _reasons(old.get(name), new[name]) for name in new if new[name] != old.get(name)},
         [name for name in new if new[name] == old.get(name)],
         re.findall(r"^Running stage '(.+)'", planned, re.MULTILINE),
-        _pictures(old, new, files_of_base, folder / "pictures") if folder else [],
+        _pictures(old, new, read_base, folder / "pictures") if folder else [],
         int(git("rev-list", "--count", f"HEAD..{sha}", "--", ".")),
-        _paired(metrics, files_of_base),
+        _paired(metrics, read_base),
     )
 
 
@@ -378,10 +388,10 @@ def _flat(sections: Iterable[Mapping[str, Any]], prefix: str = "") -> Iterator[t
                 yield f"{prefix}{key}", value
 
 
-def _read(base: Any, path: str) -> list[bytes | None]:
+def _read(read_base: Callable[[str], bytes], path: str) -> list[bytes | None]:
     """Return an output of the base and of the working tree, `None` where it is not at hand."""
     sides = []
-    for read in (base.read_bytes, lambda path: Path(path).read_bytes()):
+    for read in (read_base, lambda path: Path(path).read_bytes()):
         try:
             sides.append(read(path))
         except Exception:  # whatever a storage raises; the page says that it is not at hand
@@ -389,13 +399,15 @@ def _read(base: Any, path: str) -> list[bytes | None]:
     return sides
 
 
-def _paired(metrics: Sequence[Difference], files_of_base: Any) -> dict[tuple[str, str], Interval]:
+def _paired(
+    metrics: Sequence[Difference], read_base: Callable[[str], bytes]
+) -> dict[tuple[str, str], Interval]:
     """Return the intervals of accuracies whose predictions both sides have for the same clips."""
     found = {}
     for file, key, old, new in metrics:
         if key.endswith(".accuracy") and old != new and None not in (old, new):
             path = Path(file).parent / key.removesuffix(".accuracy") / "predictions.csv"
-            was, now = map(_hits, _read(files_of_base, path.as_posix()))
+            was, now = map(_hits, _read(read_base, path.as_posix()))
             if was and was.keys() == now.keys():
                 hits = [np.array([side[clip] for clip in was]) for side in (was, now)]
                 found[file, key] = paired.difference(*hits, [group for *_, group in was])[1:]
@@ -409,7 +421,7 @@ def _hits(table: bytes | None) -> dict[tuple[str, ...], bool]:
 
 
 def _pictures(
-    old: Mapping[str, Any], new: Mapping[str, Any], files_of_base: Any, folder: Path
+    old: Mapping[str, Any], new: Mapping[str, Any], read_base: Callable[[str], bytes], folder: Path
 ) -> list[tuple[str, str | None, str | None]]:
     """Copy the pictures that changed to `folder`, of both sides where they are at hand."""
     was, now = (
@@ -420,7 +432,7 @@ def _pictures(
     for path in sorted(now):
         if Path(path).name in PICTURES and was.get(path) != now[path]:
             title, names = f"{Path(path).parent.name} {Path(path).stem}", []
-            for data in _read(files_of_base, path):
+            for data in _read(read_base, path):
                 # Named by content: servers cache pictures by their address.
                 name = f"{title.replace(' ', '-')}-{files.digest(data.hex())}.png" if data else None
                 if data:
