@@ -50,8 +50,11 @@ repro: setup   ## run the pipeline: every stage whose inputs changed
 results: setup   ## show the figures of the last run
 	@har results
 
-remote: storage   ## name the storage of results: make remote URL=s3://… (ssh://…, gs://…, /folder)
-	@har remote "$(URL)" $(if $(ENDPOINT),--endpoint "$(ENDPOINT)")
+remote: storage   ## set the storage of results: make remote URL=s3://… (ssh://…, gs://…, ../folder)
+	@test -n "$(URL)" || { echo "No URL is given. Run make remote URL=s3://bucket/path, say."; exit 2; }
+	@dvc remote add --force --default storage "$(URL)"
+	@dvc config remote.storage.verify true
+	@$(if $(ENDPOINT),dvc config remote.storage.endpointurl "$(ENDPOINT)")
 
 pull: storage   ## bring the results of this commit instead of computing them
 	@har pull
@@ -63,7 +66,7 @@ BASE ?= main
 report: storage   ## what changed since main (or BASE=…), as a page: .work/report/report.html
 	@har report --base "$(BASE)" --folder .work/report
 
-resolve: storage   ## after a merge with a conflict in dvc.lock: mend it and run what is left
+resolve: storage   ## after a merge with a conflict in dvc.lock: merge it by stage and run what is left
 	@har resolve
 
 # Up to four processes, each with whole files: much of a test's time is TensorFlow's start.

@@ -88,43 +88,23 @@ def clean(
 
 
 @app.command()
-def remote(
-    url: Annotated[str, typer.Argument(help="s3://…, ssh://…, gs://… or a folder.")],
-    endpoint: Annotated[str | None, typer.Option(help="An S3 server's own address.")] = None,
-) -> None:
-    """Name the storage that results are pushed to and pulled from."""
-    from har.sharing import storage
-
-    print(f"Results are kept at {storage.set_up(url, endpoint)}. Commit .dvc/config.")
-
-
-@app.command()
 def pull(
-    jobs: Annotated[int | None, typer.Option(min=1, help="Files at a time.")] = None,
     force: Annotated[bool, typer.Option(help="Replace outputs changed by hand.")] = False,
 ) -> None:
     """Bring the results of this commit instead of computing them."""
     from har.sharing import storage
 
-    print(storage.pull(jobs, force))
+    print(storage.pull(force))
 
 
 @app.command()
 def push(
-    renew: Annotated[bool, typer.Option(help="Send again what the remote has.")] = False,
     clips: Annotated[bool, typer.Option(help="Send the clips of UCF50 or UCF101 too.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Files at a time.")] = None,
-    outputs: Annotated[list[str] | None, typer.Argument(help="With --renew: only these.")] = None,
 ) -> None:
     """Send the results of this commit to the remote storage."""
     from har.sharing import storage
 
-    if outputs and not renew:
-        raise UserError(
-            f"Expected no names without --renew. Received: {', '.join(outputs)}. "
-            "Run `har push` to send everything."
-        )
-    print(storage.push(jobs, clips, tuple(outputs or ()) if renew else None))
+    print(storage.push(clips))
 
 
 @app.command()

@@ -1,13 +1,10 @@
-"""Mend dvc.lock after a merge in conflict: each side's stages where only one side ran them.
+"""Merge dvc.lock by stage after a merge in conflict.
 
-Git merges dvc.lock by lines and knows nothing of stages. Two people who change different models
-each bring a good entry for their own training stage; only what both have run, the evaluation at
-least, has to run again on the merged project.
+Git merges dvc.lock by lines and does not know stages. Two people who change different models each
+have a good entry for their own training stage; only what both have run, at least the evaluation,
+has to run again on the merged project.
 """
 
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import yaml
 
 from har import files
 from har.errors import UserError
+from har.sharing.commands import dvc, git
 
 Lock = dict[str, Any]
 
@@ -23,13 +21,13 @@ def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
     """Merge three dvc.lock files by stage.
 
     Args:
-        base: of the common ancestor, `{}` where it had none.
-        ours: of this side.
-        theirs: of the other side.
+        base: the file of the common ancestor, `{}` where it had none.
+        ours: the file of this side.
+        theirs: the file of the other side.
 
     Returns:
-        The merged file, without the stages that both sides changed and so have to run again, and
-        the names of these.
+        The merged file, without the stages that both sides changed, and the names of these
+        stages: they have to run again.
     """
     sides = [side.get("stages", {}) for side in (base, ours, theirs)]
     stages, again = {}, []
@@ -48,45 +46,45 @@ def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
 
 
 def resolve() -> list[str]:
-    """Mend every dvc.lock in conflict and the outputs beside it, and stage them in Git.
+    """Merge every dvc.lock in conflict, take one side of its outputs, and stage both in Git.
 
     Returns:
         The stages that have to run again.
 
     Raises:
-        UserError: no merge is under way, or another file is in conflict too.
+        UserError: no merge is in progress, or another file is in conflict too.
     """
     unmerged = _unmerged()
-    locks = [name for name in unmerged if Path(name).name == "dvc.lock"]
     if not unmerged:
         raise UserError(
-            "Expected a merge in conflict. Received: none is under way. If dvc.lock holds "
-            "conflict marks, bring the conflict back with `git checkout --merge dvc.lock`."
+            "No merge is in conflict. If dvc.lock holds conflict marks, restore the conflict with "
+            "`git checkout --merge dvc.lock`."
         )
-    versions = {name: [_version(stage, name, unmerged) for stage in "123"] for name in locks}
-    outputs = {
-        (Path(name).parent / out["path"]).as_posix()
-        for name, sides in versions.items()
-        for side in sides
-        for entry in side.get("stages", {}).values()
-        for out in entry.get("outs", [])
+    locks = {
+        name: [
+            yaml.safe_load(git("show", f":{side}:./{name}")) if side in sides else {}
+            for side in "123"  # Git's numbers of the base, ours and theirs
+        ]
+        for name, sides in unmerged.items()
+        if Path(name).name == "dvc.lock"
     }
-    others = [name for name in unmerged if name not in locks and name not in outputs]
-    if others:
+    stages = [
+        s for lock in locks.values() for side in lock for s in side.get("stages", {}).values()
+    ]
+    outputs = {out["path"] for stage in stages for out in stage.get("outs", [])}
+    if others := [name for name in unmerged if name not in locks and name not in outputs]:
         raise UserError(
-            f"Expected nothing but dvc.lock and outputs in conflict. Received: {', '.join(others)} "
-            "too. Choose there what you want, `git add` it, and run `make resolve` again."
+            f"{', '.join(others)} is in conflict too. Choose there what you want, `git add` it, "
+            "and run `make resolve` again."
         )
-    for name in unmerged:
-        if name not in locks:  # the evaluation writes it anew
-            side = "--ours" if "2" in unmerged[name] else "--theirs"
-            _git("checkout", side, "--", name)
-            _git("add", "--", name)
+    for name in unmerged.keys() - locks:  # outputs in Git: their stage writes them again
+        git("checkout", "--ours" if "2" in unmerged[name] else "--theirs", "--", name)
+        git("add", "--", name)
     again = []
-    for name, sides in versions.items():
+    for name, sides in locks.items():
         merged, both = merge(*sides)
         files.write_text(Path(name), yaml.safe_dump(merged, sort_keys=False))
-        _git("add", "--", name)
+        git("add", "--", name)
         again += both
     return again
 
@@ -95,46 +93,20 @@ def rerun(pull: bool) -> None:
     """Run what is left of the pipeline and stage dvc.lock and the outputs that Git keeps.
 
     Args:
-        pull: bring outputs that the other side computed from the remote.
+        pull: bring outputs that the other side computed from the storage.
 
     Raises:
         UserError: a stage failed.
     """
-    options = ["--pull"] if pull else []
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro", *options])  # noqa: S603
-    if done.returncode:
-        raise UserError(
-            "Expected the pipeline to run on the merged project. Received: a stage that failed. "
-            "Mend it, run `dvc repro`, then `git add dvc.lock metrics` and `git commit`."
-        )
-    _git("add", "--update", "--", "dvc.lock", "metrics")
+    dvc("repro", *(["--pull"] if pull else []), capture=False)
+    git("add", "--update", "--", "dvc.lock", "metrics")
 
 
 def _unmerged() -> dict[str, str]:
-    """Return the stages of Git's index, of 1, 2 and 3, by file in conflict."""
+    """Return the sides that Git's index has, of "123", by file in conflict."""
     found: dict[str, str] = {}
-    for line in _git("ls-files", "--unmerged", "-z").split("\0"):
+    for line in git("ls-files", "--unmerged", "-z").split("\0"):
         if line:
             fields, name = line.split("\t", 1)
             found[name] = found.get(name, "") + fields.split()[2]
     return found
-
-
-def _version(stage: str, name: str, unmerged: Mapping[str, str]) -> Lock:
-    return yaml.safe_load(_git("show", f":{stage}:{name}")) if stage in unmerged[name] else {}
-
-
-def _git(*args: str) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603
-            ["git", *args],  # noqa: S607
-            capture_output=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", b"").decode(errors="replace").strip() or str(error)
-        raise UserError(
-            f"Expected Git to do `git {' '.join(args)}`. Received: {said.splitlines()[0]}. "
-            "Run from the root of the project's clone."
-        ) from None
-    return done.stdout.decode()

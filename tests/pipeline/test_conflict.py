@@ -54,13 +54,13 @@ def test_the_same_knob_on_both_sides_is_a_choice_of_people(two_branches, tmp_pat
     project.run("git", "merge", "two", check=False)
     done = project.har("resolve", check=False)
     assert done.returncode == 2
-    assert "params.yaml too. Choose there" in done.stderr
+    assert "params.yaml is in conflict too. Choose there" in done.stderr
 
 
 def test_without_a_merge_it_says_so(finished):
     done = finished.har("resolve", check=False)
     assert done.returncode == 2
-    assert "none is under way" in done.stderr
+    assert "No merge is in conflict" in done.stderr
 
 
 def lock(**stages):

@@ -141,7 +141,7 @@ def test_the_checks_of_a_pull_request(finished, tmp_path):
     stored = "Every output is on the remote"
     code, said = check(project, stored, AWS_ACCESS_KEY_ID="")
     assert (code, said) == (0, "No remote is set up: nothing to check.\n")
-    project.har("remote", str(tmp_path / "storage"))
+    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
     (tmp_path / "storage").mkdir()
     assert "as in a fork" in check(project, stored, AWS_ACCESS_KEY_ID="")[1]
     code, said = check(project, stored, AWS_ACCESS_KEY_ID="some")
@@ -164,7 +164,7 @@ def test_make_installs_what_the_remote_needs(new_project):
     asked = project.path / "asked"
     project.run("make", "storage")
     assert not asked.exists(), "without a remote nothing is needed"
-    project.har("remote", "s3://bucket/har")
+    project.dvc("remote", "add", "--default", "storage", "s3://bucket/har")
     for _ in range(2):
         project.run("make", "storage")
         (line,) = asked.read_text().splitlines()
@@ -181,7 +181,7 @@ def test_hooks_let_git_work_before_there_is_a_remote_or_a_result(new_project, tm
     project.run("git", "checkout", "-q", "-b", "mine")
     project.run("git", "push", "-q", "origin", "mine")
     # With a remote, what is not here cannot be pushed, and Git's push waits for it.
-    project.har("remote", str(tmp_path / "storage"))
+    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
     project.commit("remote")
     assert "make repro" in project.run("git", "push", "origin", "mine", check=False).stdout
 

@@ -87,10 +87,3 @@ def test_the_registry_gives_the_model(typed):
         assert artifact["type"] == "model"
         assert artifact["desc"]
         assert artifact["labels"]
-
-
-def test_watching_leaves_no_trace(typed):
-    project, _ = typed
-    assert "lrcn: finished, epoch 2" in dict(typed[1])["har watch --once"]
-    assert list((project.path / ".work/tensorboard").rglob("events*"))
-    assert project.run("git", "status", "--short").stdout == ""

@@ -1,4 +1,4 @@
-"""A second machine pulls instead of computing; whatever breaks is told and healed by a re-run."""
+"""A second machine pulls instead of computing; what was interrupted is completed by a re-run."""
 
 import json
 import shutil
@@ -40,10 +40,17 @@ def origin(finished, server, line, tmp_path, request) -> Project:
         "AWS_MAX_ATTEMPTS": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    url = f"s3://{BUCKET}/{request.node.name}"
-    project.har("remote", url, "--endpoint", line.url)
-    project.commit("remote")
+    set_storage(project, f"s3://{BUCKET}/{request.node.name}", line.url)
     return project
+
+
+def set_storage(project: Project, url: str, endpoint: str | None = None) -> None:
+    """Do what docs/remote.md says, and commit it."""
+    project.dvc("remote", "add", "--default", "storage", url)
+    project.dvc("config", "remote.storage.verify", "true")
+    if endpoint:
+        project.dvc("config", "remote.storage.endpointurl", endpoint)
+    project.commit("storage")
 
 
 def outputs(project: Project) -> dict[str, str]:
@@ -55,13 +62,12 @@ def outputs(project: Project) -> dict[str, str]:
 
 
 def fails(project: Project, *command: str, says: str) -> None:
-    """Run `har` and hold it to one line that says what to do, and exit code 2."""
+    """Run `har`: exit code 2, no traceback, and a last line that says what to do."""
     done = project.har(*command, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("Error: Expected ")
-    assert "Received: " in line
-    assert says in line, line
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: "), done.stderr
+    assert says in done.stderr, done.stderr
 
 
 def assert_pulled(project: Project) -> None:
@@ -69,6 +75,27 @@ def assert_pulled(project: Project) -> None:
         assert (project.path / name).exists(), name
     assert "up to date" in project.dvc("status").stdout
     assert project.run("git", "status", "--short").stdout == ""
+
+
+def objects(project: Project) -> set[str]:
+    """Return the keys of all objects that dvc.lock names, files of folders included."""
+    cache, keys = project.path / ".dvc/cache/files/md5", set()
+    for stage in project.lock()["stages"].values():
+        for out in stage["outs"]:
+            if out["path"] == "metrics/metrics.json" or "per_class" in out["path"]:
+                continue  # in Git
+            oids = [out["md5"]]
+            if out["md5"].endswith(".dir"):
+                listed = json.loads((cache / out["md5"][:2] / out["md5"][2:]).read_text())
+                oids += [entry["md5"] for entry in listed]
+            keys |= {f"{oid[:2]}/{oid[2:]}" for oid in oids}
+    return keys
+
+
+def in_folder(storage: Path) -> set[str]:
+    """Return the keys of all objects of a remote that is a folder."""
+    files = storage / "files/md5"
+    return {path.relative_to(files).as_posix() for path in files.glob("*/*")}
 
 
 def stored(server: S3Server, project: Project, name: str) -> str:
@@ -86,13 +113,13 @@ def spoil(data: bytes) -> bytes:
 
 
 def test_a_second_machine_pulls_and_computes_nothing_but_what_it_changes(origin, server, tmp_path):
-    assert "Pushed" in origin.har("push").stdout
+    assert "Every output" in origin.har("push").stdout
     second = origin.clone(tmp_path / "second")
-    assert "Nothing is left to run." in second.har("pull").stdout
+    assert "Every output of this commit is here." in second.har("pull").stdout
     assert_pulled(second)
     assert second.repro() == []
     assert json.loads(second.dvc("data", "status", "--not-in-remote", "--json").stdout) == {}
-    # A third one changes a knob before it has pulled anything.
+    # A third one changes a param before it has pulled anything.
     third = origin.clone(tmp_path / "third")
     third.set(**{"lrcn.learning_rate": 0.01})
     assert third.repro("--pull") == ["train-lrcn", "evaluate"]
@@ -102,9 +129,11 @@ def test_a_second_machine_pulls_and_computes_nothing_but_what_it_changes(origin,
 def test_a_folder_is_a_remote_too(finished, tmp_path):
     origin = finished.copy(tmp_path / "origin")
     storage = tmp_path / "storage"
-    origin.har("remote", str(storage))
-    origin.commit("remote")
+    set_storage(origin, "../storage")
+    config = (origin.path / ".dvc/config").read_text()
+    assert str(tmp_path) not in config, "the path of this clone is not committed"
     origin.har("push")
+    assert in_folder(storage) == objects(origin)
     second = origin.clone(tmp_path / "second")
     second.har("pull")
     assert_pulled(second)
@@ -115,65 +144,116 @@ def test_a_folder_is_a_remote_too(finished, tmp_path):
     kept.chmod(0o644)
     kept.write_bytes(spoil(data))
     third = origin.clone(tmp_path / "third")
-    fails(third, "pull", says=f"all but {FRAMES}. Ask whoever committed dvc.lock")
+    fails(third, "pull", says="`dvc pull` failed")
+    assert not (third.path / FRAMES).exists(), "damaged bytes are not checked out"
     origin.har("push")
     third.har("pull")
     assert_pulled(third)
 
 
-def test_without_a_remote_it_says_how_to_set_one_up(finished):
-    fails(finished, "pull", says="make remote URL=s3://bucket/path")
-    fails(finished, "push", says="make remote URL=s3://bucket/path")
+# Ends DVC while it lists what to push or pull, after two of three outputs or more.
+KILL = """
+import os, signal, sys
+import dvc_data.index
+module, calls = sys.modules["dvc_data.index.collect"], []
+collect = module._collect_from_index
+def killed(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return collect(*args, **kwargs)
+module._collect_from_index = killed
+"""
+
+
+def kill_in_the_middle(project: Project, folder: Path, command: str) -> None:
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(KILL)
+    path = project.env["PYTHONPATH"]
+    project.env["PYTHONPATH"] = f"{folder}:{path}"
+    assert project.dvc(command, check=False).returncode == -9
+    project.env["PYTHONPATH"] = path
+
+
+def test_a_killed_push_is_completed_by_the_next(finished, tmp_path):
+    """DVC keeps half a list of a killed push and takes it for the whole (dvc 3.67)."""
+    origin = finished.copy(tmp_path / "origin")
+    set_storage(origin, "../storage")
+    kill_in_the_middle(origin, tmp_path / "kill", "push")
+    assert in_folder(tmp_path / "storage") < objects(origin)
+    origin.har("push")
+    assert in_folder(tmp_path / "storage") == objects(origin)
+    second = origin.clone(tmp_path / "second")
+    kill_in_the_middle(second, tmp_path / "kill2", "pull")
+    second.har("pull")
+    assert_pulled(second)
+
+
+def test_a_hole_that_dvc_does_not_see_is_filled(finished, tmp_path):
+    """A listing on the storage stands for its files, for DVC; it never asks for these again."""
+    origin = finished.copy(tmp_path / "origin")
+    set_storage(origin, "../storage")
+    origin.har("push")
+    (listed,) = (tmp_path / "storage/files/md5").glob(
+        "/".join((outputs(origin)["models/lrcn"][:2], outputs(origin)["models/lrcn"][2:]))
+    )
+    md5 = json.loads(listed.read_text())[0]["md5"]
+    (tmp_path / "storage/files/md5" / md5[:2] / md5[2:]).unlink()
+    assert "up to date" in origin.dvc("push").stdout
+    assert "in sync" in origin.dvc("status", "--cloud").stdout
+    origin.har("push")
+    assert in_folder(tmp_path / "storage") == objects(origin)
+    # What is nowhere is named.
+    for place in (tmp_path / "storage", origin.path / ".dvc/cache"):
+        (place / "files/md5" / md5[:2] / md5[2:]).unlink()
+    fails(origin, "push", says="models/lrcn/")
+
+
+def test_without_a_remote_it_says_how_to_set_one(finished):
+    for command in ("pull", "push"):
+        fails(finished, command, says="No storage is set. Run `dvc remote add -d storage URL`")
 
 
 def test_a_drive_that_is_not_there(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     drive = tmp_path / "drive"
-    drive.mkdir()
-    project.har("remote", str(drive / "har"))
-    fails(project, "pull", says="run `make push`")
-    drive.rmdir()
-    fails(project, "push", says="Connect its drive")
+    set_storage(project, str(drive / "har"))
+    for command in ("pull", "push"):
+        fails(project, command, says=f"{drive} is not there. Connect its drive.")
     assert not drive.exists(), "nothing is made in its place"
 
 
 def test_before_the_first_run_there_is_nothing_to_share(new_project, tmp_path):
     project = new_project()
-    project.har("remote", str(tmp_path))
-    fails(project, "pull", says="Run `make repro` and commit")
-    fails(project, "push", says="Run `make repro` and commit")
+    set_storage(project, str(tmp_path / "storage"))
+    for command in ("pull", "push"):
+        fails(project, command, says="Run `make repro` and commit dvc.lock")
 
 
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("", "make remote URL="),
-        ("ftp://host/path", "s3://, ssh://, gs://"),
-        ("s3://key:secret@bucket/path", "without a password"),
-        ("/no/such/folder/anywhere", "must be there"),
-    ],
-)
-def test_a_url_that_cannot_be(finished, url, says):
-    before = (finished.path / ".dvc/config").read_text()
-    fails(finished, "remote", url, says=says)
-    assert (finished.path / ".dvc/config").read_text() == before
+def test_outside_of_a_project_it_is_one_line(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    shutil.rmtree(project.path / ".dvc")
+    fails(project, "push", says="not inside of a DVC repository")
 
 
-def test_wrong_credentials_and_no_bucket(origin, server):
+def test_without_git_it_is_one_line(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    shutil.rmtree(project.path / ".git")
+    for command in ("push", "pull", "resolve", "report"):
+        fails(project, command, says="git repository")
+
+
+def test_wrong_credentials(origin, server):
     right = origin.env["AWS_SECRET_ACCESS_KEY"]
     origin.env["AWS_SECRET_ACCESS_KEY"] = "wrong"
-    fails(origin, "push", says="Correct the credentials (docs/remote.md")
+    fails(origin, "push", says="`dvc push` failed")
     assert not [key for key in server.objects() if "test_wrong" in key]
     origin.env["AWS_SECRET_ACCESS_KEY"] = right
-    config = (origin.path / ".dvc/config").read_text()
-    (origin.path / ".dvc/config").write_text(config.replace(BUCKET, "nobodys-bucket"))
-    fails(origin, "push", says="make remote URL=")
-    (origin.path / ".dvc/config").write_text(config)
     origin.har("push")
     shutil.rmtree(origin.path / ".dvc/cache")
     (origin.path / FRAMES).unlink()  # so that there is something to pull
     origin.env["AWS_SECRET_ACCESS_KEY"] = "wrong"
-    fails(origin, "pull", says="Correct the credentials (docs/remote.md")
+    fails(origin, "pull", says="`dvc pull` failed")
     origin.env["AWS_SECRET_ACCESS_KEY"] = right
     origin.har("pull")
     assert_pulled(origin)
@@ -182,16 +262,16 @@ def test_wrong_credentials_and_no_bucket(origin, server):
 def test_a_server_that_dies_half_way(origin, server, line, tmp_path, request):
     total = (origin.path / FRAMES).stat().st_size
     line.connect(total)
-    fails(origin, "push", says="run `make push` again")
+    fails(origin, "push", says="`dvc push` failed")
     some = server.objects(request.node.name)
     line.connect()
     origin.har("push")
-    assert len(server.objects(request.node.name)) > len(some)
+    assert len(server.objects(request.node.name)) == len(objects(origin)) > len(some)
     second = origin.clone(tmp_path / "second")
     line.connect(total)
-    fails(second, "pull", says="run `make pull` again")
+    fails(second, "pull", says="`dvc pull` failed")
     line.cut()
-    fails(second, "pull", says="run `make pull` again")
+    fails(second, "pull", says="`dvc pull` failed")
     line.connect()
     second.har("pull")
     assert_pulled(second)
@@ -203,7 +283,7 @@ def test_an_object_that_the_remote_lacks_or_has_damaged(origin, server, tmp_path
     data = server.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     server.s3.delete_object(Bucket=BUCKET, Key=key)
     second = origin.clone(tmp_path / "second")
-    fails(second, "pull", says=f"all but {FRAMES}. Ask whoever committed dvc.lock")
+    fails(second, "pull", says="`dvc pull` failed")
     origin.har("push")
     assert server.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == data
     second.har("pull")
@@ -211,28 +291,12 @@ def test_an_object_that_the_remote_lacks_or_has_damaged(origin, server, tmp_path
 
     server.s3.put_object(Bucket=BUCKET, Key=key, Body=spoil(data))
     third = origin.clone(tmp_path / "third")
-    fails(third, "pull", says=f"har push --renew {FRAMES}")
+    fails(third, "pull", says="`dvc pull` failed")
     assert not (third.path / FRAMES).exists(), "damaged bytes are not checked out"
-    origin.har("push", "--renew", FRAMES)
+    server.s3.delete_object(Bucket=BUCKET, Key=key)  # as docs/remote.md says
+    origin.har("push")
     third.har("pull")
     assert_pulled(third)
-
-
-@pytest.mark.parametrize("name", [FRAMES, "models/lrcn/model.keras"])
-def test_a_damaged_file_in_the_cache(origin, tmp_path, name):
-    origin.har("push")
-    file: Path = origin.path / name
-    right = file.read_bytes()
-    for link in {file, file.resolve()}:
-        link.chmod(0o644)
-    with file.open("r+b") as stream:  # in place: the cache shares these bytes
-        stream.write(spoil(right))
-    file.chmod(0o444)
-    output = name if name == FRAMES else "models/lrcn"
-    fails(origin, "push", says=f"{output} damaged")
-    assert f"pulled anew: {output}." in origin.har("pull").stdout
-    assert file.read_bytes() == right
-    assert_pulled(origin)
 
 
 def test_an_output_changed_by_hand_is_not_overwritten_unasked(origin):
@@ -240,7 +304,7 @@ def test_an_output_changed_by_hand_is_not_overwritten_unasked(origin):
     table = origin.path / "data/split.csv"
     table.unlink()
     table.write_text("mine")
-    fails(origin, "pull", says="har pull --force")
+    fails(origin, "pull", says="data/split.csv")
     assert table.read_text() == "mine"
     origin.har("pull", "--force")
     assert_pulled(origin)
@@ -260,7 +324,7 @@ def test_of_ucf50_everything_but_clips_is_stored(origin, server, tmp_path, reque
     assert len(keys) <= len(outputs(origin)) - 3 + 2 * 3, keys
     second = origin.clone(tmp_path / "second")
     told = second.har("pull").stdout
-    assert "data/videos is not stored there" in told
+    assert "All but data/videos is here" in told
     assert (second.path / FRAMES).exists()
     assert second.repro("--pull", "--allow-missing") == []
     second.set(**{"lrcn.learning_rate": 0.01})

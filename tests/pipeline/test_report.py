@@ -1,9 +1,14 @@
 """The report of two real commits, held against what DVC says."""
 
+import csv
 import json
 import re
+import shutil
 
+import numpy as np
 import pytest
+
+from har.evaluation import paired
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +97,70 @@ def test_a_base_before_the_first_run(finished):
     finished.run("git", "tag", "-f", "first", first)
     text = finished.har("report", "--base", "first").stdout
     assert "| `train-lrcn` | `a new stage` |" in text
+
+
+def test_predictions_of_both_sides_are_paired(changed, tmp_path):
+    """The interval on the page is that of the two tables; one of them is edited here."""
+    project = changed.copy(tmp_path / "project")
+    path = project.path / "metrics/lrcn/predictions.csv"
+    project.dvc("get", ".", "metrics/lrcn/predictions.csv", "--rev", "main", "-o", "base.csv")
+    table = list(csv.DictReader((project.path / "base.csv").read_text().splitlines()))
+    hits = np.array([row["actual"] == row["predicted"] for row in table])
+    now = ~hits
+    now[0] = hits[0]
+    for row, hit in zip(table, now, strict=True):
+        row["predicted"] = row["actual"] if hit else "another"
+    path.unlink()  # a link into the cache
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, table[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(reversed(table))  # the order of rows says nothing
+    figures = json.loads((project.path / "metrics/metrics.json").read_text())
+    figures["lrcn"]["accuracy"] = 0.123
+    (project.path / "metrics/metrics.json").write_text(json.dumps(figures))
+    _, low, high = paired.difference(hits, now, [row["group"] for row in table])
+    text = project.har("report", "--base", "main").stdout
+    (row,) = [row for row in rows(text, "Metrics") if row[0] == "lrcn.accuracy"]
+    assert [float(end) for end in row[4].split(" to ")] == pytest.approx([low, high], abs=1e-4)
+    assert "**Not paired:** `lrcn.accuracy`" not in text
+    # Without the table of one side the page says so.
+    path.unlink()
+    assert "**Not paired:** `lrcn.accuracy`" in project.har("report", "--base", "main").stdout
+
+
+def test_a_project_in_a_folder_of_a_larger_repository(changed, tmp_path):
+    """Report and merge work from the project's folder, and see nothing of the rest."""
+    project = changed.copy(tmp_path / "whole/lab")
+    whole = tmp_path / "whole"
+    # Git's history moves one folder up: every commit has the project in lab/.
+    shutil.move(project.path / ".git", whole / ".git")
+    project.run(
+        "git", "-C", str(whole), "filter-branch", "-f", "--index-filter",
+        'git ls-files -s | sed "s-\t\\"*-&lab/-" | '
+        "GIT_INDEX_FILE=$GIT_INDEX_FILE.new git update-index --index-info && "
+        'mv "$GIT_INDEX_FILE.new" "$GIT_INDEX_FILE"',
+        "--", "--all",
+    )  # fmt: skip
+    (whole / "other").mkdir()
+    (whole / "other/dvc.lock").write_text("of another project")
+    project.run("git", "-C", str(whole), "add", "other")
+    project.run("git", "-C", str(whole), "commit", "-qm", "other")
+    (whole / "other/dvc.lock").write_text("edited")
+    text = project.har("report", "--base", "main").stdout
+    assert rows(text, "Stages") == [
+        ["train-lrcn", "lrcn.learning_rate"],
+        ["evaluate", "models/lrcn"],
+    ]
+    assert "with changes not committed" not in text
+    assert "not current" not in text
+
+
+def test_git_speaks_for_itself(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    project.env["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    for command in ("report", "resolve"):
+        done = project.har(command, check=False)
+        assert done.returncode == 2
+        assert "dubious ownership" in done.stderr
+        assert "safe.directory" in done.stderr, "Git says what to do"
+        assert len(done.stderr.splitlines()) == 1

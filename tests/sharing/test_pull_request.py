@@ -1,12 +1,15 @@
 """The judgement and the page of a report, from given numbers."""
 
-import numpy as np
 import pytest
 
 from har.sharing import pull_request
-from har.sharing.pull_request import Commit, Comparison, Difference, Picture, StageRun
+from har.sharing.pull_request import Commit, Comparison, Difference
 
 MAIN, MINE = Commit("main", "abc1234", "Start"), Commit("mine", "def5678", "Faster")
+
+
+def judge(metrics, **intervals):
+    return pull_request.judge(metrics, intervals)
 
 
 def metrics(**pairs):
@@ -24,7 +27,7 @@ def accuracy(old, new, was=(0.8, 0.9), now=(0.8, 0.95)):
 def comparison(metrics, **fields):
     facts = {
         "params": [],
-        "stages": [],
+        "stages": {},
         "unchanged_stages": [],
         "stale": [],
         "pictures": [],
@@ -51,8 +54,8 @@ NONE = (None, None)
         (0.50, (0.40, 0.53), 0.5501, (0.5101, 0.60), "beyond noise"),
         (0.55, (0.51, 0.60), 0.50, (0.40, 0.53), "within noise"),
         (0.90, (0.87, 0.93), 0.80, (0.76, 0.84), "beyond noise"),
-        (0.85, (0.80, 0.90), 0.91, NONE, "beyond noise"),
-        (0.85, NONE, 0.91, (0.80, 0.95), "within noise"),
+        (0.85, (0.80, 0.90), 0.91, NONE, ""),
+        (0.85, NONE, 0.91, (0.80, 0.95), ""),
         (None, NONE, 0.85, (0.8, 0.9), "new"),
         (0.85, (0.80, 0.90), None, NONE, "gone"),
     ],
@@ -60,33 +63,45 @@ NONE = (None, None)
 def test_a_figure_moves_when_the_interval_of_its_change_leaves_out_zero(
     old, was, new, now, expected
 ):
-    (judged,) = pull_request.judge(accuracy(old, new, was, now))
-    assert judged.difference.key == "lrcn.accuracy"
+    (judged,) = judge(accuracy(old, new, was, now))
+    assert judged.metric.key == "lrcn.accuracy"
     assert judged.verdict == expected
 
 
-def test_the_interval_of_a_change_covers_as_often_as_it_says():
-    """Means of known numbers: 95 of 100 intervals hold the true difference."""
-    rng = np.random.default_rng(27)
-    n, covered = 2000, 0
-    for _ in range(n):
-        sides = []
-        for mean, spread in ((0.8, 0.02), (0.9, 0.01)):
-            value = rng.normal(mean, spread)
-            sides.append((value, value - 1.96 * spread, value + 1.96 * spread))
-        low, high = pull_request.change_interval(*sides)
-        covered += low <= 0.1 <= high
-    assert covered / n == pytest.approx(0.95, abs=0.015)
+def test_a_paired_interval_takes_precedence():
+    changed = accuracy(0.85, 0.91, (0.80, 0.90), (0.86, 0.96))
+    key = ("metrics/metrics.json", "lrcn.accuracy")
+    (judged,) = pull_request.judge(changed, {key: (0.01, 0.11)})
+    assert (judged.verdict, judged.interval) == ("beyond noise", (0.01, 0.11))
+    (judged,) = pull_request.judge(changed, {key: (0.0, 0.12)})
+    assert judged.verdict == "within noise"
+
+
+def test_what_is_judged_without_pairs_is_named():
+    key = ("metrics/metrics.json", "lrcn.accuracy")
+    changed = accuracy(0.85, 0.91)
+    assert "Not paired:** `lrcn.accuracy`" in pull_request.markdown(comparison(changed))
+    text = pull_request.markdown(comparison(changed, intervals={key: (0.01, 0.11)}))
+    assert "Not paired" not in text
+
+
+@pytest.mark.parametrize(("low", "warns"), [(0.1, True), (0.25, True), (0.26, False)])
+def test_an_interval_that_includes_chance_is_named_with_advice(low, warns):
+    changed = accuracy(0.3, 0.4, (0.2, 0.5), (low, 0.6)) + metrics(lrcn__chance=(0.25, 0.25))
+    text = pull_request.markdown(comparison(changed))
+    said = "**Perhaps only chance:** the interval of `lrcn.accuracy` includes chance, 0.2500."
+    assert (said in text) == warns
+    assert ("Train for more epochs" in text) == warns
 
 
 def test_a_figure_without_an_interval_is_not_judged():
-    (judged,) = pull_request.judge(metrics(lrcn__loss=(0.3, 3.0)))
+    (judged,) = judge(metrics(lrcn__loss=(0.3, 3.0)))
     assert judged.verdict == ""
     assert pull_request.verdict([judged]) == "There is no figure with an interval to judge by."
 
 
 def test_the_verdict_names_what_moved_first():
-    judged = pull_request.judge(
+    judged = judge(
         metrics(
             convlstm__accuracy=(0.85, 0.86),
             convlstm__accuracy_low=(0.82, 0.82),
@@ -105,7 +120,7 @@ def test_the_verdict_names_what_moved_first():
 
 def test_a_long_verdict_is_cut():
     many = metrics(**{f"a{i}__accuracy": (None, 0.5) for i in range(20)})
-    assert "; and 12 more." in pull_request.verdict(pull_request.judge(many))
+    assert "; and 12 more." in pull_request.verdict(judge(many))
 
 
 def test_the_page_names_both_commits_and_what_ran():
@@ -113,14 +128,14 @@ def test_the_page_names_both_commits_and_what_ran():
         comparison(
             accuracy(0.85, 0.95, now=(0.9, 1.0)),
             params=[Difference("params.yaml", "lrcn.units", 32, 64)],
-            stages=[StageRun("train-lrcn", ["lrcn.units"])],
+            stages={"train-lrcn": ["lrcn.units"]},
             unchanged_stages=["fetch"],
-            pictures=[Picture("lrcn curves", None, "b.png")],
+            pictures=[("lrcn curves", None, "b.png")],
         ),
         "https://example.org/p",
     )
     assert text.startswith(pull_request.MARK)
-    assert "mine (def5678 “Faster”) beside main (abc1234 “Start”)" in text
+    assert "mine (def5678 “Faster”) compared with main (abc1234 “Start”)" in text
     row = "| `lrcn.accuracy` | 0.8500 | 0.9500 | +0.1000 | +0.0293 to +0.1707 | **beyond noise** |"
     assert row in text
     assert "| `lrcn.units` | `32` | `64` |" in text
@@ -134,7 +149,7 @@ def test_the_page_names_both_commits_and_what_ran():
     [
         ({"params": [Difference("params.yaml", "split.fold", 0, 1)]}, "Not the same test"),
         ({"stale": ["train-lrcn"]}, "Figures are not current:** `train-lrcn`"),
-        ({"behind": 2}, "Behind main:** it has 2 commits"),
+        ({"behind": 2}, "Behind main:** commits of it that this side lacks: 2."),
         ({}, "None changed."),
     ],
 )
