@@ -99,26 +99,24 @@ def preview(
 
 @app.command()
 def pull(
-    jobs: Annotated[int | None, Option(min=1, help="Files to fetch at the same time.")] = None,
     force: Annotated[bool, Option(help="Replace outputs that were changed.")] = False,
 ) -> None:
     """Fetch the results of this commit from the remote storage."""
     from har.sharing import storage
 
     _check_project()
-    print(storage.pull(jobs, force))
+    print(storage.pull(force))
 
 
 @app.command()
 def push(
-    jobs: Annotated[int | None, Option(min=1, help="Files to send at the same time.")] = None,
     clips: Annotated[bool, Option(help="Send the clips of UCF50 or UCF101 too.")] = False,
 ) -> None:
     """Send the results of this commit to the remote storage."""
     from har.sharing import storage
 
     _check_project()
-    print(storage.push(jobs, clips))
+    print(storage.push(clips))
 
 
 @app.command()
@@ -185,16 +183,15 @@ def predict(
     max_minutes: Annotated[float, Option(min=0.1, help="Longest download, in minutes.")] = 150,
 ) -> None:
     """Recognise actions in clips, long videos and on a camera."""
-    from har.predictor import sources as kinds
-    from har.predictor.camera import Camera
     from har.predictor.prediction import CLIP, TIMELINE, Settings
     from har.predictor.session import Outputs, Session
+    from har.predictor.sources import Camera, camera_of, files_of
     from har.predictor.timeline import Smoothing
     from har.predictor.web_video import Bounds
 
     outputs = Outputs(top, as_json, csv, srt, vtt, video)
     outputs.check(sources)
-    cameras = [kinds.camera_of(name) for name in sources]
+    cameras = [camera_of(name) for name in sources]
     if any(camera is not None for camera in cameras) and len(sources) > 1:
         raise UserError(
             f"Expected a camera by itself. Received: {', '.join(sources)}. "
@@ -207,7 +204,7 @@ def predict(
     # Report a missing file or camera before the model loads, which takes seconds.
     camera = None if cameras[0] is None else Camera(cameras[0])
     if camera is None and len(sources) == 1 and not as_json:
-        kinds.files_of(sources[0])
+        files_of(sources[0])
     session = Session(_open(model), settings, outputs, Bounds(max_mb, max_minutes))
     if camera:
         session.watch(camera, seconds)

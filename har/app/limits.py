@@ -22,7 +22,7 @@ class Limits:
     @property
     def download(self) -> Bounds:
         """Bounds of a download."""
-        return Bounds(self.megabytes, self.minutes, seconds=60.0)
+        return Bounds(self.megabytes, self.minutes, seconds=60.0, addresses=not self.public)
 
 
 def is_public(host: str) -> bool:

@@ -100,7 +100,7 @@ def build(service: Service) -> gr.Blocks:
             except UserError as error:
                 # Sixteen frames come in a second: a notice for each would cover the page.
                 return html.escape(str(error)), None, ""
-            shown = _bars(service.recogniser(name).classes, row)
+            shown = _bars(service.recogniser(name).names, row)
             return f"## {html.escape(found)}", shown, f"{html.escape(name)} · {facts}"
 
         every = {"stream_every": 0.06, "show_progress": "hidden"}
@@ -159,15 +159,15 @@ def _shown(answer: Answer) -> list[Any]:
     """Return the heading, the likeliest classes and the timeline of a video."""
     prediction, recogniser = answer.prediction, answer.recogniser
     clip = prediction.kind == CLIP
-    heading = name_of(prediction.segments[0], recogniser.classes)
+    heading = name_of(prediction.segments[0], prediction.names)
     if not clip:
         heading = f"{len(prediction.segments)} segments"
     # Names of files and folders come from outside.
-    source, described = html.escape(prediction.source), html.escape(recogniser.describe())
+    about = html.escape(f"{prediction.source} · {recogniser.describe()}")
     return [
-        f"## {html.escape(heading)}\n{source} · {described}",
-        _bars(recogniser.classes, prediction.overall),
-        "" if clip else _timeline(prediction, recogniser.classes),
+        f"## {html.escape(heading)}\n{about}",
+        _bars(prediction.names, prediction.overall),
+        "" if clip else _timeline(prediction),
     ]
 
 
@@ -175,18 +175,18 @@ def _facts(answer: Answer) -> str:
     return f"{answer.prediction.seconds:.1f} s of video recognised in {answer.seconds:.2f} s"
 
 
-def _bars(classes: list[str], probabilities: np.ndarray) -> dict[str, float]:
-    return dict(zip(classes, map(float, probabilities), strict=True))
+def _bars(names: list[str], probabilities: np.ndarray) -> dict[str, float]:
+    return dict(zip(names, map(float, probabilities), strict=True))
 
 
-def _timeline(prediction: Prediction, classes: list[str]) -> str:
+def _timeline(prediction: Prediction) -> str:
     """Draw the segments as a strip with a table; 20 classes have different colours."""
     order = list(dict.fromkeys(s.label for s in prediction.segments if s.label is not None))
     # Twenty hues; neighbours on the wheel differ in lightness too.
     colours = {k: f"hsl({i * 126 % 360} 65% {(38, 62)[i % 2]}%)" for i, k in enumerate(order)}
     blocks, rows = [], []
     for segment in prediction.segments:
-        name = html.escape(name_of(segment, classes))
+        name = html.escape(name_of(segment, prediction.names))
         colour = colours.get(segment.label, "#bbbbbb")
         share = 100 * (segment.end - segment.start) / prediction.seconds
         when = f"{clock(segment.start)} to {clock(segment.end)}"

