@@ -186,7 +186,7 @@ def test_a_command_starts_without_what_it_does_not_need(metrics, run_python, arg
     )
     loaded = run_python(code, *arguments, cwd=metrics.parent.absolute()).stderr.split()
     assert {"har.cli", "typer"} <= set(loaded)
-    heavy = {"keras", "tensorflow", "jax", "numpy", "cv2", "h5py", "pydantic", "dvc", "rich"}
+    heavy = {"keras", "tensorflow", "jax", "numpy", "cv2", "h5py", "dvc", "rich"}
     assert not heavy & set(loaded)
 
 
