@@ -1,71 +1,96 @@
-"""The `har` command."""
+"""The `har` command. A command imports what it needs when it runs, so `har --help` is quick."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
-from har.errors import UserError, fail
+from har.errors import UserError, run
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Human action recognition: see what the pipeline made.",
+    rich_markup_mode=None,  # Rich takes "har[app]" in a help text for markup and drops "[app]"
+    help="Human action recognition: what the pipeline made, and recognition with its models.",
 )
 
 
 def main() -> None:
-    """Run `har` and leave the process; exit code 2 after a user's mistake."""
-    try:
-        app()
-    except UserError as error:
-        raise SystemExit(fail(error)) from None
+    """Run `har` and exit: 0; 2 after a mistake of the user; 130 after Ctrl-C."""
+    run(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"har {version('har')}")
+        raise typer.Exit
 
 
 @app.callback()
-def _commands() -> None:
-    """Keep Typer from merging a single command into `har` itself."""
+def _har(
+    version: Annotated[
+        bool, Option("--version", callback=_version, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _check_project() -> None:
+    if not Path("params.yaml").is_file():
+        raise UserError(
+            f"Not a project: no params.yaml here ({Path.cwd()}). Change to the project's folder."
+        )
 
 
 @app.command()
-def results(metrics: Path = Path("metrics")) -> None:
-    """Show the test figures of the last run, and where its pictures are."""
+def results(metrics: Annotated[Path, Option(help="Folder of figures.")] = Path("metrics")) -> None:
+    """Show the test figures of the last run and name its pictures."""
     path = metrics / "metrics.json"
+    if not path.exists():
+        _check_project()
+        raise UserError(f"There are no test figures at {path}. Run `dvc repro` first.")
+    form = "{:12}{:>9}  {:14}{:>9}{:>7}{:>8}{:>12}"
+    lines = [
+        form.format("", "accuracy", "95 % interval", "macro F1", "clips", "groups", "parameters")
+    ]
+    chance, unproven = None, []
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
-        chance = next(iter(figures.values()))["chance"]
-    except (OSError, ValueError, StopIteration, KeyError):
-        found = "another content" if path.exists() else "no such file"
+        for approach, row in json.loads(path.read_text(encoding="utf-8")).items():
+            interval = f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}"
+            shares = f"{row['accuracy']:.3f}", interval, f"{row['macro_f1']:.3f}"
+            counts = row["n_test"], row["n_groups"], f"{row['parameters']:,}"
+            lines.append(form.format(approach, *shares, *counts))
+            chance = row["chance"]
+            if row["accuracy_low"] <= chance:
+                unproven.append(approach)
+        lines.append(f"Chance is {chance:.3f}. Figures: {path}")
+    except (ValueError, LookupError, TypeError, AttributeError):
         raise UserError(
-            f"Expected test figures at {path}. Received: {found}. Run `dvc repro` first."
+            f"Expected test figures in {path}. Received: other content. Run `dvc repro` again."
         ) from None
-    print(
-        f"{'':10}{'accuracy':>9}  {'95 % interval':14}{'macro F1':>9}{'clips':>7}"
-        f"{'groups':>8}{'parameters':>12}{'latency':>10}"
-    )
-    for approach, row in figures.items():
-        print(
-            f"{approach:10}{row['accuracy']:9.3f}  {row['accuracy_low']:.3f} to "
-            f"{row['accuracy_high']:.3f}{row['macro_f1']:9.3f}{row['n_test']:7}"
-            f"{row['n_groups']:8}{row['parameters']:12,}{row['latency_ms']:7.1f} ms"
+    if unproven:
+        lines.append(
+            f"The interval holds chance: {', '.join(unproven)}. Nothing learnt can be shown: add "
+            "clips to each class, or train for more epochs (`epochs` in params.yaml)."
         )
-    print(f"Chance is {chance:.3f}. Figures: {path}")
-    for picture in sorted(metrics.glob("*/*.png")):
-        print(f"  {picture.as_posix()}")
+    print("\n".join([*lines, *(f"  {p.as_posix()}" for p in sorted(metrics.glob("*/*.png")))]))
 
 
 @app.command()
 def preview(
-    classes: Annotated[int, typer.Option(min=1, help="How many classes, drawn at random.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="Draw other classes and clips.")] = 0,
-    output: Annotated[Path, typer.Option(help="The picture to write.")] = Path("preview.png"),
+    classes: Annotated[int, Option(min=1, help="Number of classes, drawn at random.")] = 6,
+    seed: Annotated[int, Option(min=0, help="Another seed draws other clips.")] = 0,
+    output: Annotated[Path, Option(help="Picture to write.")] = Path("preview.png"),
 ) -> None:
-    """Show the data set: a table of its classes, clips that leak, and a sheet of random clips."""
+    """Show the data set: its classes, clips that leak, a sheet of clips."""
     from har.clips import preview
 
+    _check_project()
     for line in preview.report(Path("data"), Path("params.yaml")):
         print(line)
     preview.contact_sheet(Path("data/frames.h5"), output, classes, seed)
@@ -73,53 +98,37 @@ def preview(
 
 
 @app.command()
-def clean(
-    parts: Annotated[
-        list[str] | None, typer.Argument(help="Folders of .work, as extract; all if none.")
-    ] = None,
-) -> None:
-    """Remove work in progress, .work/: frames kept for the next run, half downloads, back-ups."""
-    from har import files
-
-    freed = files.clean(parts or [])
-    for name, size in freed.items():
-        print(f"{name:16}{size / 1e6:12,.1f} MB")
-    print(f"{'freed':16}{sum(freed.values()) / 1e6:12,.1f} MB")
-
-
-@app.command()
 def pull(
-    force: Annotated[bool, typer.Option(help="Replace outputs changed by hand.")] = False,
+    force: Annotated[bool, Option(help="Replace outputs that were changed.")] = False,
 ) -> None:
-    """Bring the results of this commit instead of computing them."""
+    """Fetch the results of this commit from the remote storage."""
     from har.sharing import storage
 
+    _check_project()
     print(storage.pull(force))
 
 
 @app.command()
 def push(
-    clips: Annotated[bool, typer.Option(help="Send the clips of UCF50 or UCF101 too.")] = False,
+    clips: Annotated[bool, Option(help="Send the clips of UCF50 or UCF101 too.")] = False,
 ) -> None:
     """Send the results of this commit to the remote storage."""
     from har.sharing import storage
 
+    _check_project()
     print(storage.push(clips))
 
 
 @app.command()
 def report(
-    base: Annotated[str, typer.Option(help="The commit or branch to compare with.")] = "main",
-    folder: Annotated[
-        Path | None, typer.Option(help="Write report.md, report.html and pictures here.")
-    ] = None,
-    pictures_url: Annotated[
-        str | None, typer.Option(help="Where the pictures of report.md will be.")
-    ] = None,
+    base: Annotated[str, Option(help="Commit or branch to compare with.")] = "main",
+    folder: Annotated[Path | None, Option(help="Write report.md, .html and pictures here.")] = None,
+    pictures_url: Annotated[str | None, Option(help="URL of the pictures of report.md.")] = None,
 ) -> None:
-    """Tell what this change does to the figures, as the page of a pull request."""
+    """Compare the figures with those of another commit, in Markdown."""
     from har.sharing import pull_request
 
+    _check_project()
     comparison = pull_request.compare(base, folder)
     if folder is None:
         print(pull_request.markdown(comparison, pictures_url), end="")
@@ -129,105 +138,60 @@ def report(
 
 @app.command()
 def resolve() -> None:
-    """After a merge with a conflict in dvc.lock: mend it and run what is left."""
+    """Merge dvc.lock after a conflict and run what both sides changed."""
     from har.sharing import lock_merge, storage
 
+    _check_project()
     again = lock_merge.resolve()
-    print(f"dvc.lock is merged; run by both sides, so to run again: {', '.join(again) or 'none'}.")
+    print(f"dvc.lock is merged. Stages that both sides ran: {', '.join(again) or 'none'}.")
     lock_merge.rerun(pull=storage.has_remote())
-    print("Done. Look at `har results`, then `git commit`.")
-
-
-@app.command()
-def watch(
-    once: Annotated[bool, typer.Option(help="Show the curves as they are and leave.")] = False,
-    tensorboard: Annotated[
-        bool, typer.Option(help="Write .work/tensorboard too, for `tensorboard --logdir` of it.")
-    ] = False,
-) -> None:
-    """Draw the curves of the training that runs in another terminal, epoch by epoch."""
-    import shutil
-
-    from har.training import watch
-
-    events = watch.EventFiles() if tensorboard else None
-    pictures = watch.frames(shutil.get_terminal_size().columns, interval_sec=1.0)
-    try:
-        for picture in pictures:
-            if events:
-                events.update(watch.trainings())
-            clear = "" if once else "\x1b[2J\x1b[H"
-            print(f"{clear}{picture or 'No training yet: run `dvc repro`.'}", flush=True)
-            if once:
-                return
-    except KeyboardInterrupt:
-        return
+    print("Done. Look at `har results`, then run `git commit`.")
 
 
 @app.command()
 def predict(
     sources: Annotated[
         list[str],
-        typer.Argument(
-            metavar="SOURCE...",
-            help="Files, folders, addresses (http://…, needs har[youtube] for pages) or camera:0.",
-        ),
+        Argument(help="Files, folders, camera:0, addresses (web pages need har[youtube])."),
     ],
     model: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the model; the best by metrics.json if not given."),
+        str | None, Option(help="Name, folder or kinetics; default: the best of metrics.json.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show of a clip.")] = 5,
+    top: Annotated[int, Option(min=1, help="Number of classes to show of a clip.")] = 5,
     timeline: Annotated[
         bool | None,
-        typer.Option(
-            "--timeline/--clip",
-            help="Answers along the video, or one of it all; by default over 30 s is a timeline.",
-        ),
+        Option("--timeline/--clip", help="Default: a clip up to 30 seconds, else a timeline."),
     ] = None,
     window: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1, help="Seconds of video behind an answer; else as the clips it learnt."
-        ),
+        float | None, Option(min=0.1, help="Seconds behind an answer; default: the model's.")
     ] = None,
     stride: Annotated[
-        float | None,
-        typer.Option(
-            min=0.02, help="Seconds between answers; a quarter of the window if not given."
-        ),
+        float | None, Option(min=0.02, help="Seconds between answers; default: window / 4.")
     ] = None,
-    smooth: Annotated[int, typer.Option(min=1, help="Average so many of the last answers.")] = 3,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Below this probability: unknown.")
-    ] = 0.5,
-    hysteresis: Annotated[
-        float, typer.Option(min=0, max=1, help="A label changes for one that is better by this.")
-    ] = 0.1,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
-    csv: Annotated[Path | None, typer.Option(help="Write the segments as CSV.")] = None,
-    srt: Annotated[Path | None, typer.Option(help="Write subtitles, SubRip.")] = None,
-    vtt: Annotated[Path | None, typer.Option(help="Write subtitles, WebVTT.")] = None,
-    video: Annotated[
-        Path | None, typer.Option(help="Write the video with labels, MP4 (needs har[video]).")
-    ] = None,
+    smooth: Annotated[int, Option(min=1, help="Number of answers to average.")] = 3,
+    threshold: Annotated[float, Option(min=0, max=1, help="Lowest probability of a label.")] = 0.5,
+    hysteresis: Annotated[float, Option(min=0, max=1, help="Lead that changes a label.")] = 0.1,
+    as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[Path | None, Option(help="Segments to write, CSV.")] = None,
+    srt: Annotated[Path | None, Option(help="Subtitles to write, SubRip.")] = None,
+    vtt: Annotated[Path | None, Option(help="Subtitles to write, WebVTT.")] = None,
+    video: Annotated[Path | None, Option(help="Labelled MP4 to write (needs har[video]).")] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Stop a camera after this time, not by Ctrl-C.")
+        float | None, Option(min=0.1, help="Seconds to use a camera; default: until Ctrl-C.")
     ] = None,
-    max_mb: Annotated[float, typer.Option(min=0.1, help="Of a download.")] = 500,
-    max_minutes: Annotated[float, typer.Option(min=0.1, help="Of a downloaded video.")] = 150,
+    max_mb: Annotated[float, Option(min=0.1, help="Largest download, in megabytes.")] = 500,
+    max_minutes: Annotated[float, Option(min=0.1, help="Longest download, in minutes.")] = 150,
 ) -> None:
-    """Recognise what happens in videos: a clip's likeliest classes, a long video's timeline."""
-    from har.predictor import sources as source_kinds
-    from har.predictor.camera import Camera
+    """Recognise actions in clips, long videos and on a camera."""
     from har.predictor.prediction import CLIP, TIMELINE, Settings
     from har.predictor.session import Outputs, Session
+    from har.predictor.sources import Camera, camera_of, files_of
     from har.predictor.timeline import Smoothing
     from har.predictor.web_video import Bounds
 
     outputs = Outputs(top, as_json, csv, srt, vtt, video)
     outputs.check(sources)
-    cameras = [source_kinds.camera_of(name) for name in sources]
+    cameras = [camera_of(name) for name in sources]
     if any(camera is not None for camera in cameras) and len(sources) > 1:
         raise UserError(
             f"Expected a camera by itself. Received: {', '.join(sources)}. "
@@ -235,107 +199,69 @@ def predict(
         )
     if timeline is None and (window or stride):
         timeline = True
-    settings = Settings(
-        kind={None: None, True: TIMELINE, False: CLIP}[timeline],
-        window=window,
-        stride=stride,
-        smoothing=Smoothing(smooth, threshold, hysteresis),
-    )
-    # What is not there is said before the model loads, which takes some seconds.
+    kind = {None: None, True: TIMELINE, False: CLIP}[timeline]
+    settings = Settings(kind, 30.0, window, stride, Smoothing(smooth, threshold, hysteresis))
+    # Report a missing file or camera before the model loads, which takes seconds.
     camera = None if cameras[0] is None else Camera(cameras[0])
-    # With JSON it stands under `failed`, as what is wrong with a file does.
     if camera is None and len(sources) == 1 and not as_json:
-        source_kinds.files_of(sources[0])
-    session = Session(_open_recogniser(model), settings, outputs, Bounds(max_mb, max_minutes))
+        files_of(sources[0])
+    session = Session(_open(model), settings, outputs, Bounds(max_mb, max_minutes))
     if camera:
         session.watch(camera, seconds)
     else:
         session.run(sources)
 
 
-def _open_recogniser(folder: Path | None):
-    """Load the model that is named, or else the best one."""
+def _open(model: str | None):
     from har.nn import process
 
     process.prepare()
     from har.predictor.recogniser import Recogniser, best_model
 
-    return Recogniser.open(folder or best_model(Path("metrics/metrics.json"), Path("models")))
-
-
-class Format(StrEnum):
-    """What a network can be exported to."""
-
-    ONNX = "onnx"
-    LITERT = "litert"
-    SAVED_MODEL = "savedmodel"
+    return Recogniser.open(model or best_model(Path("metrics/metrics.json"), Path("models")))
 
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="Folder of the model: models/lrcn, say.")],
-    to: Annotated[Format, typer.Option(help="The format (needs har[export]).")],
-    int8: Annotated[
-        bool, typer.Option("--int8", help="8-bit whole numbers, calibrated on training clips.")
-    ] = False,
+    model: Annotated[str, Argument(help="Name or folder of a model, such as lrcn.")],
+    to: Annotated[
+        Literal["onnx", "litert", "savedmodel"], Option(help="Format (needs har[export]).")
+    ],
+    int8: Annotated[bool, Option("--int8", help="8-bit arithmetic; LiteRT only.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="File or folder to write; exports/… if not given.")
+        Path | None, Option(help="File or folder to write; default: in exports/.")
     ] = None,
-    data: Annotated[Path, typer.Option(help="Folder of frames.h5 and split.csv.")] = Path("data"),
+    data: Annotated[Path, Option(help="Folder of frames.h5 and split.csv.")] = Path("data"),
 ) -> None:
-    """Write a model for ONNX Runtime, LiteRT or TensorFlow, checked against the original."""
+    """Write a model for ONNX Runtime, LiteRT or TensorFlow, checked."""
     from har.nn import process
 
     process.prepare()
-    from har.export import convert as exporting
-    from har.predictor.recogniser import Recogniser
+    from har.export import convert
 
-    exporting.check(to.value, int8=int8)
-    output = output or exporting.default_output(model, to.value, int8=int8)
-    exporting.check_output(to.value, output)
-    recogniser = Recogniser.open(model)
-    clips = exporting.read_clips(recogniser, data)
-    report = exporting.export(recogniser, model, to.value, clips, output, int8=int8)
-    print(
-        f"{report.output}: largest difference {report.difference:.1e} on {report.n_checked} clips\n"
-        f"{'':10}{'exported':>12}{'original':>12}"
-    )
-    rows = [
-        ("accuracy", "{:.3f}", report.accuracy),
-        ("size", "{:.2f} MB", report.megabytes),
-        ("latency", "{:.2f} ms", report.milliseconds),
-    ]
-    for name, form, (exported, original) in rows:
-        print(f"{name:10}{form.format(exported):>12}{form.format(original):>12}")
-    if int8:
-        kinds = ", ".join(report.floats) or "none"
-        print(f"in floats {len(report.floats)} of {report.n_operations} operations: {kinds}")
+    print(convert.export(model, to, data, output, int8=int8))
 
 
 @app.command()
 def serve(
-    models: Annotated[Path, typer.Option(help="Folder of the models.")] = Path("models"),
-    metrics: Annotated[Path, typer.Option(help="Test figures.")] = Path("metrics/metrics.json"),
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 lets other machines in.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
-    max_mb: Annotated[float, typer.Option(min=1, help="Of an upload or a download.")] = 100,
-    max_minutes: Annotated[float, typer.Option(min=0.1, help="Of a video.")] = 5,
+    models: Annotated[Path, Option(help="Folder of the models.")] = Path("models"),
+    metrics: Annotated[Path, Option(help="Test figures.")] = Path("metrics/metrics.json"),
+    host: Annotated[str, Option(help="0.0.0.0 lets other machines connect.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, help="0 takes a free port.")] = 7860,
+    root_path: Annotated[str, Option(help="Path of the page behind a proxy, as /har.")] = "",
+    max_mb: Annotated[float, Option(min=1, help="Largest file, in megabytes.")] = 100,
+    max_minutes: Annotated[float, Option(min=0.1, help="Longest video, in minutes.")] = 5,
     public: Annotated[
-        bool,
-        typer.Option(
-            "--public",
-            help="Others reach it through a proxy on this machine: fetch nothing from inside.",
-        ),
+        bool, Option("--public", help="Other people connect (by a proxy): uploads only.")
     ] = False,
 ) -> None:
-    """Open a page that recognises uploads, addresses and the camera (needs har[app])."""
+    """Open a web page that recognises videos (needs har[app])."""
+    print("Loading ...", flush=True)
+    from har.nn import process
+
+    process.prepare()
     from har.app import server
     from har.app.limits import Limits, is_public
 
     limits = Limits(max_mb, max_minutes, public=public or is_public(host))
-    from har.nn import process
-
-    process.prepare()
-    server.run(models, metrics, host, port, limits)
+    server.run(models, metrics, host, port, limits, root_path)

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from har import cli
 from har.clips import store
 
+PROJECT = Path(__file__).resolve().parents[1]
 FIGURES = {
     "accuracy": 0.9125,
     "accuracy_low": 0.85,
@@ -21,7 +23,6 @@ FIGURES = {
     "chance": 0.1667,
     "majority": 0.1667,
     "parameters": 73620,
-    "latency_ms": 12.34,
 }
 
 
@@ -36,7 +37,8 @@ def har(monkeypatch, *arguments: str) -> int:
 def metrics(in_tmp_path) -> Path:
     folder = Path("metrics")
     (folder / "lrcn").mkdir(parents=True)
-    table = {"convlstm": FIGURES | {"parameters": 46000, "accuracy": 0.5}, "lrcn": FIGURES}
+    low = {"parameters": 46000, "accuracy": 0.5, "accuracy_low": 0.2}
+    table = {"convlstm": FIGURES | low, "lrcn": FIGURES}
     (folder / "metrics.json").write_text(json.dumps(table))
     for name in ("mistakes.png", "confusion.png"):
         (folder / "lrcn" / name).write_bytes(b"")
@@ -50,11 +52,11 @@ def test_results_prints_the_table_and_the_pictures(metrics, monkeypatch, capsys)
     lines = said.out.splitlines()
     assert lines[0].split() == [
         *["accuracy", "95", "%", "interval", "macro", "F1", "clips", "groups"],
-        *["parameters", "latency"],
+        "parameters",
     ]
     assert lines[1].split()[:2] == ["convlstm", "0.500"]
     assert lines[2].split() == [
-        *["lrcn", "0.912", "0.850", "to", "0.957", "0.907", "96", "24", "73,620", "12.3", "ms"]
+        *["lrcn", "0.912", "0.850", "to", "0.957", "0.907", "96", "24", "73,620"]
     ]
     assert "Chance is 0.167" in lines[3]
     assert "metrics/metrics.json" in lines[3]
@@ -78,14 +80,71 @@ def test_results_of_another_folder(metrics, monkeypatch, capsys):
     assert "elsewhere/lrcn/confusion.png" in capsys.readouterr().out
 
 
+def test_an_interval_that_holds_chance_is_told(metrics, monkeypatch, capsys):
+    har(monkeypatch, "results")
+    assert "interval holds chance" not in capsys.readouterr().out
+    path = metrics / "metrics.json"
+    table = json.loads(path.read_text())
+    table["convlstm"]["accuracy_low"] = 0.16
+    path.write_text(json.dumps(table))
+    har(monkeypatch, "results")
+    (line,) = [li for li in capsys.readouterr().out.splitlines() if "interval holds chance" in li]
+    assert "convlstm" in line
+    assert "lrcn" not in line
+    assert "epochs" in line
+
+
 def test_without_figures_one_line_says_what_to_do(in_tmp_path, run_python):
+    Path("params.yaml").touch()
     process = run_python("from har.cli import main; main()", "results", cwd=in_tmp_path)
     assert process.returncode == 2
     assert process.stdout == ""
     assert process.stderr == (
-        "Error: Expected test figures at metrics/metrics.json. Received: no such file. "
-        "Run `dvc repro` first.\n"
+        "Error: There are no test figures at metrics/metrics.json. Run `dvc repro` first.\n"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", "[1]", "3", '{"lrcn": 1}', '{"lrcn": {}}', '{"a": {"chance": "x"}}', "\0"],
+)
+def test_other_content_than_figures_is_one_line(metrics, monkeypatch, capsys, text):
+    (metrics / "metrics.json").write_text(text)
+    assert har(monkeypatch, "results") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Error: Expected test figures in metrics/metrics.json.")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["results"], ["preview"], ["pull"], ["push"], ["report"], ["resolve"]]
+)
+def test_outside_of_a_project_one_line_says_so(in_tmp_path, monkeypatch, capsys, arguments):
+    assert har(monkeypatch, *arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("Error: Not a project: no params.yaml here")
+    assert said.err.count("\n") == 1
+
+
+def test_ctrl_c_gives_130(in_tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(json, "loads", interrupted)
+    Path("metrics").mkdir()
+    Path("metrics/metrics.json").write_text("{}")
+    assert har(monkeypatch, "results") == 130
+
+
+def test_a_missing_permission_is_one_line(metrics, monkeypatch, capsys):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", "metrics/metrics.json")
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    assert har(monkeypatch, "results") == 2
+    assert capsys.readouterr().err.startswith("Error: Permission denied: metrics/metrics.json. ")
 
 
 @pytest.mark.parametrize("arguments", [["reslts"], ["results", "--metrcs", "x"]])
@@ -103,8 +162,37 @@ def test_help_lists_the_commands(monkeypatch, capsys, arguments):
     assert "results" in said.out + said.err
 
 
+def test_help_keeps_what_stands_in_square_brackets(monkeypatch, capsys):
+    for command, said in (
+        ("predict", "har[video]"),
+        ("predict", "har[youtube]"),
+        ("serve", "har[app]"),
+    ):
+        har(monkeypatch, command, "--help")
+        assert said in "".join(capsys.readouterr().out.split())
+
+
+def test_the_version(monkeypatch, capsys):
+    assert har(monkeypatch, "--version") == 0
+    assert re.fullmatch(r"har \d+\.\d+\S*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["results"], ["predict", "--help"], ["nothing"]])
+def test_a_command_starts_without_what_it_does_not_need(metrics, run_python, arguments):
+    code = (
+        "import atexit, sys\n"
+        "atexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "from har.cli import main; main()"
+    )
+    loaded = run_python(code, *arguments, cwd=metrics.parent.absolute()).stderr.split()
+    assert {"har.cli", "typer"} <= set(loaded)
+    heavy = {"keras", "tensorflow", "jax", "numpy", "cv2", "h5py", "dvc", "rich"}
+    assert not heavy & set(loaded)
+
+
 @pytest.fixture
 def frames(in_tmp_path) -> Path:
+    Path("params.yaml").write_text((PROJECT / "params.yaml").read_text())
     path = Path("data/frames.h5")
     path.parent.mkdir()
     clips = [f"{label}/{i}.avi" for label in ("Jump", "Run", "Swim") for i in range(4)]
@@ -149,19 +237,8 @@ def test_preview_refuses(frames, monkeypatch, capsys, arguments):
 
 
 def test_preview_without_frames(in_tmp_path, run_python):
+    Path("params.yaml").write_text((PROJECT / "params.yaml").read_text())
     process = run_python("from har.cli import main; main()", "preview", cwd=in_tmp_path)
     assert process.returncode == 2
     assert process.stderr.startswith("Error: Expected a file of frames at data/frames.h5. Received")
     assert "Traceback" not in process.stderr
-
-
-def test_clean_says_what_it_freed(in_tmp_path, monkeypatch, capsys):
-    folder = Path(".work/extract")
-    folder.mkdir(parents=True)
-    (folder / "a.h5").write_bytes(b"x" * 2_000_000)
-    assert har(monkeypatch, "clean") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in lines] == [["extract", "2.0", "MB"], ["freed", "2.0", "MB"]]
-    assert not folder.exists()
-    assert har(monkeypatch, "clean", "extract") == 2
-    assert "Expected a part of .work" in capsys.readouterr().err

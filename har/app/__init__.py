@@ -1,4 +1,1 @@
-"""The web page: `limits` bounds what a visitor may ask, `desk` answers, `page` shows it.
-
-Nothing here knows how videos are recognised; that is `har.predictor`.
-"""
+"""The web page: `limits` bounds a visitor, `service` answers, `page` shows, `server` serves."""

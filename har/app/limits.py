@@ -8,41 +8,25 @@ from har.predictor.web_video import Bounds
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one server.
+    """Bounds of one server."""
 
-    Attributes:
-        megabytes: of an upload or a download.
-        minutes: of a video.
-        megapixels: of a frame.
-        jobs: videos that are worked on at the same time.
-        waiting: videos that may wait; further ones are refused.
-        lives: cameras at the same time; further ones are refused.
-        keep_seconds: how long files of a visitor stay.
-        public: whether people from elsewhere reach the server.
-    """
-
-    megabytes: float = 100.0
-    minutes: float = 5.0
-    megapixels: float = 9.0
-    jobs: int = 2
-    waiting: int = 16
-    lives: int = 8
-    keep_seconds: int = 600
-    public: bool = False
+    megabytes: float = 100.0  # of an upload or a download
+    minutes: float = 5.0  # of a video
+    megapixels: float = 9.0  # of a frame
+    jobs: int = 2  # videos that are recognised at the same time
+    waiting: int = 16  # videos that may wait; further ones are refused
+    cameras: int = 8  # at the same time; further ones are refused
+    keep_seconds: int = 600  # that a visitor's files stay
+    public: bool = False  # other people reach the server: it takes uploads and no addresses
 
     @property
-    def frames(self) -> int:
-        """Of a video: `minutes` of sixty a second."""
-        return round(self.minutes * 60 * 60)
-
-    @property
-    def downloads(self) -> Bounds:
-        """The same as bounds of a download."""
-        return Bounds(self.megabytes, self.minutes, seconds=60.0, public_only=self.public)
+    def download(self) -> Bounds:
+        """Bounds of a download."""
+        return Bounds(self.megabytes, self.minutes, seconds=60.0, addresses=not self.public)
 
 
 def is_public(host: str) -> bool:
-    """Tell whether a server bound to `host` can be reached from another machine."""
+    """Return whether other machines reach a server that listens at `host`."""
     if host == "localhost":
         return False
     try:

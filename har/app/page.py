@@ -1,214 +1,193 @@
-"""The page: upload or paste an address, or switch the camera on, and see what is recognised."""
+"""The page: a video by upload or address, or the camera, and what is recognised in it."""
 
+import contextlib
 import html
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from har.app.service import Answer, Desk
+from har.app.service import Answer, Service
 from har.errors import UserError
 from har.predictor.outputs import clock
-from har.predictor.prediction import CLIP, as_json, name_of
+from har.predictor.prediction import CLIP, Prediction, name_of
 
-_TOP = 5
-_COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Paul Tol's bright
+_MOST_CLASSES = 40  # named in the notice
+# Python's table of file types does not know these as videos.
+_VIDEOS = [
+    *("video", ".mkv", ".mts", ".m2ts", ".ts", ".3gp", ".3g2"),
+    *(".vob", ".flv", ".wmv", ".asf", ".mpg", ".ogv", ".mjpeg"),
+]
 
-WARNING = (
-    "It knows **{n} actions** and nothing else: {classes}. Whatever else it is shown, it calls "
-    "one of these or *unknown*."
-)
 
-
-def build(desk: Desk) -> gr.Blocks:
-    """Return the page.
-
-    Args:
-        desk: which answers.
-    """
-    names = desk.names()
-    best = desk.recogniser(names[0])
+def build(service: Service) -> gr.Blocks:
+    """Return the page that shows the answers of `service`."""
+    names, limits = service.names(), service.limits
+    bound = f"up to {limits.megabytes:g} MB and {limits.minutes:g} minutes"
+    bars = {"num_top_classes": 5, "show_heading": False}
     with gr.Blocks(title="What are they doing?", analytics_enabled=False) as page:
         gr.Markdown("# What are they doing?")
-        notice = gr.Markdown(_warning(best.classes), elem_id="warning")
+        notice = gr.Markdown(_notice(service, names[0]), elem_id="warning")
         model = gr.Dropdown(names, value=names[0], label="Model", elem_id="model")
         with gr.Tab("Video"), gr.Row():
             with gr.Column(min_width=280):
                 upload = gr.File(
-                    label="Drop a video here", file_types=["video"], elem_id="upload", height=160
+                    label=f"Video, {bound}", file_types=_VIDEOS, elem_id="upload", height=160
                 )
                 url = gr.Textbox(
-                    label="Or an address", placeholder="https://…", elem_id="url", max_lines=1
+                    label="Or an address", max_lines=1, visible=not limits.public, elem_id="url"
                 )
                 go = gr.Button("Recognise", variant="primary", elem_id="go")
-                if desk.examples:
+                if service.examples:
                     gr.Examples(
-                        [[str(path)] for path in desk.examples],
+                        [[str(path)] for path in service.examples],
                         [upload],
-                        example_labels=[path.stem for path in desk.examples],
+                        example_labels=[path.stem for path in service.examples],
                         label="Clips of the data set",
                     )
             with gr.Column(min_width=280, scale=2):
                 said = gr.Markdown(elem_id="said")
-                label = gr.Label(
-                    num_top_classes=_TOP, label="Likeliest", show_heading=False, elem_id="label"
-                )
-                film = gr.Video(label="With labels", elem_id="film", interactive=False)
+                label = gr.Label(label="Likeliest", elem_id="label", **bars)
                 strip = gr.HTML(elem_id="timeline")
+                film = gr.Video(label="With labels", elem_id="film", interactive=False)
                 speed = gr.Markdown(elem_id="speed")
                 seen = gr.Gallery(
-                    label="What the network saw", columns=5, height=260, elem_id="seen"
+                    label="Frames that the network saw", columns=5, height=260, elem_id="seen"
                 )
         with gr.Tab("Camera", elem_id="camera-tab"), gr.Row():
+            # Training clips are not mirrored.
+            webcam = gr.WebcamOptions(mirror=False)
             camera = gr.Image(
-                sources=["webcam"],
-                streaming=True,
-                label="Camera",
-                elem_id="camera",
-                min_width=280,
-                # What is sent is what is shown, and training saw the world as it is.
-                webcam_options=gr.WebcamOptions(mirror=False),
+                sources=["webcam"], streaming=True, webcam_options=webcam, elem_id="camera"
             )
             with gr.Column(min_width=280):
                 now = gr.Markdown(elem_id="now")
-                live = gr.Label(
-                    num_top_classes=_TOP, label="Likeliest now", show_heading=False, elem_id="live"
-                )
+                live = gr.Label(label="Likeliest now", elem_id="live", **bars)
                 pace = gr.Markdown(elem_id="pace")
         with gr.Tab("How good is it?"):
-            card = gr.Markdown(_card(desk, names[0]), elem_id="card")
-            confusion = _confusion(desk, names[0])
-            picture = gr.Image(
-                confusion, label="Test clips: actual and predicted", visible=bool(confusion)
-            )
+            card = gr.Markdown(_card(service, names[0]), elem_id="card")
+            picture = _confusion(service, names[0])
 
-        shown = [said, label, film, strip, speed, seen]
-        bounded = {"concurrency_id": "videos", "concurrency_limit": desk.limits.jobs}
+        answer = [said, label, strip, film, speed, seen]
+        private: dict[str, Any] = {"api_visibility": "private"}
+        bounded = private | {"concurrency_id": "videos", "concurrency_limit": limits.jobs}
 
-        def of_file(path: str | None, name: str):
-            return _shown(desk, name, _answer(desk, path, None, name)) if path else [None] * 6
+        def of_file(path: str | None, name: str) -> Iterator[list[Any]]:
+            if path:
+                yield from _answers(service, path, "", name)
+            else:  # the file was taken away
+                yield [None] * len(answer)
 
-        def of_either(path: str | None, address: str, name: str):
-            return _shown(desk, name, _answer(desk, path, address, name))
+        def of_either(path: str | None, address: str, name: str) -> Iterator[list[Any]]:
+            yield from _answers(service, path, address.strip(), name)
 
-        # A file or an example is looked at as soon as it is there.
-        upload.change(of_file, [upload, model], shown, api_visibility="private", **bounded)
-        gr.on(
-            [go.click, url.submit],
-            of_either,
-            [upload, url, model],
-            shown,
-            api_visibility="private",
-            **bounded,
-        )
+        # What is given last counts: an upload empties the address, an address empties the upload.
+        upload.upload(lambda: "", None, url, **private)
+        url.input(lambda: None, None, upload, **private)
+        # A file or an example is recognised as soon as it is there.
+        upload.change(of_file, [upload, model], answer, **bounded)
+        gr.on([go.click, url.submit], of_either, [upload, url, model], answer, **bounded)
 
-        def look(frame: np.ndarray | None, name: str, request: gr.Request):
+        def look(frame: np.ndarray | None, name: str, request: gr.Request) -> tuple[Any, ...]:
             if frame is None:
                 return gr.skip(), gr.skip(), gr.skip()
+            visitor = str(request.session_hash)
             try:
-                glance = desk.look(str(request.session_hash), frame, name, time.monotonic())
+                found, row, facts = service.look(visitor, frame, name, time.monotonic())
             except UserError as error:
-                # Sixteen frames a second: a notice for each would bury the page.
+                # Sixteen frames come in a second: a notice for each would cover the page.
                 return html.escape(str(error)), None, ""
-            classes = desk.recogniser(name).classes
-            wait = "" if glance.filled >= 1 else f" · first window {glance.filled:.0%} full"
-            return (
-                _heading(glance.label),
-                _bars(classes, glance.probabilities),
-                f"{glance.milliseconds:.1f} ms an answer · {glance.frames_per_second:.0f} frames a "
-                f"second{wait}",
-            )
+            shown = _bars(service.recogniser(name).names, row)
+            return f"## {html.escape(found)}", shown, f"{html.escape(name)} · {facts}"
 
-        camera.stream(
-            look,
-            [camera, model],
-            [now, live, pace],
-            stream_every=0.06,
-            concurrency_id="cameras",
-            concurrency_limit=2,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        every = {"stream_every": 0.06, "show_progress": "hidden"}
+        shared = {"concurrency_id": "cameras", "concurrency_limit": 2}
+        camera.stream(look, [camera, model], [now, live, pace], **every, **shared, **private)
 
         def leave(request: gr.Request) -> None:
-            desk.leave(str(request.session_hash))
+            service.leave(str(request.session_hash))
 
         page.unload(leave)
 
-        def choose(name: str):
-            try:
-                recogniser = desk.recogniser(name)
-            except UserError as error:
-                raise gr.Error(str(error), duration=20, print_exception=False) from None
-            path = _confusion(desk, name)
-            shown = gr.Image(path, visible=bool(path))
-            return _warning(recogniser.classes), _card(desk, name), shown
+        def choose(name: str) -> list[Any]:
+            with _shown_errors():
+                service.recogniser(name)
+            about = [_notice(service, name), _card(service, name), _confusion(service, name)]
+            return [*about, *[None] * len(answer)]  # an answer of another model goes
 
-        model.change(choose, model, [notice, card, picture], api_visibility="private")
-
-        # The programs' door: a file or an address in, JSON out.
-        file = gr.File(visible=False)
-        address = gr.Textbox(visible=False)
-        result = gr.JSON(visible=False)
-
-        def recognise(file: str | None, url: str, model: str):
-            answer = _answer(desk, file, url, model)
-            recogniser = desk.recogniser(model)
-            found = as_json(answer.prediction, recogniser, _TOP)
-            return {"model": model, **found, "milliseconds": round(answer.milliseconds, 3)}
-
-        gr.Button(visible=False).click(
-            recognise, [file, address, model], result, api_name="recognise", **bounded
-        )
+        model.change(choose, model, [notice, card, picture, *answer], **private)
     return page
 
 
-def _answer(desk: Desk, path: str | None, url: str | None, name: str) -> Answer:
+def _confusion(service: Service, name: str) -> gr.Image:
+    path = service.confusion(name)
+    return gr.Image(path, label="Test clips: actual and predicted", visible=bool(path))
+
+
+def _answers(service: Service, path: str | None, url: str | None, name: str) -> Iterator[list[Any]]:
+    """Yield what is shown: first the answer, then the film with it."""
+    with contextlib.ExitStack() as stack:
+        with _shown_errors():
+            if path:
+                file, source = Path(path), Path(path).name
+            elif url:
+                file, source = stack.enter_context(service.downloaded(url)), url
+            else:
+                raise UserError("There is no video yet. Upload one.")
+            answer = service.recognise(file, name, source)
+        shown = _shown(answer)
+        yield [*shown, None, f"{_facts(answer)} · drawing the labels …", None]
+        began = time.perf_counter()
+        with _shown_errors():
+            film, frames = service.film(answer, file)
+        drawn = f"{_facts(answer)} · labels drawn in {time.perf_counter() - began:.2f} s"
+        yield [*shown, str(film), drawn, list(frames)]
+
+
+@contextlib.contextmanager
+def _shown_errors() -> Iterator[None]:
     try:
-        if url and url.strip():
-            return desk.recognise_url(url, name)
-        if path:
-            return desk.recognise(desk.uploaded(path), name)
+        yield
     except UserError as error:
         raise gr.Error(str(error), duration=20, print_exception=False) from None
-    raise gr.Error(
-        "Expected a file or an address. Received: neither. Drop a video.", print_exception=False
-    )
 
 
-def _shown(desk: Desk, name: str, answer: Answer) -> list:
-    classes = desk.recogniser(name).classes
-    prediction = answer.prediction
-    first = prediction.segments[0]
+def _shown(answer: Answer) -> list[Any]:
+    """Return the heading, the likeliest classes and the timeline of a video."""
+    prediction, recogniser = answer.prediction, answer.recogniser
     clip = prediction.kind == CLIP
+    heading = name_of(prediction.segments[0], prediction.names)
+    if not clip:
+        heading = f"{len(prediction.segments)} segments"
+    # Names of files and folders come from outside.
+    about = html.escape(f"{prediction.source} · {recogniser.describe()}")
     return [
-        _heading(name_of(first, classes) if clip else f"{len(prediction.segments)} stretches"),
-        _bars(classes, prediction.overall),
-        str(answer.film),
-        _timeline(answer, classes),
-        f"{prediction.seconds:.1f} s of video in {answer.milliseconds / 1000:.2f} s · "
-        f"{answer.frames_per_second:.0f} frames a second",
-        list(answer.frames),
+        f"## {html.escape(heading)}\n{about}",
+        _bars(prediction.names, prediction.overall),
+        "" if clip else _timeline(prediction),
     ]
 
 
-def _heading(label: str) -> str:
-    return f"## {html.escape(label)}"
+def _facts(answer: Answer) -> str:
+    return f"{answer.prediction.seconds:.1f} s of video recognised in {answer.seconds:.2f} s"
 
 
-def _bars(classes: list[str], probabilities: np.ndarray) -> dict[str, float]:
-    return dict(zip(classes, map(float, probabilities), strict=True))
+def _bars(names: list[str], probabilities: np.ndarray) -> dict[str, float]:
+    return dict(zip(names, map(float, probabilities), strict=True))
 
 
-def _timeline(answer: Answer, classes: list[str]) -> str:
-    """Draw the segments as a strip; names come from folders and so are escaped."""
-    prediction = answer.prediction
-    if prediction.kind == CLIP:
-        return ""
+def _timeline(prediction: Prediction) -> str:
+    """Draw the segments as a strip with a table; 20 classes have different colours."""
+    order = list(dict.fromkeys(s.label for s in prediction.segments if s.label is not None))
+    # Twenty hues; neighbours on the wheel differ in lightness too.
+    colours = {k: f"hsl({i * 126 % 360} 65% {(38, 62)[i % 2]}%)" for i, k in enumerate(order)}
     blocks, rows = [], []
     for segment in prediction.segments:
-        name = html.escape(name_of(segment, classes))
-        colour = "#bbbbbb" if segment.label is None else _COLOURS[segment.label % len(_COLOURS)]
+        name = html.escape(name_of(segment, prediction.names))
+        colour = colours.get(segment.label, "#bbbbbb")
         share = 100 * (segment.end - segment.start) / prediction.seconds
         when = f"{clock(segment.start)} to {clock(segment.end)}"
         blocks.append(
@@ -225,26 +204,36 @@ def _timeline(answer: Answer, classes: list[str]) -> str:
     )
 
 
-def _warning(classes: list[str]) -> str:
-    return WARNING.format(n=len(classes), classes=", ".join(map(html.escape, classes)))
+def _notice(service: Service, name: str) -> str:
+    classes = service.recogniser(name).classes
+    named = ", ".join(map(html.escape, classes[:_MOST_CLASSES]))
+    return (
+        f"It knows **{len(classes)} actions** and nothing else: {named}"
+        f"{' …' if len(classes) > _MOST_CLASSES else ''}. Whatever else it is shown, it calls one "
+        "of these or *unknown*."
+    )
 
 
-def _card(desk: Desk, name: str) -> str:
-    card = desk.recogniser(name).card
-    figures = desk.figures().get(name)
-    lines = [f"### {html.escape(name)}"]
+def _card(service: Service, name: str) -> str:
+    recogniser = service.recogniser(name)
+    card, figures = recogniser.card, service.figures().get(name)
+    lines = [f"### {html.escape(name)}", html.escape(recogniser.describe())]
     if figures:
+        # Groups of one clip: no name told which clips are of one source video.
+        grouped = figures["n_groups"] < figures["n_test"] and card.get("protocol") != "random"
+        sources = f" of {figures['n_groups']} source videos that it never saw" if grouped else ""
+        over = "source videos" if grouped else "clips"
         lines.append(
-            f"On {figures['n_test']} test clips of {figures['n_groups']} source videos that it "
-            f"never saw, it is right in **{figures['accuracy']:.1%}**; in other such videos "
-            f"expect **{figures['accuracy_low']:.0%} to {figures['accuracy_high']:.0%}** (95 % "
-            f"interval over source videos). Guessing is right in {figures['chance']:.1%}."
+            f"On {figures['n_test']} test clips{sources}, it is right in "
+            f"**{figures['accuracy']:.1%}**; the 95 % interval over {over} is "
+            f"**{figures['accuracy_low']:.0%} to {figures['accuracy_high']:.0%}**. Guessing is "
+            f"right in {figures['chance']:.1%}."
         )
     else:
-        lines.append("It has not been tested here: run `dvc repro`.")
+        lines.append("It has not been tested here.")
     lines.append(
         "The figures hold for videos like those of the data set: other cameras, places and people "
-        "are harder. Do not decide anything about a person by it."
+        "are harder. Do not use it to decide anything about a person."
     )
     facts = []
     for key, value in card.items():
@@ -254,8 +243,3 @@ def _card(desk: Desk, name: str) -> str:
             value = ", ".join(map(str, value))
         facts.append(f"- {key.replace('_', ' ')}: {html.escape(str(value))}")
     return "\n\n".join([*lines, "\n".join(facts)])
-
-
-def _confusion(desk: Desk, name: str) -> str | None:
-    path = desk.metrics.parent / name / "confusion.png"
-    return str(path) if name in desk.names() and path.exists() else None

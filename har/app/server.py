@@ -1,26 +1,31 @@
-"""The server of the page: its bounds, `/health`, and no trace left behind."""
+"""The server of the page: `POST /recognise`, `GET /health`, and no file left behind."""
 
 import contextlib
+import logging
 import os
+import signal
 import socket
+import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from har.app.limits import Limits
-from har.app.service import Desk
 from har.clips import splits, video
 from har.errors import UserError
 from har.predictor import annotation
+from har.predictor.prediction import as_json
 
-_EXAMPLES = 6
-# Pictures and films are not to make the page wider than a phone.
+if TYPE_CHECKING:
+    from har.app.service import Service
+
+_EXAMPLES, _TOP = 6, 5
+# Pictures and films must not make the page wider than a phone.
 _STYLE = """
 .gradio-container {max-width: min(1100px, 100vw) !important; margin: auto; overflow-x: hidden}
 #film video {max-height: 60vh}
 """
-
-# The page's own scripts are inline; nothing else is to come from or go anywhere.
+# Gradio's own scripts are inline; nothing else comes from or goes to another server.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
@@ -29,125 +34,159 @@ _POLICY = (
 )
 
 
-def run(models: Path, metrics: Path, host: str, port: int, limits: Limits) -> None:
-    """Serve until Ctrl-C.
+def run(
+    models: Path, metrics: Path, host: str, port: int, limits: Limits, root_path: str = ""
+) -> None:
+    """Serve until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         models: folder of the models' folders.
         metrics: `metrics.json`.
-        host: address to listen at; 127.0.0.1 is this machine alone.
+        host: address to listen at; 127.0.0.1 is reached from this machine only.
         port: 0 takes a free one.
         limits: what a visitor may ask for.
+        root_path: path at which a proxy shows the page, such as /har.
 
     Raises:
-        UserError: Gradio is not installed, there is no model, or the port is taken.
+        UserError: a package is not installed, there is no model, or the port is taken.
     """
-    listener = _listening(host, port)
-    desk = Desk(models, metrics, limits)
-    ended = threading.Event()
     try:
-        server = _server(desk)
-        threading.Thread(target=_sweep, args=(desk, ended), daemon=True).start()
+        _serve(models, metrics, host, port, limits, root_path)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'The package {error.name} is not installed. Run `pip install "har[app]"`.'
+        ) from None
+
+
+def _serve(
+    models: Path, metrics: Path, host: str, port: int, limits: Limits, root_path: str
+) -> None:
+    import uvicorn
+
+    from har.app.service import Service
+
+    ended = threading.Event()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(host, port))
+        service = Service(models, metrics, limits)
+        stack.callback(service.close)
+        stack.callback(ended.set)
+        tempfile.tempdir = str(service.folder)  # temporary files of libraries go there too
+        application = _application(service, root_path)
+        # An open page keeps a connection: at the end requests get two seconds.
+        config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=2)
+        server = uvicorn.Server(config)
+        # At the end uvicorn cancels what an open page waits for, and logs each as an error.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+        if hasattr(signal, "SIGHUP"):  # uvicorn handles SIGINT and SIGTERM
+            signal.signal(signal.SIGHUP, server.handle_exit)
+
+        def sweep() -> None:
+            service.sweep()
+            while not ended.wait(min(60, limits.keep_seconds)):
+                service.sweep()
+
+        threading.Thread(target=sweep, daemon=True).start()
         print(f"http://{host}:{listener.getsockname()[1]}  (Ctrl-C ends)", flush=True)
-        server.run(sockets=[listener])
-    finally:
-        ended.set()
-        desk.close()
-        listener.close()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
 
 
-def _sweep(desk: Desk, ended: threading.Event) -> None:
-    while not ended.wait(min(60, desk.limits.keep_seconds)):
-        desk.sweep()
-
-
-def _server(desk: Desk) -> Any:
-    # Gradio reads these when it loads. Nothing of a visitor leaves this machine.
+def _application(service: "Service", root_path: str) -> Any:
+    # Gradio reads these when it loads. It must send nothing to other servers.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    os.environ["GRADIO_TEMP_DIR"] = str(desk.uploads)
-    try:
-        import gradio
-        import gradio.processing_utils
-        import uvicorn
+    os.environ["GRADIO_TEMP_DIR"] = str(service.uploads)
+    import gradio
+    import gradio.processing_utils
+    from fastapi import FastAPI, Request
 
-        from har.app import page
-    except ImportError as error:
-        raise UserError(
-            f"Expected the packages of the page. Received: no {error.name}. "
-            'Run `pip install "har[app]"`.'
-        ) from None
-    if not desk.names():
-        raise UserError(
-            f"Expected a model in {desk.models}. Received: none. Run `dvc repro` or `dvc pull`."
-        )
-    card = desk.recogniser(desk.names()[0]).card
-    desk.examples = examples(Path("data"), desk.folder / "examples", card)
-    blocks = page.build(desk)
-    blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=4)
-    served = gradio.mount_gradio_app(
-        _application(desk),
+    from har.app import page
+
+    if not service.names():
+        raise UserError("There is no model to serve. Run `dvc repro` or `dvc pull`.")
+    card = service.recogniser(service.names()[0]).card
+    service.examples = examples(Path("data"), service.folder / "examples", card)
+    blocks = page.build(service)
+    blocks.queue(max_size=service.limits.waiting, default_concurrency_limit=4)
+    application = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @application.get("/health")
+    def health() -> dict[str, Any]:
+        return {"status": "ok", "models": service.names()}
+
+    @application.middleware("http")
+    async def with_policy(request: Request, call_next: Any) -> Any:
+        response = await call_next(request)
+        response.headers["content-security-policy"] = _POLICY
+        response.headers["x-content-type-options"] = "nosniff"
+        return response
+
+    _add_recognise(application, service)
+    # A request can name an address as its file. Gradio would fetch it, of any size.
+    gradio.processing_utils.async_ssrf_protected_download = _fetch_nothing
+    # Gradio checks where files come from only where it believes that it was launched.
+    blocks.has_launched = True
+    return gradio.mount_gradio_app(
+        application,
         blocks,
         path="/",
-        max_file_size=int(desk.limits.megabytes * 1e6),
+        root_path=root_path or None,
+        max_file_size=int(service.limits.megabytes * 1e6),
         ssr_mode=False,
         show_error=True,
         theme=gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         css=_STYLE,
         footer_links=[],
     )
-    # A request may give an address as the path of its file, and Gradio would fetch it, of any size.
-    gradio.processing_utils.async_ssrf_protected_download = _fetch_nothing
-    # Gradio looks at where files come from only in what it takes for launched.
-    blocks.has_launched = True
-    return uvicorn.Server(uvicorn.Config(served, log_level="warning"))
+
+
+def _add_recognise(application: Any, service: "Service") -> None:
+    """Add `POST /recognise`: form fields `file` or `url`, and `model`; the answer is JSON."""
+    import anyio
+    from fastapi import Request
+    from fastapi.responses import JSONResponse
+    from gradio.route_utils import GradioMultiPartParser, MultiPartException
+
+    limits = service.limits
+    places = anyio.CapacityLimiter(limits.jobs + limits.waiting)
+
+    def answer(form: Any) -> dict[str, Any]:
+        name, url, file = form.get("model") or service.names()[0], form.get("url"), form.get("file")
+        if bool(url) == hasattr(file, "filename"):
+            raise UserError("Expected the form field file, a video, or url. Received: not one.")
+        with service.downloaded(url) if url else contextlib.nullcontext(file.file.name) as path:
+            found = service.recognise(Path(path), name, url or file.filename)
+        facts = as_json(found.prediction, found.recogniser, _TOP)
+        return {"model": name, **facts, "milliseconds": round(found.seconds * 1000, 3)}
+
+    @application.post("/recognise")
+    async def recognise(request: Request) -> JSONResponse:
+        if "origin" in request.headers:  # a page of another site in a visitor's browser
+            return JSONResponse({"error": "Web pages cannot call this address."}, 403)
+        if places.available_tokens < 1:
+            return JSONResponse({"error": "The server is busy. Try again in a minute."}, 503)
+        bounds = {"max_files": 1, "max_fields": 2, "max_file_size": limits.megabytes * 1e6}
+        parser = GradioMultiPartParser(
+            request.headers, request.stream(), upload_dir=service.uploads, **bounds
+        )
+        try:
+            form = await parser.parse()
+            return JSONResponse(await anyio.to_thread.run_sync(answer, form, limiter=places))
+        except (MultiPartException, UserError, KeyError) as error:  # KeyError: not a form
+            return JSONResponse({"error": str(error)}, 413 if "exceeded" in str(error) else 400)
 
 
 async def _fetch_nothing(url: str, cache_dir: str) -> str:
-    """Stand in for Gradio's own download, which knows no bounds; `har.predictor.web_video` does."""
     import gradio
 
     raise gradio.Error(
-        "Expected a file that was uploaded. Received: an address in its place. "
-        "Give addresses as the second input.",
-        print_exception=False,
+        "Expected an upload. Received: an address in its place.", print_exception=False
     )
 
 
-def _application(desk: Desk) -> Any:
-    from fastapi import FastAPI
-
-    application = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-    @application.get("/health")
-    def health() -> dict[str, Any]:
-        return {"status": "ok", "models": desk.names()}
-
-    application.add_middleware(_KeepToOneself)
-    return application
-
-
-class _KeepToOneself:
-    """Tells browsers to load nothing from elsewhere; passes streams on as they come."""
-
-    def __init__(self, application: Any) -> None:
-        self._application = application
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] += [
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
-            await send(message)
-
-        await self._application(scope, receive, with_policy)
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -155,30 +194,27 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise UserError(
             f"Expected a free port at {host}:{port}. Received: {error.strerror or error}. "
-            "Take another with --port, or 0 for any."
+            "Name another with --port, or 0 for any."
         ) from None
     return listener
 
 
 def examples(data: Path, folder: Path, card: dict[str, Any]) -> list[Path]:
-    """Put a test clip of each of some classes into `folder`, as MP4 that browsers play.
+    """Write a test clip of each of some classes into `folder`, as MP4 that browsers play.
 
     Args:
-        data: folder of clips.csv, split.csv and videos; where it has none, there are no examples.
-        folder: to write to.
-        card: of the model, which says what it was not trained on.
+        data: folder of split.csv and videos; where it has none, there are no examples.
+        folder: where to write.
+        card: the model's card, which names the clips that it was not trained on.
     """
     try:
         test = splits.read(data / "split.csv", card["protocol"], card["fold"]).test
     except (UserError, KeyError):
         return []
-    clips: dict[str, str] = {}
-    for clip in test:
-        clips.setdefault(clip.split("/")[0], clip)
+    clips = {clip.split("/")[0]: clip for clip in reversed(test)}  # the first of each class
     found = []
-    for label, clip in list(clips.items())[:_EXAMPLES]:
-        target = folder / f"{label}.mp4"
+    for label in sorted(clips)[:_EXAMPLES]:
         with contextlib.suppress(video.UnreadableVideoError, OSError):
-            annotation.playable(data / "videos" / clip, target)
-            found.append(target)
+            annotation.playable(data / "videos" / clips[label], folder / f"{label}.mp4")
+            found.append(folder / f"{label}.mp4")
     return found

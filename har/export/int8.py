@@ -1,18 +1,18 @@
-"""LiteRT networks of 8-bit whole numbers; what comes before their first weights stays float.
+"""LiteRT networks with 8-bit arithmetic; what comes before their first weights stays float.
 
-Convolutions and dense layers get weights and arithmetic of 8 bits, in ranges seen on training
-clips (Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-
-Only Inference, CVPR 2018). What only prepares the clips has no weights to make smaller and cannot
-bear 8 bits: the small difference of two frames is a few steps of 1/127, and `har.nn.preprocessing.Motion`
-enlarges the rounding with it. That alone cost LRCN 8 points of accuracy and ConvLSTM 11.
+Convolutions and dense layers get weights and arithmetic of 8 bits, in ranges seen on training clips
+(Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference, CVPR 2018). The layers before them have no weights that could be smaller, and 8 bits are
+not enough for them: the difference of two frames is often a few steps of 1/127, and
+`har.nn.preprocessing.Motion` enlarges its rounding error. That cost LRCN 8 points of accuracy and
+ConvLSTM 11.
 """
 
 import tempfile
 from typing import NamedTuple
 
+import keras
 import numpy as np
-
-from har.nn.backend import keras
 
 WEIGHTED = {
     *("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"),
@@ -22,41 +22,35 @@ BETWEEN = {"QUANTIZE", "DEQUANTIZE"}  # from floats to whole numbers and back
 
 
 class Operation(NamedTuple):
-    """An operation of a LiteRT network.
+    """An operation of a LiteRT network."""
 
-    Attributes:
-        kind: `CONV_2D`, say.
-        sources: names of the tensors that it takes, weights among them.
-        results: names and types (`FLOAT32`, say) of the tensors that it makes.
-    """
-
-    kind: str
-    sources: list[str]
-    results: dict[str, str]
+    kind: str  # such as CONV_2D
+    sources: list[str]  # names of the tensors that it takes, weights among them
+    results: dict[str, str]  # names and types, such as FLOAT32, of the tensors that it makes
 
 
 def quantise(model: keras.Model, training: np.ndarray) -> bytes:
-    """Convert to LiteRT, in 8 bits from the first weights on.
+    """Convert to LiteRT with 8-bit arithmetic from the first weights on.
 
     Args:
-        model: of operations that LiteRT has, without loops: see `har.export.convert.portable`.
-        training: uint8 (M, T, H, W, 3), clips that show which ranges values have.
+        model: without loops and operations that LiteRT lacks: `har.export.convert.portable`.
+        training: uint8 (M, T, H, W, 3), clips from which the ranges of values are taken.
 
     Returns:
         The content of a .tflite file, from uint8 (1, T, H, W, 3) to float32 (1, C).
     """
     import tensorflow as tf
 
-    # One clip at a time: of a batch of unknown size, LiteRT cannot unroll the loop.
+    # LiteRT cannot unroll a loop over a batch of unknown size.
     signature = [tf.TensorSpec((1, *training.shape[1:]), tf.uint8, name="clips")]
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, format="tf_saved_model", verbose=False, input_signature=signature)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        # Else TensorFlow's own operations would be called for, which phones do not have.
+        # Phones do not have TensorFlow's own operations.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([clip[None]] for clip in training)
-        # The converter itself takes all or nothing; its debugger can leave operations out.
+        # The converter quantises all or nothing; its debugger can leave operations out.
         debugger = tf.lite.experimental.QuantizationDebugger(converter=converter)
     floats = before_weights(operations(debugger.calibrated_model))
     debugger.options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=floats)
@@ -64,7 +58,7 @@ def quantise(model: keras.Model, training: np.ndarray) -> bytes:
 
 
 def before_weights(network: list[Operation]) -> list[str]:
-    """Return the names of the tensors that no weights have a part in."""
+    """Return the names of the tensors that do not depend on weights."""
     before: list[str] = []
     after: set[str] = set()
     for operation in network:
@@ -93,7 +87,7 @@ def operations(content: bytes) -> list[Operation]:
     names = [tensor.name.decode() for tensor in graph.tensors]
 
     def of(tensors: np.ndarray | None) -> list[int]:
-        # An operation that takes or makes nothing has no list; what is not given is -1.
+        # The list is missing where it is empty; an optional tensor that is not given is -1.
         return [] if tensors is None else [i for i in tensors if i >= 0]
 
     return [

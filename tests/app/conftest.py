@@ -1,14 +1,15 @@
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import threading
-import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import predictor_models as small
@@ -89,36 +90,38 @@ def server(start, project) -> Server:
 
 @pytest.fixture(scope="session")
 def ask():
-    """Ask the JSON door: `ask(server, file or None, url, model)`; `(answer, None)` or error."""
-
-    def post(address: str, data: bytes, kind: str = "application/json"):
-        request = urllib.request.Request(address, data, {"Content-Type": kind})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.loads(response.read())
-
-    def upload(server: Server, path: Path) -> str:
-        bound = "----boundary"
-        head = (
-            f'--{bound}\r\nContent-Disposition: form-data; name="files"; '
-            f'filename="{path.name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
-        )
-        body = head.encode() + path.read_bytes() + f"\r\n--{bound}--\r\n".encode()
-        kind = f"multipart/form-data; boundary={bound}"
-        return post(f"{server.url}/gradio_api/upload", body, kind)[0]
-
-    def call(server: Server, file: str | None, url: str = "", model: str = "lrcn"):
-        data = {"path": file, "meta": {"_type": "gradio.FileData"}} if file else None
-        body = json.dumps({"data": [data, url, model]}).encode()
-        address = f"{server.url}/gradio_api/call/recognise"
-        event = post(address, body)["event_id"]
-        with urllib.request.urlopen(f"{address}/{event}", timeout=120) as response:
-            stream = response.read().decode()
-        kind = re.findall(r"^event: (\w+)$", stream, re.MULTILINE)[-1]
-        data = json.loads(re.findall(r"^data: (.*)$", stream, re.MULTILINE)[-1])
-        return (data[0], None) if kind == "complete" else (None, data)
+    """Ask `POST /recognise`: `ask(server, file or None, url, model)`; `(answer, None)` or error."""
 
     def ask(server: Server, path: Path | None, url: str = "", model: str = "lrcn"):
-        return call(server, upload(server, path) if path else None, url, model)
+        with contextlib.ExitStack() as stack:
+            form = {"url": (None, url), "model": (None, model)}
+            if path:
+                form["file"] = (path.name, stack.enter_context(path.open("rb")))
+            reply = requests.post(f"{server.url}/recognise", files=form, timeout=120)
+        answer = reply.json()
+        return (answer, None) if reply.ok else (None, answer["error"])
 
-    ask.upload, ask.call = upload, call
     return ask
+
+
+@pytest.fixture(scope="session")
+def press():
+    """Send inputs to a function of the page as a browser does: `press(server, function, *data)`.
+
+    Returns what the server sends last: `{"success": …, "output": …}`.
+    """
+
+    def press(server: Server, function: str, *data):
+        config = requests.get(f"{server.url}/config", timeout=30).json()
+        (index,) = [d["id"] for d in config["dependencies"] if d["api_name"] == function]
+        base, session = f"{server.url}/gradio_api/queue", {"session_hash": os.urandom(5).hex()}
+        body = {"data": list(data), "fn_index": index, **session}
+        assert requests.post(f"{base}/join", json=body, timeout=30).ok
+        with requests.get(f"{base}/data", session, stream=True, timeout=60) as stream:
+            for line in filter(None, stream.iter_lines()):
+                message = json.loads(line.removeprefix(b"data: "))
+                if message["msg"] == "process_completed":
+                    return message
+        raise AssertionError("no answer")
+
+    return press

@@ -1,18 +1,27 @@
 """The page as a person meets it: a real browser, a file, a camera that shows a known clip."""
 
+import http.server
+import re
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
 import predictor_models as small
 import pytest
+import requests
 
+from har.app.limits import Limits
+from har.app.service import Service
 from har.clips import video
-from har.predictor.prediction import Settings, predict
+from har.predictor.prediction import Prediction, Settings, predict
 from har.predictor.recogniser import Recogniser
+from har.predictor.timeline import Segment
 
 pytest.importorskip("gradio", reason="Gradio, the extra app, is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+from har.app import page as page_module  # noqa: E402 (it loads Gradio)
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium on the path")
@@ -76,6 +85,19 @@ def visit(browser, server):
         context.close()
 
 
+@pytest.fixture
+def files(project) -> str:
+    """A web server of the project's files."""
+
+    def handler(*arguments):
+        return http.server.SimpleHTTPRequestHandler(*arguments, directory=project)
+
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+
+
 def expected(project: Path, name: str, model: str = "lrcn") -> str:
     recogniser = Recogniser.open(project / "models" / model)
     row = predict(recogniser, project / name, Settings(), "").overall
@@ -95,7 +117,8 @@ def test_an_uploaded_clip_is_recognised(visit, project, size):
         page.evaluate("document.querySelector('#film video').play()")
         page.wait_for_function("document.querySelector('#film video').currentTime > 0.3")
         page.wait_for_function(f"document.querySelectorAll('#seen img').length >= {small.SHAPE[0]}")
-        assert "frames a second" in page.inner_text("#speed")
+        assert re.search(r"recognised in [\d.]+ s · labels drawn in", page.inner_text("#speed"))
+        assert f"{name} · lrcn" in page.inner_text("#said")
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
         # What the page cuts off at its edge would not make the document wider.
         assert page.evaluate(_BEYOND, size["width"]) == []
@@ -109,6 +132,115 @@ def test_the_page_talks_to_its_own_server_alone(visit, server, project):
     assert len(page.asked) > 10
     own = (server.url, server.url.replace("http", "ws", 1), "data:", "blob:")
     assert [url for url in page.asked if not url.startswith(own)] == []
+
+
+def test_what_is_given_last_counts(visit, project, files):
+    """An address that was left in its box does not beat an upload, nor the other way round."""
+    address = f"{files}/clip1.avi"
+    page = visit()
+    box = page.locator("#url input, #url textarea")
+    box.fill("http://127.0.0.1:9/left.avi")
+    page.set_input_files("#upload input[type=file]", project / "clip0.avi")
+    page.get_by_text("clip0.avi · lrcn").wait_for(timeout=60_000)
+    page.wait_for_function("!document.querySelector('#url input, #url textarea').value")
+    page.locator("#go").click()
+    page.wait_for_timeout(1500)
+    assert "clip0.avi · lrcn" in page.inner_text("#said")
+    box.fill(address)
+    page.locator("#go").click()
+    page.get_by_text(f"{address} · lrcn").wait_for(timeout=60_000)
+    assert page.inner_text("#said h2") == expected(project, "clip1.avi")
+    assert page.errors == []
+
+
+def test_the_answer_of_another_model_goes(visit, project):
+    page = visit()
+    page.set_input_files("#upload input[type=file]", project / "clip0.avi")
+    page.wait_for_selector("#film video", timeout=60_000)
+    page.locator("#model input").click()
+    page.get_by_role("option", name="convlstm").click()
+    page.wait_for_selector("#said h2", state="detached", timeout=60_000)
+    page.wait_for_selector("#film video", state="detached")
+    page.locator("#go").click()
+    page.get_by_text("clip0.avi · convlstm").wait_for(timeout=60_000)
+
+
+def test_a_file_of_a_camcorder_may_be_uploaded(visit, project, tmp_path):
+    shutil.copy(project / "clip0.avi", tmp_path / "00001.MTS")
+    page = visit()
+    page.set_input_files("#upload input[type=file]", tmp_path / "00001.MTS")
+    page.get_by_text("00001.MTS · lrcn").wait_for(timeout=60_000)
+
+
+class _Proxy(http.server.BaseHTTPRequestHandler):
+    """Passes what is asked below /lab/har on to `server`, as nginx's proxy_pass with a path."""
+
+    protocol_version = "HTTP/1.0"
+
+    def do_GET(self):
+        if not self.path.startswith("/lab/har/"):
+            self.server.astray.append(self.path)
+            return self.send_error(404)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        address = self.server.target + self.path.removeprefix("/lab/har")
+        headers = {k: v for k, v in self.headers.items() if k.lower() != "connection"}
+        with requests.request(
+            self.command, address, data=body, headers=headers, stream=True, timeout=60
+        ) as reply:
+            self.send_response(reply.status_code)
+            for name in ("Content-Type", "Content-Range", "Accept-Ranges"):
+                if name in reply.headers:
+                    self.send_header(name, reply.headers[name])
+            self.end_headers()
+            for chunk in reply.iter_content(None):
+                self.wfile.write(chunk)
+                self.wfile.flush()
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def test_it_works_behind_a_proxy_with_a_path(visit, start, project):
+    server = start(project, "--root-path", "/lab/har")
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
+    proxy.target, proxy.astray = server.url, []
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    page = visit(url=f"http://127.0.0.1:{proxy.server_port}/lab/har/")
+    page.set_input_files("#upload input[type=file]", project / "clip0.avi")
+    page.wait_for_selector("#film video", timeout=60_000)
+    page.wait_for_function("document.querySelector('#film video').duration > 1.9")
+    assert page.inner_text("#said h2") == expected(project, "clip0.avi")
+    assert [path for path in proxy.astray if path != "/favicon.ico"] == []
+    proxy.shutdown()
+
+
+def test_twenty_classes_have_twenty_colours_in_the_strip():
+    names = [f"class {i}" for i in range(20)]
+    segments = [Segment(i, i + 1, label, 0.9) for i, label in enumerate([*range(20), None, 0])]
+    spans = [(0.0, 22.0)]
+    prediction = Prediction("", "timeline", spans, np.ones((1, 20)) / 20, segments, names, "lrcn")
+    colours = re.findall(r"background:([^\"]+)\"", page_module._timeline(prediction))
+    assert len(colours) == 22
+    assert len(set(colours[:20])) == 20
+    assert colours[20] not in colours[:20]
+    assert colours[21] == colours[0]
+
+
+def test_source_videos_are_named_only_where_groups_are_known(project):
+    for protocol, groups, said in (
+        ("group", 36, True),
+        ("group", 144, False),
+        ("random", 36, False),
+    ):
+        service = Service(project / "models", project / "metrics/metrics.json", Limits())
+        figures = service.figures()
+        figures["lrcn"]["n_groups"] = groups
+        service.figures = lambda figures=figures: figures
+        service.recogniser("lrcn").card["protocol"] = protocol
+        assert ("never saw" in page_module._card(service, "lrcn")) == said
+        service.close()
 
 
 def test_a_bad_file_is_told_and_the_page_goes_on(visit, project, tmp_path):
@@ -151,6 +283,7 @@ def test_it_says_what_it_knows_and_how_well(visit):
     card = page.inner_text("#card")
     assert "80.0%" in card
     assert "71% to 88%" in card
+    assert "lrcn" in card
     assert "33.3%" in card
 
 

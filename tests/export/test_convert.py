@@ -1,13 +1,16 @@
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import keras
 import litert
 import numpy as np
 import predictor_models as small
 import pytest
 
 from har import cli
+from har.backbones import joined_model
 from har.clips import splits, store
 from har.errors import UserError
 from har.export import convert
@@ -131,9 +134,10 @@ def test_int8_is_of_whole_numbers(har, project, name, monkeypatch):
     kernels = [t for t in interpreter.get_tensor_details() if len(t["shape"]) == 4]
     assert any(tensor["dtype"] == np.int8 for tensor in kernels)
     clips = convert.read_clips(Recogniser.open(Path("models") / name), Path("data"))
-    expected = Recogniser.open(Path("models") / name).probabilities(clips.test)
-    assert np.abs(run_litert(path, clips.test) - expected).max() > 1e-6
-    same = run_litert(path, clips.test).argmax(axis=1) == expected.argmax(axis=1)
+    frames, _ = clips.read(clips.test)
+    expected = Recogniser.open(Path("models") / name).probabilities(frames)
+    assert np.abs(run_litert(path, frames) - expected).max() > 1e-6
+    same = run_litert(path, frames).argmax(axis=1) == expected.argmax(axis=1)
     assert same.mean() > 0.7
 
 
@@ -143,9 +147,66 @@ def test_the_clips_are_of_the_test_fold_and_picked_as_prediction_picks(project, 
     subsets = splits.read(Path("data/split.csv"), "group", 0)
     with store.FrameStore(Path("data/frames.h5")) as frames:
         stored, labels = frames.read(subsets.test)
-    assert np.array_equal(clips.test, stored[:, [1, 3, 5, 7, 9, 11]])
-    assert np.array_equal(clips.labels, labels)
-    assert len(clips.training) == len(subsets.train)
+    frames, found = clips.read(clips.test)
+    assert np.array_equal(frames, stored[:, [1, 3, 5, 7, 9, 11]])
+    assert np.array_equal(found, labels)
+    assert clips.training == subsets.train
+
+
+def test_the_test_fold_is_compared_in_parts(har, project, monkeypatch):
+    sizes = []
+    kept = convert.read_clips
+
+    def counted(*arguments):
+        clips = kept(*arguments)
+        return clips._replace(read=lambda names: sizes.append(len(names)) or clips.read(names))
+
+    monkeypatch.setattr(convert, "read_clips", counted)
+    monkeypatch.setattr(convert, "PART", 5)
+    code, out, _ = har("models/lrcn", "--to", "savedmodel", "--output", "parts/lrcn")
+    assert code == 0
+    assert sizes == [5, 5, 2]
+    assert "on 12 clips" in out
+
+
+def test_a_model_by_its_name_and_a_trial(har, project):
+    shutil.copytree("models/lrcn", "comparison/trials/lrcn-group-0-1", dirs_exist_ok=True)
+    for named, output in (("lrcn", "lrcn"), ("comparison/trials/lrcn-group-0-1", "lrcn-group-0-1")):
+        code, out, err = har(named, "--to", "savedmodel")
+        assert (code, err) == (0, "")
+        assert out.startswith(f"exports/{output}: largest difference")
+
+
+def test_a_network_with_a_backbone_inside(har, project, write_video):
+    """A head joined with a backbone: other frames than the store's, of neighbouring pictures."""
+    clips = keras.Input((4, 24, 32, 3), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(clips)
+    x = keras.layers.Conv3D(3, (1, 3, 3), strides=(1, 2, 2))(x)
+    x = keras.layers.MaxPooling3D((1, 2, 2))(x)
+    backbone = keras.Model(clips, keras.layers.Reshape((4, -1))(x))
+    features = keras.Input((1, *backbone.output_shape[1:]))
+    x = keras.layers.LSTM(5, use_cudnn=False)(keras.layers.Reshape(features.shape[2:])(features))
+    head = keras.Model(features, keras.layers.Dense(3, activation="softmax")(x))
+    model = joined_model.whole_model(backbone, head, windows=1)
+    sampling = {"count": 4, "height": 24, "width": 32, "step": 2, "windows": 1}
+    small.save(model, project / "models/joined", protocol="group", fold=0, input=sampling)
+    with store.FrameStore(Path("data/frames.h5")) as frames:
+        for i, name in enumerate(frames.clips):
+            write_video(Path("data/videos") / name, small.moving(20, i, 48, 72))
+    for to in ("onnx", "litert", "savedmodel"):
+        code, out, err = har("joined", "--to", to)
+        assert (code, err) == (0, "")
+        assert " on 12 clips" in out
+
+
+def test_a_network_that_takes_features_is_one_line(har, project, monkeypatch):
+    recogniser = Recogniser.open(Path("models/lrcn"))
+    recogniser.card["backbone"] = {"name": "movenet"}
+    monkeypatch.setattr(convert.Recogniser, "open", lambda _: recogniser)
+    code, out, err = har("pose_lstm", "--to", "onnx")
+    assert (code, out) == (2, "")
+    assert "pose_lstm cannot be exported: it takes features" in err
+    assert err.count("\n") == 1
 
 
 def test_another_output(har, project):
@@ -195,8 +256,6 @@ def test_int8_that_loses_accuracy_is_not_written(har, project, monkeypatch):
 
 def test_operations_that_a_format_lacks(har, project, monkeypatch):
     # Without our changes, LiteRT has no pooling over three axes.
-    from har.nn.backend import keras
-
     clips = keras.Input((*small.SHAPE, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(clips)
     x = keras.layers.MaxPooling3D(2)(x)
@@ -214,7 +273,7 @@ def test_operations_that_a_format_lacks(har, project, monkeypatch):
     ("arguments", "says"),
     [
         (["models/lrcn", "--to", "onnx", "--int8"], "Expected --to litert with --int8."),
-        (["models/none", "--to", "onnx"], "Expected a model's card at models/none/card.json."),
+        (["models/none", "--to", "onnx"], "There is no model at models/none"),
         (["models/lrcn", "--to", "onnx", "--data", "nowhere"], "Expected a file of frames at"),
     ],
 )
@@ -243,5 +302,5 @@ def test_clips_of_another_data_set(project, monkeypatch):
     monkeypatch.chdir(project)
     recogniser = Recogniser.open(Path("models/lrcn"))
     recogniser.classes = ["A", "B", "C"]
-    with pytest.raises(UserError, match="of the model's classes"):
+    with pytest.raises(UserError, match="of the model's 3 classes"):
         convert.read_clips(recogniser, Path("data"))

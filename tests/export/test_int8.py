@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import keras
 import litert
 import numpy as np
 import pytest
@@ -7,7 +8,6 @@ import pytest
 from har.export import convert, int8
 from har.export.int8 import Operation
 from har.models import lrcn
-from har.nn.backend import keras
 from har.params import load
 
 pytest.importorskip("ai_edge_litert", reason="ai_edge_litert, of the extra export, is missing")
