@@ -239,9 +239,9 @@ def predict(
 ) -> None:
     """Recognise what happens in videos: a clip's likeliest classes, a long video's timeline."""
     from har.predictor import sources as source_kinds
-    from har.predictor.camera import Camera
     from har.predictor.prediction import CLIP, TIMELINE, Settings
     from har.predictor.session import Outputs, Session
+    from har.predictor.sources import Camera
     from har.predictor.timeline import Smoothing
     from har.predictor.web_video import Bounds
 

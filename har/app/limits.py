@@ -38,7 +38,7 @@ class Limits:
     @property
     def downloads(self) -> Bounds:
         """The same as bounds of a download."""
-        return Bounds(self.megabytes, self.minutes, seconds=60.0, public_only=self.public)
+        return Bounds(self.megabytes, self.minutes, seconds=60.0, addresses=not self.public)
 
 
 def is_public(host: str) -> bool:

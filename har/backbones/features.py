@@ -8,7 +8,6 @@ name of the same file, and a later run takes from it the clips that it knows by 
 import contextlib
 import hashlib
 import importlib
-import itertools
 import os
 import shutil
 import sys
@@ -24,7 +23,8 @@ from tqdm import tqdm
 
 from har import files
 from har.backbones import imagenet, weights
-from har.clips import store, video
+from har.clips import sampling, store, video
+from har.clips.sampling import Sampling
 from har.clips.store import Clip
 from har.errors import UserError
 from har.nn.backend import keras
@@ -56,25 +56,15 @@ class Backbone(NamedTuple):
         Raises:
             UnreadableVideoError: it does not decode, or not as far as it did.
         """
-        params, width, height = self.params, clip.width, clip.height
-        if self.network is None:
-            # What finds a person must see them in proportion.
-            scale = max(params.height, params.width) / max(height, width)
-            size = (max(round(height * scale), 1), max(round(width * scale), 1))
-        else:
-            size = (params.height, params.width)
-        if params.step is None:
-            return video.read_clip(path, params.count, *size)[0]
-        wanted = window_indices(clip.n_frames, params.count, params.step, params.windows)
-        last = int(wanted.max())
-        taken = {
-            index: video.shrink(frame, *size)
-            for index, frame in enumerate(itertools.islice(video.iterate(path), last + 1))
-            if index in wanted
-        }
-        if last not in taken:
-            raise video.UnreadableVideoError(f"fewer frames than {clip.n_frames}")
-        return np.stack([taken[index] for index in wanted.tolist()])
+        return self.sampling.read(path, clip)[0]
+
+    @property
+    def sampling(self) -> Sampling:
+        """The frames that it is shown of a clip."""
+        fields = ("count", "height", "width", "step", "windows")
+        chosen = {name: getattr(self.params, name) for name in fields}
+        # What finds a person must see them in proportion.
+        return Sampling(**chosen, proportional=self.network is None)
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Return the features of what `read` read as float16 (V, T', D).
@@ -85,35 +75,6 @@ class Backbone(NamedTuple):
         if self.params.mirrored:
             views += [view[:, :, ::-1] for view in views]
         return np.stack([self.run(np.ascontiguousarray(view)) for view in views]).astype(np.float16)
-
-
-def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:
-    """Return the frames of the windows of a clip: `count` frames each, every `step`-th.
-
-    One window is the middle of the clip; several go evenly from its start to its end, and overlap
-    where it is short. A clip shorter than a window is begun anew as often as it takes, as Carreira
-    & Zisserman do (CVPR 2017).
-
-    Args:
-        n_frames: of the clip, at least 1.
-        count: at least 1.
-        step: at least 1.
-        windows: at least 1.
-
-    Returns:
-        int64 (windows·count,), window after window.
-
-    Examples:
-        >>> window_indices(10, 3, 2, 1).tolist()
-        [2, 4, 6]
-        >>> window_indices(10, 3, 2, 2).tolist()
-        [0, 2, 4, 4, 6, 8]
-        >>> window_indices(3, 5, 1, 1).tolist()
-        [0, 1, 2, 0, 1]
-    """
-    slack = max(n_frames - count * step, 0)
-    starts = [slack // 2] if windows == 1 else [slack * i // (windows - 1) for i in range(windows)]
-    return (np.add.outer(starts, step * np.arange(count, dtype=np.int64)) % n_frames).ravel()
 
 
 def open_backbone(name: str, params: BackboneParams) -> Backbone:
@@ -169,7 +130,7 @@ def extract(
         "identity": backbone.identity,
     }
     own = sys.modules[__name__], importlib.import_module(f"har.backbones.{name}")
-    key = files.digest(facts, cv2.__version__, keras.__version__, imagenet, video, *own)
+    key = files.digest(facts, cv2.__version__, keras.__version__, imagenet, sampling, video, *own)
     scratch = files.folder("features", f"{name}-{key}")
     kept = scratch / "features.h5"
     done = {clip.sha256: scratch / f"{clip.sha256}.npy" for clip in clips}

@@ -76,7 +76,8 @@ def test_prediction_is_what_evaluate_computes(folder, har, recogniser):
 def test_a_clip_on_the_screen(folder, har):
     code, out, err = har(folder / "Jump" / "v_0_g00_c01.avi", "--top", 2, "--threshold", 0)
     assert (code, err) == (0, "")
-    head, first, second = out.splitlines()
+    model, head, first, second = out.splitlines()
+    assert model == "lrcn: 3 actions; its card names no data set"
     assert head.endswith("v_0_g00_c01.avi  (0.8 s)")
     shares = [float(line.split()[1].rstrip("%")) for line in (first, second)]
     assert shares[0] >= shares[1]
@@ -141,7 +142,7 @@ def test_files_of_a_timeline_agree(long, har):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["source", "start", "end", "class", "probability"]
     assert float(rows[-1]["end"]) == pytest.approx(40)
-    shown = [line.split()[3] for line in out.splitlines()[1:]]
+    shown = [line.split()[3] for line in out.splitlines()[2:]]
     assert shown == [row["class"] for row in rows]
     known = [row["class"] for row in rows if row["class"] != "unknown"]
     assert Path("a/b.srt").read_text().count("-->") == len(known)
@@ -275,7 +276,8 @@ def test_bad_files_are_one_line(in_tmp_path, har, name, how):
     code, out, err = har(name, *how)
     assert code == 2
     assert err == (
-        f"Error: Expected a video at {name}. Received: {reason}. Name a file that a player plays.\n"
+        f"Error: Expected a video at {name}. Received: {reason}. "
+        "Convert it to MP4 (H.264), or name another file.\n"
     )
     if how == ("--json",):
         assert json.loads(out)["failed"] == [{"source": name, "reason": reason}]
@@ -322,7 +324,7 @@ def test_a_folder_with_bad_files_names_them_and_goes_on(folder, har):
     (folder / ".hidden").write_bytes(b"")
     code, out, err = har(folder)
     assert code == 0
-    assert len([line for line in out.splitlines() if not line.startswith(" ")]) == 6
+    assert len([line for line in out.splitlines() if not line.startswith(" ")]) == 1 + 6
     assert err.strip() == (
         f"Not recognised: {(folder / 'Jump/notes.txt').as_posix()}: a text file, not a video"
     )
@@ -352,8 +354,8 @@ def test_json_of_what_is_not_there(in_tmp_path, har):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["nowhere.mp4"], "Received: no such file."),
-        (["empty"], "Received: an empty folder."),
+        (["nowhere.mp4"], "There is no video at nowhere.mp4: no such file or directory."),
+        (["empty"], "The folder empty holds no file."),
         (["camera:first"], "Expected a camera as camera:0"),
         (["camera:0", "a.avi"], "Expected a camera by itself."),
         (["a.avi", "b.avi", "--srt", "x.srt"], "Expected one video for --srt."),
