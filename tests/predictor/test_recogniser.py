@@ -224,12 +224,10 @@ def test_the_best_model_that_is_there(folder, tmp_path):
     assert best_model(path, folder) == folder / "lrcn"
 
 
-@pytest.mark.parametrize("text", [b"[]", b"[1]", b"{", b'{"lrcn": 1}', b"\xff", b'{"a": {}}'])
+@pytest.mark.parametrize("text", [b"[1]", b"{", b'{"lrcn": 1}', b"\xff", b'{"a": {}}'])
 def test_damaged_figures(folder, tmp_path, text):
     path = tmp_path / "metrics.json"
     path.write_bytes(text)
-    if text == b"[]":
-        pytest.skip("no figures")
     with pytest.raises(UserError, match="another content"):
         best_model(path, folder)
 
@@ -419,7 +417,7 @@ def pose(in_tmp_path, monkeypatch, mirrored):
 
     def extractor(weights):
         def run(frames):
-            assert min(frames.shape[1:3]) == 16  # in proportion to 48 x 72
+            assert frames.shape[1:3] == (21, 32)  # in proportion to 48 x 72
             rows = frames.reshape(len(frames), -1).astype(np.float32) / 255
             return np.stack([rows[:, i::51].mean(axis=1) for i in range(51)], axis=1)
 
@@ -435,7 +433,7 @@ def pose(in_tmp_path, monkeypatch, mirrored):
     weights.write_bytes(b"weights")
     backbone = {"name": "movenet", "weights": "weights/movenet.tflite"}
     backbone["sha256"] = files.file_sha256(weights)
-    facts = {"count": 6, "height": 24, "width": 24, "step": None, "windows": 1}
+    facts = {"count": 6, "height": 32, "width": 32, "step": None, "windows": 1}
     card = {"input": facts | {"proportional": True}, "backbone": backbone}
     return small.save(model, in_tmp_path / "pose_lstm", **card), model, extractor(weights)
 
@@ -445,7 +443,7 @@ def test_a_model_on_features_runs_its_backbone(in_tmp_path, monkeypatch, write_v
     folder, model, run = pose(in_tmp_path, monkeypatch, mirrored)
     recogniser = Recogniser.open(folder)
     path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
-    frames = np.stack([video.shrink(f, 16, 24) for f in video.iterate(path)])
+    frames = np.stack([video.shrink(f, 21, 32) for f in video.iterate(path)])
     picked = frames[even_indices(50, 6)]
     views = [run(picked)] + [run(picked[:, :, ::-1])] * mirrored
     expected = np.asarray(model(np.stack(views)[None].astype(np.float16)))[0]
