@@ -17,13 +17,7 @@ _LONGEST, _WIDEST_SMALL = 1920, 320
 
 
 def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output: Path) -> None:
-    """Write the video at `path` again with its segments' labels on it.
-
-    Args:
-        prediction: of this video.
-        recogniser: the model it is from.
-        path: the video.
-        output: the MP4 to write; it appears whole or not at all.
+    """Write the video at `path` again with its labels on it, to the MP4 `output`, whole or not.
 
     Raises:
         UserError: PyAV is not installed, or `output` is no `.mp4`.
@@ -31,7 +25,7 @@ def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output:
     segments = iter(prediction.segments)
     segment = next(segments)
     with AnnotatedVideo(output) as written:
-        for seconds, frame in video.timed(path.absolute()):
+        for seconds, frame in video.timed(path):
             while seconds >= segment.end and (following := next(segments, None)):
                 segment = following
             name = name_of(segment, recogniser.names)
@@ -42,7 +36,7 @@ def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output:
 def playable(path: Path, output: Path) -> None:
     """Write the video at `path` again as MP4 that browsers play; raises as `annotate` does."""
     with AnnotatedVideo(output) as written:
-        for seconds, frame in video.timed(path.absolute()):
+        for seconds, frame in video.timed(path):
             written.write(seconds, frame, None)
 
 
@@ -50,11 +44,7 @@ class AnnotatedVideo:
     """An MP4 that is being written; use it in a `with` statement."""
 
     def __init__(self, output: Path) -> None:
-        """Begin to write `output`, which appears when the `with` statement ends without an error.
-
-        Raises:
-            UserError: PyAV is not installed, or `output` is no `.mp4`.
-        """
+        """Begin to write `output`, which appears when the `with` statement ends well."""
         check_writable(output)
         import av
 

@@ -39,14 +39,7 @@ def json_text(
     recogniser: Recogniser,
     k: int,
 ) -> str:
-    """Return all predictions as one JSON object.
-
-    Args:
-        predictions: of the videos that could be read.
-        failures: the others: source and reason.
-        recogniser: the model.
-        k: classes to name of each window.
-    """
+    """Return all predictions as one JSON object; `failures` are sources and reasons."""
     answer = {
         "model": recogniser.name,
         "description": recogniser.describe(),
@@ -65,24 +58,13 @@ def write(
     srt: Path | None = None,
     vtt: Path | None = None,
 ) -> None:
-    """Write the files that are asked for: all segments as CSV, those of one video as subtitles.
-
-    Args:
-        predictions: one or more; subtitles are of the first.
-        names: of the labels.
-        csv: columns as in `CSV_COLUMNS`, one row a segment.
-        srt: SubRip.
-        vtt: WebVTT.
-    """
+    """Write the files that are asked for: all segments as CSV, those of the first as subtitles."""
     if csv:
-        rows = (
-            (
-                *(p.source, f"{s.start:.3f}", f"{s.end:.3f}"),
-                *(name_of(s, names), f"{s.probability:.6f}"),
-            )
-            for p in predictions
-            for s in p.segments
-        )
+        found = [(p.source, s, name_of(s, names)) for p in predictions for s in p.segments]
+        rows = [
+            (source, f"{s.start:.3f}", f"{s.end:.3f}", name, f"{s.probability:.6f}")
+            for source, s, name in found
+        ]
         files.write_csv(csv, CSV_COLUMNS, rows)
     if srt:
         files.write_text(srt, srt_text(predictions[0].segments, names))

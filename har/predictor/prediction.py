@@ -19,21 +19,12 @@ CLIP, TIMELINE = "clip", "timeline"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a video is recognised.
+    """How a video is recognised."""
 
-    Attributes:
-        kind: `clip`, one answer of the whole video; `timeline`, answers along it; `None` goes by
-            its length.
-        clip_seconds: what is no longer is a clip, where `kind` is `None`.
-        window: seconds of video behind one answer; `None` is the recogniser's.
-        stride: seconds from one answer to the next; `None` is a quarter of the window.
-        smoothing: from windows to labels.
-    """
-
-    kind: str | None = None
-    clip_seconds: float = 30.0
-    window: float | None = None
-    stride: float | None = None
+    kind: str | None = None  # clip: one answer; timeline: answers along it; None: by its length
+    clip_seconds: float = 30.0  # the longest clip, where `kind` is None
+    window: float | None = None  # seconds behind one answer; None: the recogniser's
+    stride: float | None = None  # seconds between answers; None: a quarter of the window
     smoothing: Smoothing = field(default_factory=Smoothing)
 
 
@@ -82,52 +73,32 @@ class Prediction:
 
 
 def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str) -> Prediction:
-    """Recognise what happens in a video file, which is never held in memory as a whole.
-
-    Args:
-        recogniser: the model.
-        path: a file that FFmpeg reads.
-        settings: how.
-        source: what to call it.
+    """Recognise what happens in a video file, called `source`; it is never in memory as a whole.
 
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
     """
-    path = path.absolute()  # FFmpeg takes what stands before a colon for a protocol
     length = video.length(path)
     kind = settings.kind or (CLIP if length <= settings.clip_seconds else TIMELINE)
     if kind == CLIP:
-        return predict_clip(recogniser, path, settings.smoothing, source)[0]
+        frames, facts = recogniser.sampling.read(path)
+        spans = [(0.0, facts.n_frames / (facts.fps or 25.0))]
+        rows = recogniser.probabilities(frames[None])
+        return of_windows(recogniser, source, CLIP, spans, rows, settings.smoothing)
     seconds = settings.window or recogniser.seconds
     stride = settings.stride or seconds / 4
     sampling = recogniser.sampling
-    spans, rows = [], []
+    spans, answers = [], []
     cut = windows(sampling.timed(path), seconds, stride, sampling.indices)
     with tqdm(total=round(length), desc=path.name, unit="s", disable=None, leave=False) as bar:
         for batch in _batches(cut, recogniser):
-            rows.append(recogniser.probabilities(np.stack([window.frames for window in batch])))
+            answers.append(recogniser.probabilities(np.stack([window.frames for window in batch])))
             spans += [(window.start, window.end) for window in batch]
             bar.update(max(round(spans[-1][1]) - bar.n, 0))
     if not spans:
         raise video.UnreadableVideoError("no frame decodes")
-    rows = np.concatenate(rows)
+    rows = np.concatenate(answers)
     return of_windows(recogniser, source, TIMELINE, spans, rows, settings.smoothing)
-
-
-def predict_clip(
-    recogniser: Recogniser, path: Path, smoothing: Smoothing, source: str
-) -> tuple[Prediction, np.ndarray]:
-    """Recognise a clip from frames of its whole length, as training and `evaluate` pick them.
-
-    Returns:
-        The prediction, and the frames that the network saw, uint8 (T, H, W, 3) RGB.
-
-    Raises:
-        UnreadableVideoError: as `predict`.
-    """
-    frames, facts = recogniser.sampling.read(path.absolute())
-    seconds = facts.n_frames / (facts.fps or 25.0)
-    return _of_clip(recogniser, frames, seconds, smoothing, source), frames
 
 
 def predict_frames(recogniser: Recogniser, frames: np.ndarray, fps: float) -> Prediction:
@@ -140,14 +111,8 @@ def predict_frames(recogniser: Recogniser, frames: np.ndarray, fps: float) -> Pr
     sampling = recogniser.sampling
     size = sampling.size(*frames.shape[1:3])
     taken = [video.shrink(frames[i], *size) for i in sampling.indices(len(frames))]
-    return _of_clip(recogniser, np.stack(taken), len(frames) / fps, Smoothing(), "frames")
-
-
-def _of_clip(
-    recogniser: Recogniser, frames: np.ndarray, seconds: float, smoothing: Smoothing, source: str
-) -> Prediction:
-    rows = recogniser.probabilities(frames[None])
-    return of_windows(recogniser, source, CLIP, [(0.0, seconds)], rows, smoothing)
+    rows = recogniser.probabilities(np.stack(taken)[None])
+    return of_windows(recogniser, "frames", CLIP, [(0.0, len(frames) / fps)], rows, Smoothing())
 
 
 def of_windows(
@@ -164,13 +129,7 @@ def of_windows(
 
 
 def as_json(prediction: Prediction, recogniser: Recogniser, k: int) -> dict[str, Any]:
-    """Return a prediction as JSON holds it; probabilities have 8 digits.
-
-    Args:
-        prediction: of one video.
-        recogniser: the model it is from.
-        k: how many of the likeliest classes to name of each window.
-    """
+    """Return a prediction as JSON holds it, with the `k` likeliest classes of each window."""
 
     def top(row: np.ndarray) -> list[dict[str, Any]]:
         best = recogniser.top(row, k)

@@ -31,11 +31,10 @@ _BATCH, _BATCH_BYTES = 16, 1 << 25  # clips, and bytes of their frames, at a tim
 
 
 class Recogniser:
-    """A trained network and its card.
+    """A trained network and its card, `card.json`.
 
     Attributes:
         name: of the approach.
-        card: `card.json`.
         classes: names, in the order of the probabilities.
         names: what to call them in answers: `_background` is `unknown`.
         background: index of the class `_background`; `None` where there is none.
@@ -46,13 +45,10 @@ class Recogniser:
     """
 
     def __init__(
-        self,
-        model: "keras.Model",
-        card: dict[str, Any],
-        name: str,
-        backbone: "Backbone | None" = None,
+        self, model: "keras.Model", card: dict[str, Any], backbone: "Backbone | None" = None
     ) -> None:
-        self.model, self.card, self.name, self._backbone = model, card, name, backbone
+        self.model, self.card, self._backbone = model, card, backbone
+        self.name = str(card["approach"])
         self._lock = threading.Lock()
         self.classes: list[str] = [str(c) for c in card["classes"]]
         self.background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
@@ -79,10 +75,10 @@ class Recogniser:
             from har.backbones import kinetics
 
             model, card = kinetics.open_model()
-            return cls(model, card, str(card.get("approach", KINETICS)))
+            return cls(model, {"approach": KINETICS, **card})
         if len(path.parts) == 1 and not (path / "card.json").is_file():
             path = MODELS / path if (MODELS / path).is_dir() else path
-        card = _read_card(path)
+        card = {"approach": path.name, **_read_card(path)}
         from har.nn import model_files
 
         try:
@@ -95,7 +91,7 @@ class Recogniser:
                 "It may be of another version: train it again with `dvc repro`."
             ) from None
         backbone = _backbone(path, card, model) if card.get("backbone") else None
-        found = cls(model, card, str(card.get("approach", path.name)), backbone)
+        found = cls(model, card, backbone)
         received = (_shape(model.inputs), _shape(model.outputs))
         takes = received[0] if backbone else (None, *found.shape, 3)
         expected = (takes, (None, len(found.classes)))
@@ -115,7 +111,6 @@ class Recogniser:
 
         Raises:
             UnreadableVideoError: no frame of the file decodes.
-            ValueError: an array of another shape or type.
         """
         from har.predictor import prediction
 
@@ -133,9 +128,6 @@ class Recogniser:
             path: the video.
             window: seconds of video behind an answer; `seconds` if not given.
             stride: seconds from one answer to the next; a quarter of the window if not given.
-
-        Raises:
-            UnreadableVideoError: no frame decodes.
         """
         from har.predictor import prediction
 
@@ -152,7 +144,7 @@ class Recogniser:
         """Return class probabilities of clips, as `evaluate` computes them.
 
         Args:
-            clips: uint8 (N, T, H, W, 3) RGB, N ≥ 1.
+            clips: uint8 (N, T, H, W, 3) RGB, N ≥ 1, picked as `sampling` says.
 
         Returns:
             float64 (N, C), rows sum to 1.
@@ -209,13 +201,9 @@ class Recogniser:
 
 
 def best_model(metrics: Path = METRICS, models: Path = MODELS) -> Path:
-    """Return the folder of the model with the highest test accuracy; the lower loss breaks ties.
+    """Return the folder in `models` with the highest accuracy by `metrics`, then the lowest loss.
 
     Without a tested model it is `kinetics`, where its weights are installed.
-
-    Args:
-        metrics: `metrics.json`.
-        models: folder of the models' folders.
 
     Raises:
         UserError: there is neither, or `metrics` is damaged.

@@ -26,23 +26,14 @@ _EVERY = 0.2  # seconds between two answers on a camera
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the answers go.
+    """Where the answers go."""
 
-    Attributes:
-        top: how many of the likeliest classes to show.
-        as_json: JSON on standard output instead of tables.
-        csv: file of all segments.
-        srt: subtitles of the one video.
-        vtt: the same as WebVTT.
-        video: the one video with its labels drawn on it.
-    """
-
-    top: int = 5
-    as_json: bool = False
-    csv: Path | None = None
-    srt: Path | None = None
+    top: int = 5  # classes to show
+    as_json: bool = False  # on standard output instead of tables
+    csv: Path | None = None  # all segments
+    srt: Path | None = None  # subtitles of the one video
     vtt: Path | None = None
-    video: Path | None = None
+    video: Path | None = None  # the one video with its labels drawn on it
 
     def check(self, sources: Sequence[str]) -> None:
         """Raise a `UserError` for what cannot be written, before hours are spent on it."""
@@ -61,23 +52,14 @@ class Outputs:
 
 @dataclass
 class Session:
-    """The answers so far.
-
-    Attributes:
-        recogniser: the model.
-        settings: how videos are recognised.
-        outputs: where the answers go.
-        bounds: of downloads.
-        predictions: of the videos that could be read.
-        failures: the others: source and reason.
-    """
+    """The model, what is asked of it, and the answers so far."""
 
     recogniser: Recogniser
     settings: Settings
     outputs: Outputs
-    bounds: web_video.Bounds
+    bounds: web_video.Bounds  # of downloads
     predictions: list[Prediction] = field(default_factory=list)
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)  # source and reason
 
     def run(self, sources: Sequence[str]) -> None:
         """Recognise what happens in files, folders and addresses, and write the outputs.
@@ -97,8 +79,8 @@ class Session:
             if len(self.predictions) == before:
                 unanswered.append(name)
         if self.outputs.as_json:
-            arguments = (self.predictions, self.failures, self.recogniser, self.outputs.top)
-            print(outputs.json_text(*arguments))
+            found = self.predictions, self.failures
+            print(outputs.json_text(*found, self.recogniser, self.outputs.top))
         self._write()
         if unanswered and len(self.failures) == 1:
             name, reason = self.failures[0]
@@ -129,7 +111,7 @@ class Session:
 
     def _recognise(self, path: Path, name: str, minutes: float = np.inf) -> None:
         try:
-            if video.length(path.absolute()) > minutes * 60:
+            if video.length(path) > minutes * 60:
                 raise video.UnreadableVideoError(f"longer than {minutes:g} minutes")
             prediction = predict(self.recogniser, path, self.settings, name)
             if self.outputs.video:
@@ -146,13 +128,9 @@ class Session:
             self.predictions.append(prediction)
 
     def watch(self, camera: Camera, seconds: float | None = None) -> None:
-        """Recognise what a camera sees, until Ctrl-C.
+        """Recognise what a camera sees, until Ctrl-C or for `seconds`.
 
         Prints a line when the label changes; with JSON, a line for each answer.
-
-        Args:
-            camera: that is on.
-            seconds: stop after this time.
 
         Raises:
             UserError: the camera gave no more frames; the outputs hold what it saw.
@@ -241,9 +219,8 @@ def _annotated(output: Path | None) -> Iterator[annotation.AnnotatedVideo | None
 
 
 def _check_output(option: str, path: Path, sources: Sequence[str]) -> None:
-    target = path.resolve()
+    target, received = path.resolve(), None
     folder = next(parent for parent in target.parents if parent.exists())
-    received = None
     if target.is_dir():
         received = "a folder"
     elif target in [Path(source).resolve() for source in sources]:

@@ -5,10 +5,10 @@ shown changes only for one that is clearly better (hysteresis, as in Schmitt's t
 class is likely enough, or the likeliest is the background, the label is unknown: `None`.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,14 +33,10 @@ class Smoothing:
 
 
 class Segment(NamedTuple):
-    """A stretch of a video with one label.
+    """A stretch of a video with one label; times in seconds.
 
-    Attributes:
-        start: seconds.
-        end: seconds.
-        label: index of the class; `None` where unknown.
-        probability: mean over the stretch of the label's smoothed probability; of the likeliest
-            class where unknown.
+    `label` is the index of the class, `None` where unknown. `probability` is the mean over the
+    stretch of the label's smoothed probability; of the likeliest class where unknown.
     """
 
     start: float
@@ -50,11 +46,7 @@ class Segment(NamedTuple):
 
 
 class Smoother:
-    """Takes windows one at a time; gives smoothed probabilities and the label.
-
-    Attributes:
-        label: index of the class that is shown; `None` where unknown.
-    """
+    """Takes windows one at a time; gives smoothed probabilities and the label."""
 
     def __init__(self, smoothing: Smoothing, background: int | None = None) -> None:
         """Begin; `background` is the index of a class that counts as unknown."""
@@ -84,23 +76,10 @@ class Smoother:
 def smooth(
     probabilities: np.ndarray, smoothing: Smoothing, background: int | None = None
 ) -> tuple[np.ndarray, list[int | None]]:
-    """Smooth the windows of a whole video.
-
-    Args:
-        probabilities: (N, C), rows sum to 1.
-        smoothing: how.
-        background: index of a class that counts as unknown.
-
-    Returns:
-        The smoothed probabilities (N, C), each the mean of a window and those before it; and the
-        N labels.
-    """
+    """Return the smoothed probabilities, (N, C), and the labels of the N windows of a video."""
     smoother = Smoother(smoothing, background)
-    rows, labels = [], []
-    for row in probabilities:
-        rows.append(smoother.update(row))
-        labels.append(smoother.label)
-    return np.reshape(rows, probabilities.shape), labels
+    found = [(smoother.update(row), smoother.label) for row in probabilities]
+    return np.array([row for row, _ in found]), [label for _, label in found]
 
 
 def segments(
@@ -115,7 +94,7 @@ def segments(
     it holds from half-way to the answer before to half-way to the one after.
 
     Args:
-        spans: start and end of each window, seconds, in order.
+        spans: start and end of each window, seconds, in order; at least one.
         probabilities: (N, C), rows sum to 1.
         smoothing: how.
         background: index of a class that counts as unknown.
@@ -123,15 +102,12 @@ def segments(
     Returns:
         Segments in order; neighbours differ in label.
     """
-    if not len(spans):
-        return []
     smoothed, labels = smooth(probabilities, smoothing, background)
     firsts = [max(i - smoothing.windows + 1, 0) for i in range(len(spans))]
     middles = [(spans[first][0] + spans[i][1]) / 2 for i, first in enumerate(firsts)]
-    between = [(a + b) / 2 for a, b in itertools.pairwise(middles)]
-    edges = [spans[0][0], *between, spans[-1][1]]
+    edges = [spans[0][0], *((a + b) / 2 for a, b in pairwise(middles)), spans[-1][1]]
     found: list[Segment] = []
-    for label, run in itertools.groupby(range(len(spans)), key=labels.__getitem__):
+    for label, run in groupby(range(len(spans)), key=labels.__getitem__):
         places = list(run)
         rows = smoothed[places]
         shares = rows.max(axis=1) if label is None else rows[:, label]

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from har.clips.video import even_indices
 from har.predictor import outputs
 from har.predictor.timeline import Segment, Smoother, Smoothing, segments, smooth
-from har.predictor.windows import Ring
 from har.predictor.windows import windows as cut
 
 
@@ -110,16 +109,6 @@ def test_windows_hold_a_window_of_frames_and_no_more():
     for _ in windows(frames(), 2.0, 0.5, 4):
         pass
     assert most < 2.5 * 25 + 20
-
-
-def test_the_ring_forgets_but_for_the_last():
-    ring = Ring()
-    for i in range(5):
-        ring.push(i / 10, i)
-    ring.forget(0.3)
-    assert ring.pick([0, 1]) == [3, 4]
-    ring.forget(100)
-    assert ring.pick([0, 0, 0]) == [4, 4, 4]
 
 
 def rows(*shares):

@@ -205,7 +205,9 @@ def test_faults_are_one_line_and_soon(server, tmp_path, quick, name):
     assert head == "No video could be downloaded from "
     assert "\n" not in said
     assert REFUSED[name] in reason
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < (1e8 if name == "endless_page" else 3e6)
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) < (
+        1e8 if name == "endless_page" else 3e6
+    )
 
 
 def test_a_server_that_is_not_there(tmp_path):
