@@ -1,6 +1,6 @@
 """A new frame to a new answer: this project's stream, a full window a frame, the tutorial's way.
 
-Command: python benchmarks/predict.py [--model models/lrcn] [--frames 300] [--json PATH]
+Command: python benchmarks/predict.py [--model lrcn] [--frames 300] [--json PATH]
 Inputs: a trained model; run the pipeline first.
 Cost: about a minute on 2 cores.
 
@@ -9,8 +9,7 @@ stream (`har.predictor.live`) computes the new frame's features and runs the hea
 window runs the whole network on the window's frames, called the cheapest way Keras has; the
 tutorial's way (Anwar et al., Bleed AI, 2021) is `model.predict` on the last consecutive frames.
 Work is counted in multiply-adds of the layers with kernels, which no other load on the machine
-changes. The limit is the stream's work done at the rate that the full window reaches: what a call
-costs beside its arithmetic keeps small networks from it.
+changes. The limit is the stream's work done at the rate that the full window reaches.
 
 Figures: p50_ms, p95_ms of the stream; vs_full_window, times less work than a full window;
 vs_full_window_time, times less time; full_window_p50_ms, full_window_p95_ms, tutorial_p50_ms,
@@ -28,14 +27,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 
 from har import files
 from har.clips.video import shrink
 from har.errors import run
-from har.nn.backend import keras
 from har.predictor import outputs
-from har.predictor.live import Stream
 from har.predictor.prediction import TIMELINE, Settings, predict
 from har.predictor.recogniser import Recogniser
 
@@ -46,70 +44,64 @@ SECONDS = 60
 def main() -> None:
     """Measure, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, default=Path("models/lrcn"))
+    parser.add_argument("--model", default="lrcn")
     parser.add_argument("--frames", type=int, default=300, help="new frames to answer")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     recogniser = Recogniser.open(arguments.model)
     count, height, width = recogniser.shape
-    stream = Stream(recogniser)
+    stream = recogniser.stream()
     frames = film(arguments.frames + 2 * count)
-
-    window: deque[np.ndarray] = deque(maxlen=count)
-
-    def full_window(at: float, frame: np.ndarray) -> np.ndarray:
-        window.append(shrink(frame, height, width))
-        clip = np.stack([*[window[0]] * (count - len(window)), *window])
-        return recogniser.probabilities(clip[None])[0]
-
-    last: deque[np.ndarray] = deque(maxlen=count)
-
-    def tutorial(at: float, frame: np.ndarray) -> np.ndarray:
-        last.append(shrink(frame, height, width))
-        clip = np.stack([*[last[0]] * (count - len(last)), *last])
-        return recogniser.model.predict(clip[None], verbose=0)[0]
 
     def streaming(at: float, frame: np.ndarray) -> np.ndarray:
         stream.push(at, frame)
         return stream.answer()
 
+    def on_last_frames(recognise: Callable[[np.ndarray], np.ndarray]) -> Callable:
+        last: deque[np.ndarray] = deque(maxlen=count)
+
+        def answer(at: float, frame: np.ndarray) -> np.ndarray:
+            last.append(shrink(frame, height, width))
+            return recognise(np.stack([*[last[0]] * (count - len(last)), *last])[None])[0]
+
+        return answer
+
     warm_up = 2 * count
-    # A new frame comes as often as a window has places, so that each one changes the answer.
-    tick = stream.seconds / count
     stream.push(0.0, frames[0])
     ways, answers = {}, {}
     for way, answer, n in (
         ("stream", streaming, len(frames)),
-        ("full window", full_window, len(frames)),
-        ("tutorial", tutorial, warm_up + 60),
+        ("full window", on_last_frames(recogniser.probabilities), len(frames)),
+        (
+            "tutorial",
+            on_last_frames(lambda clip: recogniser.model.predict(clip, verbose=0)),
+            warm_up + 60,
+        ),
     ):
-        times, answers[way] = measured(answer, frames[:n], tick)
+        # A new frame comes as often as a window has places, so that each changes the answer.
+        times, answers[way] = measured(answer, frames[:n], stream.seconds / count)
         ways[way] = np.percentile(times[warm_up:], [50, 95]).tolist()
     difference = float(np.abs(answers["stream"] - answers["full window"])[warm_up:].max())
-    part = recogniser.frame_part
+    part, reason = recogniser.split
     if part:
         frame_work, head_work = map(multiply_adds, (part.features_model, part.head_model))
         step = frame_work + len(part.places) * head_work
         whole = part.places.size * frame_work + len(part.places) * head_work
     else:
         step = whole = multiply_adds(recogniser.model)
-    name = arguments.model.as_posix()
-    if stream.whole_windows:
-        print(f"{name} has no stream: {stream.whole_windows}. Its first line is a full window.")
+        print(f"{recogniser.name} has no stream: {reason}. Its first line is a full window.")
 
-    figures = {"p50_ms": ways["stream"][0], "p95_ms": ways["stream"][1]}
-    print(
-        f"{name}, {count} x {height} x {width}, {os.cpu_count()} cores, {keras.backend.backend()}"
-    )
+    machine = f"{os.cpu_count()} cores, {keras.backend.backend()}"
+    print(f"{recogniser.name}, {count} x {height} x {width}, {machine}")
     print(f"{'a new frame to a new answer':28}{'p50':>10}{'p95':>10}{'million multiply-adds':>24}")
+    figures = {"p50_ms": ways["stream"][0], "p95_ms": ways["stream"][1]}
     for way, (p50, p95) in ways.items():
         done = step if way == "stream" else whole
         print(f"{way:28}{p50:7.2f} ms{p95:7.2f} ms{done / 1e6:24.2f}")
         if way != "stream":
             key = way.replace(" ", "_")
             figures |= {f"{key}_p50_ms": p50, f"{key}_p95_ms": p95}
-    limit = ways["full window"][0] * step / whole
-    print(f"{'limit':28}{limit:7.2f} ms")
+    print(f"{'limit':28}{ways['full window'][0] * step / whole:7.2f} ms")
     figures["vs_full_window"] = whole / step
     figures["vs_full_window_time"] = ways["full window"][0] / ways["stream"][0]
     figures["vs_tutorial_time"] = ways["tutorial"][0] / ways["stream"][0]
@@ -130,11 +122,9 @@ def film(n: int) -> list[np.ndarray]:
     """Return `n` frames of something that moves, uint8 (HEIGHT, WIDTH, 3) RGB."""
     rng = np.random.default_rng(0)
     picture = np.kron(rng.integers(0, 256, (24, 32, 3)), np.ones((10, 10, 1))).astype(np.uint8)
-    frames = []
-    for i in range(n):
-        frame = np.roll(picture, 3 * i, axis=1)
+    frames = [np.roll(picture, 3 * i, axis=1) for i in range(n)]
+    for i, frame in enumerate(frames):
         cv2.circle(frame, (160, 120 + round(80 * math.sin(i / 8))), 30, (255, 255, 255), -1)
-        frames.append(frame)
     return frames
 
 
@@ -168,9 +158,8 @@ def file_to_json(recogniser: Recogniser) -> float:
     """Return the seconds from the file of a long video to JSON, with the model loaded."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.avi"
-        writer = cv2.VideoWriter(
-            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"XVID"), FPS, (WIDTH, HEIGHT)
-        )
+        codec = cv2.VideoWriter_fourcc(*"XVID")
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, FPS, (WIDTH, HEIGHT))
         for frame in film(500) * (SECONDS * FPS // 500):
             writer.write(frame)
         writer.release()
@@ -179,7 +168,7 @@ def file_to_json(recogniser: Recogniser) -> float:
         outputs.json_text([prediction], [], recogniser, 5)
         spent = time.perf_counter() - start
     if abs(prediction.seconds - SECONDS) > 0.1:
-        raise RuntimeError(f"{prediction.seconds} s of {SECONDS} were seen")
+        raise RuntimeError(f"{prediction.seconds} s of {SECONDS} were read")
     return spent
 
 

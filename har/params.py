@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path

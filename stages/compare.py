@@ -10,10 +10,10 @@ Cost: a second an approach, to measure its latency.
 from pathlib import Path
 
 import numpy as np
-from har.nn.process import prepare
 
 from har import files
 from har.errors import run
+from har.nn.process import prepare
 from har.params import load
 
 TRIALS = Path("comparison/trials")

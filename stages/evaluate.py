@@ -10,12 +10,11 @@ Cost: seconds.
 
 from pathlib import Path
 
-from har.nn.process import prepare
-
 from har import files
 from har.clips import splits
 from har.clips.store import FrameStore
 from har.errors import run
+from har.nn.process import prepare
 from har.params import Trial, load
 
 FRAMES = Path("data/frames.h5")

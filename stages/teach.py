@@ -10,11 +10,10 @@ Cost: seconds; the features cost about 1.5 s a clip on 2 cores (stages/features.
 
 from pathlib import Path
 
-from har.nn.process import prepare
-
 from har import files
 from har.clips.store import FrameStore
 from har.errors import run
+from har.nn.process import prepare
 from har.params import load
 
 METRICS = Path("metrics")

@@ -13,9 +13,8 @@ Several GPUs or hosts: docs/scale-out.md
 import sys
 from pathlib import Path
 
-from har.nn.process import prepare
-
 from har.errors import run
+from har.nn.process import prepare
 from har.params import Trial, load
 
 

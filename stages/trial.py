@@ -11,9 +11,8 @@ Cost: from seconds, on features, to minutes. Kill it at any time: the next run g
 import sys
 from pathlib import Path
 
-from har.nn.process import prepare
-
 from har.errors import UserError, run
+from har.nn.process import prepare
 from har.params import Trial, load
 
 TRIALS = Path("comparison/trials")

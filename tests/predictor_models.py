@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from har.nn import layers as har_layers
 from har.nn import model_files, preprocessing
-from har.nn.backend import keras
 
 CLASSES = ["Jump", "Run", "Swim"]
 SHAPE = (6, 16, 24)
@@ -29,13 +29,13 @@ class Change(layers.Layer):
         return {**super().get_config(), "over": self.over}
 
 
-def frame_by_frame(motion: int = 0, views: bool = False) -> keras.Model:
+def frame_by_frame(motion: int = 0, views: bool = False, frames: int = SHAPE[0]) -> keras.Model:
     """A frame CNN, then an LSTM.
 
     With `motion` the CNN sees changes over so many frames, with `views` every other frame is
     seen by itself and what is said of both views is averaged.
     """
-    clips, x = _rescaled(views)
+    clips, x = _rescaled(views, frames)
     if motion:
         x = Change(motion)(x)
     T = x.shape[1]
@@ -56,11 +56,11 @@ def whole_clips() -> keras.Model:
     return _with_classes(clips, layers.Flatten()(x))
 
 
-def _rescaled(views: bool = False):
+def _rescaled(views: bool = False, frames: int = SHAPE[0]):
     keras.utils.set_random_seed(3)
-    clips = keras.Input((*SHAPE, 3), dtype="uint8")
+    clips = keras.Input((frames, *SHAPE[1:], 3), dtype="uint8")
     x = layers.Rescaling(2 / 255, offset=-1)(
-        preprocessing.DrawFrames(SHAPE[0] // 2)(clips) if views else clips
+        preprocessing.DrawFrames(frames // 2)(clips) if views else clips
     )
     return clips, preprocessing.AugmentClip(zoom=0.1)(x)
 

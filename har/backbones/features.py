@@ -8,7 +8,6 @@ and a later run takes from it the clips whose SHA-256 it knows.
 import contextlib
 import hashlib
 import importlib
-import itertools
 import os
 import shutil
 import sys
@@ -26,7 +25,8 @@ from tqdm import tqdm
 from har import files
 from har.backbones import imagenet, weights
 from har.backbones.feature_store import FeatureStore, write_features
-from har.clips import video
+from har.clips import sampling, video
+from har.clips.sampling import Sampling
 from har.clips.store import Clip
 from har.errors import UserError
 from har.params import BackboneParams
@@ -57,25 +57,15 @@ class Backbone(NamedTuple):
         Raises:
             UnreadableVideoError: it does not decode, or has fewer frames than clips.csv says.
         """
-        params, width, height = self.params, clip.width, clip.height
-        if self.network is None:
-            # Detectors need a person's true proportions.
-            scale = max(params.height, params.width) / max(height, width)
-            size = (max(round(height * scale), 1), max(round(width * scale), 1))
-        else:
-            size = (params.height, params.width)
-        if params.step is None:
-            return video.read_clip(path, params.count, *size)[0]
-        wanted = window_indices(clip.n_frames, params.count, params.step, params.windows)
-        last = int(wanted.max())
-        taken = {
-            index: video.shrink(frame, *size)
-            for index, frame in enumerate(itertools.islice(video.iterate(path), last + 1))
-            if index in wanted
-        }
-        if last not in taken:
-            raise video.UnreadableVideoError(f"fewer frames than {clip.n_frames}")
-        return np.stack([taken[index] for index in wanted.tolist()])
+        return self.sampling.read(path, clip)[0]
+
+    @property
+    def sampling(self) -> Sampling:
+        """The frames that it is shown of a clip."""
+        fields = ("count", "height", "width", "step", "windows")
+        chosen = {name: getattr(self.params, name) for name in fields}
+        # What finds a person must see them in proportion.
+        return Sampling(**chosen, proportional=self.network is None)
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Return features of what `read` returns, float16 (V, T', D).
@@ -86,29 +76,6 @@ class Backbone(NamedTuple):
         if self.params.mirrored:
             views += [view[:, :, ::-1] for view in views]
         return np.stack([self.run(np.ascontiguousarray(view)) for view in views]).astype(np.float16)
-
-
-def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:
-    """Return the indices of the windows' frames: `count` frames each, every `step`-th.
-
-    One window is the middle of the clip; several are spread evenly from its start to its end and
-    may overlap. A clip shorter than a window is repeated (Carreira & Zisserman, CVPR 2017).
-    All arguments are at least 1; `n_frames` is the clip's.
-
-    Returns:
-        int64 (windows·count,), window after window.
-
-    Examples:
-        >>> window_indices(10, 3, 2, 1).tolist()
-        [2, 4, 6]
-        >>> window_indices(10, 3, 2, 2).tolist()
-        [0, 2, 4, 4, 6, 8]
-        >>> window_indices(3, 5, 1, 1).tolist()
-        [0, 1, 2, 0, 1]
-    """
-    slack = max(n_frames - count * step, 0)
-    starts = [slack // 2] if windows == 1 else [slack * i // (windows - 1) for i in range(windows)]
-    return (np.add.outer(starts, step * np.arange(count, dtype=np.int64)) % n_frames).ravel()
 
 
 def open_backbone(name: str, params: BackboneParams) -> Backbone:
@@ -164,7 +131,7 @@ def extract(
         "identity": backbone.identity,
     }
     own = sys.modules[__name__], importlib.import_module(f"har.backbones.{name}")
-    key = files.digest(facts, cv2.__version__, keras.__version__, imagenet, video, *own)
+    key = files.digest(facts, cv2.__version__, keras.__version__, imagenet, sampling, video, *own)
     scratch = files.folder("features", f"{name}-{key}")
     kept = scratch / "features.h5"
     done = {clip.sha256: scratch / f"{clip.sha256}.npy" for clip in clips}

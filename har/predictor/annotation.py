@@ -3,7 +3,6 @@
 import functools
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -18,13 +17,7 @@ _LONGEST, _WIDEST_SMALL = 1920, 320
 
 
 def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output: Path) -> None:
-    """Write the video at `path` again with its segments' labels on it.
-
-    Args:
-        prediction: of this video.
-        recogniser: the model it is from.
-        path: the video.
-        output: the MP4 to write; it appears whole or not at all.
+    """Write the video at `path` again with its labels on it, to the MP4 `output`, whole or not.
 
     Raises:
         UserError: PyAV is not installed, or `output` is no `.mp4`.
@@ -35,7 +28,7 @@ def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output:
         for seconds, frame in video.timed(path):
             while seconds >= segment.end and (following := next(segments, None)):
                 segment = following
-            name = name_of(segment, recogniser.classes)
+            name = name_of(segment, recogniser.names)
             share = min(seconds / max(prediction.seconds, 1e-9), 1.0)
             written.write(seconds, frame, name, segment.probability, share)
 
@@ -51,18 +44,12 @@ class AnnotatedVideo:
     """An MP4 that is being written; use it in a `with` statement."""
 
     def __init__(self, output: Path) -> None:
-        """Begin.
-
-        Args:
-            output: `….mp4`; it appears when the `with` statement ends without an error.
-
-        Raises:
-            UserError: PyAV is not installed, or `output` is no `.mp4`.
-        """
+        """Begin to write `output`, which appears when the `with` statement ends well."""
         check_writable(output)
         import av
 
-        self._output = output
+        # FFmpeg takes what stands before a colon of a relative name for a protocol.
+        self._output = output = output.absolute()
         output.parent.mkdir(parents=True, exist_ok=True)
         self._part = output.with_name(f".{output.name}.part")
         options = {"movflags": "faststart"}
@@ -109,18 +96,15 @@ class AnnotatedVideo:
     def __enter__(self) -> "AnnotatedVideo":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._stream is not None and kind is None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
-        if kind is None and self._stream is not None:
-            self._part.replace(self._output)
-        else:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        whole = self._stream is not None and kind is None
+        try:
+            if whole:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+            if whole:
+                self._part.replace(self._output)
+        finally:
             self._part.unlink(missing_ok=True)
 
 
@@ -135,8 +119,7 @@ def check_writable(output: Path) -> None:
         import av  # noqa: F401
     except ImportError:
         raise UserError(
-            "Expected PyAV to write an annotated video. Received: not installed. "
-            'Run `pip install "har[video]"`.'
+            'PyAV, which writes annotated videos, is not installed. Run `pip install "har[video]"`.'
         ) from None
 
 

@@ -1,20 +1,26 @@
-"""Frames in as they come, probabilities out whenever asked: what live pictures need.
+"""Frames in as they come, probabilities out whenever asked: live video.
 
-Time is cut into ticks, as many to a window as a clip has frames; the frame on display in the
-middle of a tick stands for it, which is what `har.clips.video.even_indices` picks of a clip as long as
-a window. So the places of a window stay where they are while it moves on, and what was computed
-of them stays true: a new tick costs the network's frame part once, and the head. A network without
-a frame part gets whole windows, and `Stream.whole_windows` says why.
+Time is cut into ticks; the frame that is shown in the middle of a tick stands for it. A network
+that picks frames evenly gets as many ticks a window as it takes frames, so the places of a window
+stay where they are while it moves on, and features computed of them stay valid: a new tick costs
+the network's frame part once, and the head. Other networks get whole windows, and
+`Stream.whole_windows` says why. Where these are slow they are computed in a thread, at most one a
+second, so that no frame is missed meanwhile.
 """
 
 import math
 import time
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from har.clips import video
 from har.predictor.recogniser import Recogniser
+
+_FPS = 25.0  # ticks a second for networks that take neighbouring frames
+_SLOW, _PAUSE = 200.0, 1.0  # ms an answer; seconds between two slow answers
 
 
 class Stream:
@@ -27,26 +33,32 @@ class Stream:
     """
 
     def __init__(self, recogniser: Recogniser, seconds: float | None = None) -> None:
-        """Begin.
-
-        Args:
-            recogniser: the model.
-            seconds: how far back an answer looks; `recogniser.seconds` by default.
-        """
+        """Begin; an answer looks `seconds` back, by default `recogniser.seconds`."""
         self.seconds = seconds or recogniser.seconds
         self.milliseconds: deque[float] = deque(maxlen=100)
-        self.whole_windows = recogniser.whole_windows
         self._recogniser = recogniser
-        self._part = recogniser.frame_part
-        count = recogniser.shape[0]
-        self._tick = self.seconds / count
-        self._frames: deque[np.ndarray] = deque(maxlen=count)
-        self._features: deque[np.ndarray | None] = deque(maxlen=count)
+        self._part, self.whole_windows = recogniser.split
+        sampling = recogniser.sampling
+        evenly = sampling.step is None
+        self._count = sampling.count if evenly else max(round(self.seconds * _FPS), 1)
+        self._tick = self.seconds / self._count
+        self._frames: deque[np.ndarray] = deque(maxlen=self._count)
+        self._features: deque[np.ndarray | None] = deque(maxlen=self._count)
         self._due = 0  # number of the next tick
         self._start: float | None = None
+        self._size: tuple[int, int] | None = None
         self._shown: np.ndarray | None = None
+        self._changed = False  # frames, since the last answer
         self._answer: np.ndarray | None = None
+        self._begun = 0.0  # the last answer
+        self._pending: Future[tuple[np.ndarray, float]] | None = None
+        self._thread = ThreadPoolExecutor(1)  # starts with its first task
         self._spent = 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Whether answers are computed in a thread, and `answer` returns the last one."""
+        return bool(self.whole_windows and self.milliseconds and self.milliseconds[-1] > _SLOW)
 
     def push(self, at: float, frame: np.ndarray) -> None:
         """Take a new frame.
@@ -56,16 +68,16 @@ class Stream:
             frame: uint8 (H, W, 3) RGB of any size.
         """
         begun = time.perf_counter()
-        _, height, width = self._recogniser.shape
-        if frame.shape[:2] != (height, width):
-            frame = video.shrink(frame, height, width)
+        self._size = self._size or self._recogniser.sampling.size(*frame.shape[:2])
+        if frame.shape[:2] != self._size:
+            frame = video.shrink(frame, *self._size)
         if self._start is None:
             self._start = at
         # Ticks before this frame belong to the one before; one at the same moment to this.
         passed = (at - self._start) / self._tick - 0.5
         before = math.ceil(passed - 1e-3)
         # After a long pause only what a window holds is worth filling in.
-        self._due = max(self._due, before - self._recogniser.shape[0])
+        self._due = max(self._due, before - self._count)
         while self._due < before and self._shown is not None:
             self._take(self._shown)
         self._shown = frame
@@ -79,18 +91,29 @@ class Stream:
         Raises:
             ValueError: no frame has come yet.
         """
-        begun = time.perf_counter()
         if self._shown is None:
             raise ValueError("Stream.answer expects a frame first. Received: none. Call push.")
-        if self._answer is None:
-            self._answer = self._computed()
-        self.milliseconds.append((time.perf_counter() - begun + self._spent) * 1000)
+        if self._pending and self._pending.done():
+            self._keep(*self._pending.result())
+            self._pending = None
+        elif self._pending is None and (self._changed or self._answer is None):
+            if not self.slow:
+                work = self._work()
+                if self._answer is None and self.whole_windows:
+                    work()  # the first call compiles, and so does not tell how slow answers are
+                self._keep(*_timed(work))
+            elif time.perf_counter() >= self._begun + _PAUSE:
+                self._pending = self._thread.submit(_timed, self._work())
         return self._answer
+
+    def _keep(self, answer: np.ndarray, seconds: float) -> None:
+        self._answer = answer
+        self.milliseconds.append((seconds + self._spent) * 1000)
 
     def _take(self, frame: np.ndarray) -> None:
         """Let `frame` stand for the next tick."""
         self._due += 1
-        self._answer = None
+        self._changed = True
         self._frames.append(frame)
         if self._part:
             reach = self._part.spacing * (self._part.context - 1)
@@ -101,13 +124,24 @@ class Stream:
                 context = np.stack([self._frames[place] for place in places])
                 self._features.append(self._part.features(context))
 
-    def _computed(self) -> np.ndarray:
-        count = self._recogniser.shape[0]
-        frames = self._frames or [self._shown]
-        if self._part and len(frames) == count:
-            views = [[self._features[place] for place in view] for view in self._part.places]
-            row = self._part.probabilities(np.array(views)).astype(np.float64)
-            return row / row.sum()
+    def _work(self) -> Callable[[], np.ndarray]:
+        """Return what computes the answer for the frames of this moment."""
+        self._changed, self._begun = False, time.perf_counter()
+        frames, part = self._frames or [self._shown], self._part
+        if part and len(frames) == self._count:
+            views = np.array([[self._features[place] for place in view] for view in part.places])
+            return lambda: _normalised(part.probabilities(views))
         # The first window is not full yet: its frames are spread, as those of a short clip.
-        clip = np.stack([frames[i] for i in video.even_indices(len(frames), count)])
-        return self._recogniser.probabilities(clip[None])[0]
+        indices = self._recogniser.sampling.indices(len(frames))
+        clip = np.stack([frames[i] for i in indices])[None]
+        return lambda: self._recogniser.probabilities(clip)[0]
+
+
+def _timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
+
+
+def _normalised(row: np.ndarray) -> np.ndarray:
+    row = row.astype(np.float64)
+    return row / row.sum()

@@ -1,13 +1,15 @@
-"""Predictions as people and programs read them: a table, CSV, JSON, subtitles."""
+"""Predictions as people and programs read them: a table, CSV, JSON, SubRip, WebVTT."""
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from har import files
-from har.predictor import subtitles
 from har.predictor.prediction import CLIP, Prediction, as_json, name_of
 from har.predictor.recogniser import Recogniser
+from har.predictor.timeline import Segment
 
 CSV_COLUMNS = ("source", "start", "end", "class", "probability")
 _BAR = 24
@@ -16,16 +18,16 @@ _BAR = 24
 def table(prediction: Prediction, recogniser: Recogniser, k: int) -> str:
     """Return a prediction as lines for the screen: the likeliest classes, or the segments."""
     lines = [f"{prediction.source}  ({prediction.seconds:.1f} s)"]
-    wide = max(map(len, [*recogniser.classes, "unknown"]))
+    wide = max(map(len, [*recogniser.names, "unknown"]))
     if prediction.kind == CLIP:
         if prediction.segments[0].label is None:
             lines.append("  unknown: no class is likely enough. Likeliest:")
         for name, probability in recogniser.top(prediction.overall, k):
-            bar = "█" * round(probability * _BAR)
+            bar = _block() * round(probability * _BAR)
             lines.append(f"  {name:{wide}} {probability:6.1%}  {bar}".rstrip())
     else:
         for segment in prediction.segments:
-            name = name_of(segment, recogniser.classes)
+            name = name_of(segment, recogniser.names)
             span = f"{clock(segment.start):>8} to {clock(segment.end):>8}"
             lines.append(f"  {span}  {name:{wide}} {segment.probability:6.1%}")
     return "\n".join(lines)
@@ -37,17 +39,11 @@ def json_text(
     recogniser: Recogniser,
     k: int,
 ) -> str:
-    """Return all predictions as one JSON object.
-
-    Args:
-        predictions: of the videos that could be read.
-        failures: the others: source and reason.
-        recogniser: the model.
-        k: classes to name of each window.
-    """
+    """Return all predictions as one JSON object; `failures` are sources and reasons."""
     answer = {
         "model": recogniser.name,
-        "classes": recogniser.classes,
+        "description": recogniser.describe(),
+        "classes": recogniser.names,
         "predictions": [as_json(prediction, recogniser, k) for prediction in predictions],
         "failed": [{"source": source, "reason": reason} for source, reason in failures],
     }
@@ -56,38 +52,38 @@ def json_text(
 
 def write(
     predictions: Sequence[Prediction],
-    classes: list[str],
+    names: list[str],
     *,
     csv: Path | None = None,
     srt: Path | None = None,
     vtt: Path | None = None,
 ) -> None:
-    """Write the files that are asked for: all segments as CSV, those of one video as subtitles.
-
-    Args:
-        predictions: one or more; subtitles are of the first.
-        classes: names of the labels.
-        csv: columns as in `CSV_COLUMNS`, one row a segment.
-        srt: SubRip.
-        vtt: WebVTT.
-    """
+    """Write the files that are asked for: all segments as CSV, those of the first as subtitles."""
     if csv:
+        found = [(p.source, s, name_of(s, names)) for p in predictions for s in p.segments]
         rows = [
-            (
-                p.source,
-                f"{s.start:.3f}",
-                f"{s.end:.3f}",
-                name_of(s, classes),
-                f"{s.probability:.6f}",
-            )
-            for p in predictions
-            for s in p.segments
+            (source, f"{s.start:.3f}", f"{s.end:.3f}", name, f"{s.probability:.6f}")
+            for source, s, name in found
         ]
         files.write_csv(csv, CSV_COLUMNS, rows)
     if srt:
-        files.write_text(srt, subtitles.srt(predictions[0].segments, classes))
+        files.write_text(srt, srt_text(predictions[0].segments, names))
     if vtt:
-        files.write_text(vtt, subtitles.vtt(predictions[0].segments, classes))
+        files.write_text(vtt, vtt_text(predictions[0].segments, names))
+
+
+def srt_text(segments: Sequence[Segment], names: Sequence[str]) -> str:
+    """Return segments as SubRip; unknown stretches have no line."""
+    cues = enumerate(_cues(segments, names, ","), start=1)
+    return "\n".join(f"{n}\n{times}\n{text}\n" for n, (times, text) in cues)
+
+
+def vtt_text(segments: Sequence[Segment], names: Sequence[str]) -> str:
+    """Return segments as WebVTT; unknown stretches have no line."""
+    # WebVTT takes these three for markup.
+    safe = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+    cues = _cues(segments, names, ".")
+    return "WEBVTT\n" + "".join(f"\n{times}\n{text.translate(safe)}\n" for times, text in cues)
 
 
 def clock(seconds: float) -> str:
@@ -102,3 +98,32 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     time = f"{rest // 10:02}.{rest % 10}"
     return f"{hours}:{minutes:02}:{time}" if hours else f"{minutes}:{time}"
+
+
+def printable(name: str) -> str:
+    r"""Return a file's name as text that can be printed: bytes that are not UTF-8 as `\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _cues(segments: Sequence[Segment], names: Sequence[str], point: str) -> list[tuple[str, str]]:
+    def subtitle_clock(seconds: float) -> str:
+        minutes, rest = divmod(round(seconds * 1000), 60_000)
+        time = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}"
+        return f"{time}{point}{rest % 1000:03}"
+
+    return [
+        (
+            f"{subtitle_clock(segment.start)} --> {subtitle_clock(segment.end)}",
+            f"{names[segment.label]} {segment.probability:.0%}",
+        )
+        for segment in segments
+        if segment.label is not None
+    ]
+
+
+def _block() -> str:
+    try:
+        "█".encode(sys.stdout.encoding or "utf-8")
+    except (UnicodeError, LookupError):
+        return "#"
+    return "█"

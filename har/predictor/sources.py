@@ -1,24 +1,73 @@
 """What a user names: a file, a folder of files, an address, a camera."""
 
+import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from har.errors import UserError
 from har.predictor.web_video import is_url
 
-_CAMERA = re.compile(r"camera:(\d+)")
+
+class Camera:
+    """A camera that is on; `name` is what the user called it, `camera:0`."""
+
+    def __init__(self, number: int) -> None:
+        """Switch on camera `number`; 0 is the first.
+
+        Raises:
+            UserError: it does not open.
+        """
+        self.name = f"camera:{number}"
+        self._capture = cv2.VideoCapture(number)
+        if not self._capture.isOpened():
+            raise UserError(
+                f"{self.name} does not open: it is not plugged in, another program uses it, or "
+                "this one may not. Try another number."
+            )
+        # The driver is to keep the newest frame only.
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+
+    def frames(self, seconds: float | None = None) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield frames until the caller stops or `seconds` are over, and switch the camera off.
+
+        Yields:
+            Seconds since the first frame, and the frame, uint8 (H, W, 3) RGB.
+
+        Raises:
+            UserError: the camera gives no more frames.
+        """
+        start = None
+        try:
+            while True:
+                came, frame = self._capture.read()
+                now = time.monotonic()
+                if not came:
+                    after = "" if start is None else f" after {now - start:.1f} s"
+                    raise UserError(
+                        f"{self.name} gave no more frames{after}. Plug it in again and restart."
+                    )
+                start = now if start is None else start
+                if seconds is not None and now - start >= seconds:
+                    return
+                yield now - start, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        finally:
+            self._capture.release()
 
 
 def camera_of(source: str) -> int | None:
     """Return the number of the camera that `source` names, `None` if it names none.
 
     Raises:
-        UserError: it begins as a camera's name and goes on otherwise.
+        UserError: it starts as a camera's name and goes on otherwise.
     """
     if not source.startswith("camera:") or Path(source).exists():
         return None
-    if match := _CAMERA.fullmatch(source):
+    if match := re.fullmatch(r"camera:(\d{1,4})", source):
         return int(match[1])
     raise UserError(
         f"Expected a camera as camera:0, camera:1 …. Received: {source}. "
@@ -29,10 +78,10 @@ def camera_of(source: str) -> int | None:
 def files_of(source: str) -> list[Path] | None:
     """Return the files that `source` names, those of a folder sorted; `None` for an address.
 
-    Hidden files and folders are passed over.
+    Hidden files and folders are skipped.
 
     Raises:
-        UserError: there is no such file, or the folder is empty.
+        UserError: there is no such file, or a folder is empty or cannot be read.
     """
     if is_url(source):
         return None
@@ -41,22 +90,22 @@ def files_of(source: str) -> list[Path] | None:
         if path.is_file():
             return [path]
         found = sorted(_below(path))
-    except OSError as error:
+        path.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise UserError(
-            f"Expected a video at {source}. Received: {error.strerror or error}. "
-            "Name another file, folder, address or camera."
+            f"There is no video at {source}: {reason[:1].lower()}{reason[1:]}. "
+            "Name a file, a folder, an address (http://…) or a camera (camera:0)."
         ) from None
     if not found:
-        what = "an empty folder" if path.is_dir() else "no such file"
-        raise UserError(
-            f"Expected a video at {source}. Received: {what}. "
-            "Name a file, a folder, an address (http://…) or a camera (camera:0)."
-        )
+        raise UserError(f"The folder {source} holds no file. Name another.")
     return found
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            yield path
+    def fail(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))

@@ -6,9 +6,9 @@ apart, a live picture costs the CNN once and the head, where the whole network c
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 
-from har.nn.backend import keras
 from har.nn.layers import UnfoldTime
 from har.nn.preprocessing import DrawFrames
 
@@ -16,7 +16,7 @@ _TOLERANCE = 1e-4  # of the largest feature
 
 
 class NoFramePartError(Exception):
-    """A network that cannot be fed frame by frame; the message is the reason."""
+    """The network cannot be fed frame by frame; the message is the reason."""
 
 
 class FramePart:
@@ -35,8 +35,7 @@ class FramePart:
         """Cut `model` where time is unfolded, and check that the parts make the whole.
 
         Raises:
-            NoFramePartError: it has no such place, or features that depend on more than two
-                frames.
+            NoFramePartError: it has no such place, or features depend on more than two frames.
         """
         unfolds = [layer for layer in model.layers if isinstance(layer, UnfoldTime)]
         if len(unfolds) != 1:

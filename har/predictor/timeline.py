@@ -2,13 +2,13 @@
 
 Single windows flicker. The probabilities of the last few are averaged, and the label that is
 shown changes only for one that is clearly better (hysteresis, as in Schmitt's trigger). Where no
-class is likely enough, nothing is claimed: the label is unknown, `None`.
+class is likely enough, or the likeliest is the background, the label is unknown: `None`.
 """
 
-import itertools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ class Smoothing:
     """How windows become labels.
 
     Attributes:
-        windows: as many of the last windows are averaged, ≥ 1.
+        windows: how many of the last windows are averaged, ≥ 1.
         threshold: a label appears where its probability reaches this.
         hysteresis: a label that is shown stays until its probability falls this far below the
             threshold or another's is this much higher.
@@ -33,14 +33,10 @@ class Smoothing:
 
 
 class Segment(NamedTuple):
-    """A stretch of a video with one label.
+    """A stretch of a video with one label; times in seconds.
 
-    Attributes:
-        start: seconds.
-        end: seconds.
-        label: index of the class; `None` where unknown.
-        probability: mean over the stretch of the label's smoothed probability; of the likeliest
-            class where unknown.
+    `label` is the index of the class, `None` where unknown. `probability` is the mean over the
+    stretch of the label's smoothed probability; of the likeliest class where unknown.
     """
 
     start: float
@@ -50,48 +46,47 @@ class Segment(NamedTuple):
 
 
 class Smoother:
-    """Windows in, one at a time; the smoothed probabilities and the label out."""
+    """Takes windows one at a time; gives smoothed probabilities and the label."""
 
-    def __init__(self, smoothing: Smoothing) -> None:
-        self._smoothing = smoothing
+    def __init__(self, smoothing: Smoothing, background: int | None = None) -> None:
+        """Begin; `background` is the index of a class that counts as unknown."""
+        self._smoothing, self._background = smoothing, background
         self._last: deque[np.ndarray] = deque(maxlen=smoothing.windows)
-        self.label: int | None = None
+        self._shown: int | None = None
+
+    @property
+    def label(self) -> int | None:
+        """Index of the class that is shown; `None` where unknown."""
+        return None if self._shown == self._background else self._shown
 
     def update(self, probabilities: np.ndarray) -> np.ndarray:
         """Take a window's probabilities, (C,); set `label`; return the smoothed ones, (C,)."""
         self._last.append(probabilities)
         mean = np.mean(self._last, axis=0)
         best, bar = int(mean.argmax()), self._smoothing
-        shown = -np.inf if self.label is None else mean[self.label]
+        shown = -np.inf if self._shown is None else mean[self._shown]
         stays = shown >= bar.threshold - bar.hysteresis
-        if self.label is not None and not stays:
-            self.label = None
+        if not stays:
+            self._shown = None
         if mean[best] >= bar.threshold and (not stays or mean[best] > shown + bar.hysteresis):
-            self.label = best
+            self._shown = best
         return mean
 
 
-def smooth(probabilities: np.ndarray, smoothing: Smoothing) -> tuple[np.ndarray, list[int | None]]:
-    """Smooth the windows of a whole video.
-
-    Args:
-        probabilities: (N, C), rows sum to 1.
-        smoothing: how.
-
-    Returns:
-        The smoothed probabilities (N, C), each the mean of a window and those before it; and the
-        N labels.
-    """
-    smoother = Smoother(smoothing)
-    rows, labels = [], []
-    for row in probabilities:
-        rows.append(smoother.update(row))
-        labels.append(smoother.label)
-    return np.reshape(rows, probabilities.shape), labels
+def smooth(
+    probabilities: np.ndarray, smoothing: Smoothing, background: int | None = None
+) -> tuple[np.ndarray, list[int | None]]:
+    """Return the smoothed probabilities, (N, C), and the labels of the N windows of a video."""
+    smoother = Smoother(smoothing, background)
+    found = [(smoother.update(row), smoother.label) for row in probabilities]
+    return np.array([row for row, _ in found]), [label for _, label in found]
 
 
 def segments(
-    spans: Sequence[tuple[float, float]], probabilities: np.ndarray, smoothing: Smoothing
+    spans: Sequence[tuple[float, float]],
+    probabilities: np.ndarray,
+    smoothing: Smoothing,
+    background: int | None = None,
 ) -> list[Segment]:
     """Turn windows into segments that cover the video without gap or overlap.
 
@@ -99,26 +94,23 @@ def segments(
     it holds from half-way to the answer before to half-way to the one after.
 
     Args:
-        spans: start and end of each window, seconds, in order.
+        spans: start and end of each window, seconds, in order; at least one.
         probabilities: (N, C), rows sum to 1.
         smoothing: how.
+        background: index of a class that counts as unknown.
 
     Returns:
         Segments in order; neighbours differ in label.
     """
-    if not len(spans):
-        return []
-    smoothed, labels = smooth(probabilities, smoothing)
+    smoothed, labels = smooth(probabilities, smoothing, background)
     firsts = [max(i - smoothing.windows + 1, 0) for i in range(len(spans))]
     middles = [(spans[first][0] + spans[i][1]) / 2 for i, first in enumerate(firsts)]
-    between = [(a + b) / 2 for a, b in itertools.pairwise(middles)]
-    edges = [spans[0][0], *between, spans[-1][1]]
+    edges = [spans[0][0], *((a + b) / 2 for a, b in pairwise(middles)), spans[-1][1]]
     found: list[Segment] = []
-    first = 0
-    for i in range(1, len(spans) + 1):
-        if i == len(spans) or labels[i] != labels[first]:
-            label, rows = labels[first], smoothed[first:i]
-            shares = rows.max(axis=1) if label is None else rows[:, label]
-            found.append(Segment(edges[first], edges[i], label, float(shares.mean())))
-            first = i
+    for label, run in groupby(range(len(spans)), key=labels.__getitem__):
+        places = list(run)
+        rows = smoothed[places]
+        shares = rows.max(axis=1) if label is None else rows[:, label]
+        span = edges[places[0]], edges[places[-1] + 1]
+        found.append(Segment(*span, label, float(shares.mean())))
     return found

@@ -1,53 +1,17 @@
-"""The last seconds of a video: what a window is cut from, in files and live alike."""
+"""Windows of a video, cut while it is decoded."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
-
-from har.clips.video import even_indices
-
-Item = TypeVar("Item")
 
 # Containers round times to milliseconds: half of one tells "before" from "at the same time".
 _ROUNDING = 5e-4
 
 
-class Ring(Generic[Item]):
-    """Items with their times, oldest first: frames, or what was computed from them."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque()
-        self._items: deque[Item] = deque()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def push(self, time: float, item: Item) -> None:
-        """Add an item at `time`, in seconds, not before the last one's."""
-        self._times.append(time)
-        self._items.append(item)
-
-    def forget(self, time: float) -> None:
-        """Drop what is earlier than `time`, but for the last item: a still picture stays."""
-        while len(self._times) > 1 and self._times[0] < time - _ROUNDING:
-            self._times.popleft()
-            self._items.popleft()
-
-    def pick(self, count: int) -> list[Item]:
-        """Return `count` items, picked as `har.clips.video.even_indices` picks frames of a clip."""
-        return [self._items[i] for i in even_indices(len(self._items), count)]
-
-
 class Window(NamedTuple):
-    """A stretch of a video as the model sees it.
-
-    Attributes:
-        start: seconds.
-        end: seconds, exclusive.
-        frames: uint8 (T, H, W, 3) RGB.
-    """
+    """A stretch of a video as the model sees it: uint8 (T, H, W, 3) RGB; times in seconds."""
 
     start: float
     end: float
@@ -55,37 +19,55 @@ class Window(NamedTuple):
 
 
 def windows(
-    frames: Iterable[tuple[float, np.ndarray]], seconds: float, stride: float, count: int
+    frames: Iterable[tuple[float, np.ndarray]],
+    seconds: float,
+    stride: float,
+    indices: Callable[[int], np.ndarray],
 ) -> Iterator[Window]:
     """Cut a video into windows of equal length, holding about one window of frames at a time.
 
     Windows start at 0, `stride`, 2 `stride` …; a last one ends with the video. A video shorter
-    than a window is one window.
+    than a window is one window. While the picture stands still, only the first and the last of
+    the equal windows are cut: there are at most three windows a frame.
 
     Args:
         frames: times in seconds from 0, not decreasing, and frames, uint8 (H, W, 3).
         seconds: the length of a window, > 0.
         stride: from one window's start to the next one's, seconds, > 0.
-        count: frames to pick of each window.
+        indices: which frames to take of a window with so many.
 
     Yields:
         The windows in order; none where there is no frame.
     """
-    ring: Ring[np.ndarray] = Ring()
-    n = 0
+    kept: deque[tuple[float, np.ndarray]] = deque()
+    n = n_changes = cut_at = 0
     end = last = gap = 0.0
+
+    def forget(before: float) -> None:
+        nonlocal n_changes
+        # All but the last frame: a still picture stays.
+        while len(kept) > 1 and kept[0][0] < before - _ROUNDING:
+            kept.popleft()
+            n_changes += 1
+
+    def cut(start: float) -> Window:
+        return Window(start, end, np.stack([kept[i][1] for i in indices(len(kept))]))
+
     for time, frame in frames:
         while time >= n * stride + seconds - _ROUNDING:
-            ring.forget(n * stride)
+            forget(n * stride)
             end = n * stride + seconds
-            yield Window(n * stride, end, np.stack(ring.pick(count)))
+            if n_changes != cut_at or time < end + stride - _ROUNDING:
+                cut_at = n_changes
+                yield cut(n * stride)
             n += 1
-        ring.push(time, frame)
+        kept.append((time, frame))
+        n_changes += 1
         # The next window begins at n · stride; the last one may begin earlier.
-        ring.forget(min(n * stride, time - seconds))
+        forget(min(n * stride, time - seconds))
         gap, last = time - last or gap, time
     finish = last + gap  # the last frame is shown as long as the one before it
-    if len(ring) and (n == 0 or finish > end + 2 * _ROUNDING):
-        start = max(finish - seconds, 0.0)
-        ring.forget(start)
-        yield Window(start, finish, np.stack(ring.pick(count)))
+    if kept and (n == 0 or finish > end + 2 * _ROUNDING):
+        end = finish
+        forget(max(finish - seconds, 0.0))
+        yield cut(max(finish - seconds, 0.0))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from har.backbones import feature_store, features, i3d, kinetics, safe_pickle, weights
-from har.clips import extraction, store, video
+from har.clips import extraction, sampling, store, video
 from har.errors import UserError
 from har.params import BackboneParams, load
 
@@ -107,7 +107,7 @@ def test_few_frames_have_no_changes_that_change(count):
 def test_the_windows_of_a_clip(
     n_frames, count, step, windows, expected, in_tmp_path, write_video, coded_frames, read_indices
 ):
-    assert features.window_indices(n_frames, count, step, windows).tolist() == expected
+    assert sampling.window_indices(n_frames, count, step, windows).tolist() == expected
     path = write_video(Path("a.avi"), coded_frames(n_frames))
     changes = {"count": count, "step": step, "windows": windows, "width": 64}
     params = SMALL.model_copy(update=changes)

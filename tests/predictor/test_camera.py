@@ -10,7 +10,7 @@ import pytest
 
 from har import cli
 from har.clips.video import even_indices, shrink
-from har.predictor import camera
+from har.predictor import sources
 from har.predictor.recogniser import Recogniser
 
 av = pytest.importorskip("av", reason="PyAV, the extra video, is not installed")
@@ -51,8 +51,8 @@ def plug_in(monkeypatch):
             def release(self):
                 self.left = None
 
-        monkeypatch.setattr(camera.cv2, "VideoCapture", Camera)
-        monkeypatch.setattr(camera.time, "monotonic", lambda: clock[0])
+        monkeypatch.setattr(sources.cv2, "VideoCapture", Camera)
+        monkeypatch.setattr(sources.time, "monotonic", lambda: clock[0])
 
     return plug
 
@@ -77,7 +77,7 @@ def test_a_camera_that_is_not_there(in_tmp_path, model, run_python):
     process = run_python(code, "camera:9", "--model", model, cwd=in_tmp_path)
     assert process.returncode == 2
     assert process.stdout == ""
-    assert process.stderr.startswith("Error: Expected a camera at camera:9. Received: none that op")
+    assert process.stderr.startswith("Error: camera:9 does not open: ")
     assert process.stderr.count("\n") == 1
 
 
@@ -86,10 +86,10 @@ def test_unplugged_half_way(har, plug_in):
     code, out, err = har("--csv", "seen.csv", "--threshold", 0, "--srt", "seen.srt")
     assert code == 2
     assert err.splitlines()[-1] == (
-        "Error: Expected frames of camera:3. Received: none any more after 2.0 s. "
-        "Plug it in again and start anew."
+        "Error: camera:3 gave no more frames after 2.0 s. Plug it in again and restart."
     )
-    assert out.splitlines()[0].split()[1] in small.CLASSES
+    assert out.splitlines()[0].startswith("lrcn: 3 actions")
+    assert out.splitlines()[1].split()[1] in small.CLASSES
     # What was seen until then is kept.
     with Path("seen.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -123,7 +123,7 @@ def test_leaving_by_ctrl_c(har, plug_in, monkeypatch):
         yield from ((i / 25, frame) for i, frame in enumerate(frames))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(camera.Camera, "frames", interrupted)
+    monkeypatch.setattr(sources.Camera, "frames", interrupted)
     code, _, err = har("--csv", "seen.csv", "--video", "seen.mp4")
     assert (code, err) == (0, "")
     assert Path("seen.csv").exists()

