@@ -1,13 +1,14 @@
-"""Make what an approach reads besides frames: a frozen backbone's features of every clip.
+"""Compute the features of every clip with an approach's frozen backbone.
 
-Command: python stages/features.py APPROACH
+Command: python stages/features.py APPROACH [FOLDER]
 Inputs: data/videos, data/clips.csv; params.yaml (features, which names the approach's backbone,
     and backbones).
-Outputs: data/features/<approach>.h5: float16 (N, V, T, D) in the order of clips.csv. For an
-    approach that reads frames, a store without features, so that every approach has this stage.
+Outputs: <approach>.h5 in the folder, by default data/features: float16 (N, V, T, D) in the order of
+    clips.csv. For an approach that reads frames, a file without features, so that every approach
+    of the comparison has this stage.
 Cost: all cores. On 2 cores, mirrored clips included: MobileNetV2 half a second a clip, MoveNet a
     third, I3D with its three windows 1.5 s. Kill it at any time: the next run goes on from the
-    last finished clip. Approaches with one backbone share its work.
+    last finished clip. Approaches with one backbone share the work.
 """
 
 import sys
@@ -16,28 +17,27 @@ from pathlib import Path
 from har.backbones.feature_store import FeatureStore, write_no_features
 from har.clips import store
 from har.errors import run
+from har.nn.process import prepare
 from har.params import load
 
 VIDEOS = Path("data/videos")
 CLIPS = Path("data/clips.csv")
-FEATURES = Path("data/features")
 
 
 def features() -> None:
     """Write the store of the approach named on the command line."""
-    approach = " ".join(sys.argv[1:])
+    approach = sys.argv[1] if len(sys.argv) > 1 else ""
+    folder = sys.argv[2] if len(sys.argv) > 2 else "data/features"
     params = load()
     params.check_approach(approach)
-    output = FEATURES / f"{approach}.h5"
+    output = Path(folder) / f"{approach}.h5"
     backbone = params.features.get(approach)
     if backbone is None:
         write_no_features(output)
         print(f"{output}: {approach} reads data/frames.h5")
         return
-    from har.nn import process
-
-    process.prepare()
-    from har.backbones.features import extract  # Keras, which frames do not need
+    prepare()  # before Keras loads
+    from har.backbones.features import extract
 
     settings = params.backbones[backbone]
     if settings.weights == "random":

@@ -1,7 +1,7 @@
 """Train and test one approach on one fold of a protocol from one seed: a cell of the comparison.
 
 Command: python stages/trial.py APPROACH PROTOCOL FOLD SEED
-Inputs: as stages/train.py; protocol, fold and seed come from the command line.
+Inputs: as stages/train.py, but features in comparison/features; protocol, fold and seed come from the command line.
 Outputs: comparison/trials/<approach>-<protocol>-<fold>-<seed>/: model.keras, history.csv,
     predictions.csv, card.json
 Cost: from seconds, on features, to minutes. Kill it at any time: the next run goes on from the
@@ -33,7 +33,9 @@ def trial() -> None:
     prepare()  # before Keras loads
     from har.training import run as training
 
-    card = training.train(chosen, params, TRIALS / str(chosen), test=True)
+    card = training.train(
+        chosen, params, TRIALS / str(chosen), features=Path("comparison/features"), test=True
+    )
     print(f"{TRIALS / str(chosen)}: test accuracy {card['accuracy']:.3f}")
 
 

@@ -15,7 +15,6 @@ from unittest import mock
 import keras
 import numpy as np
 
-from har.backbones import features
 from har.nn.pooling import PooledConv2D
 from har.params import Params
 
@@ -47,6 +46,8 @@ def of(model: keras.Model, backbone: str | None, params: Params) -> dict[str, An
             "multiply_adds": multiply_adds(model),
             "latency_ms": latency_ms(lambda: model.predict_on_batch(clip)),
         }
+    from har.backbones import features  # a network of frames does without
+
     opened = features.open_backbone(backbone, params.backbones[backbone])
     shown = opened.params
     frames = rng.integers(0, 256, (shown.windows * shown.count, shown.height, shown.width, 3))

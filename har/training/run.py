@@ -18,8 +18,6 @@ from har import files
 from har.clips import splits, store
 from har.clips.store import FrameStore
 from har.errors import UserError
-from har.evaluation import predictions
-from har.evaluation.predictions import Predictions
 from har.nn import model_files
 from har.params import Params, Trial
 from har.training import batches, calibration, distribution, fit
@@ -123,8 +121,10 @@ def train(
         }
         folder = unfinished / "finished"
         if test:
+            from har.evaluation import predictions
+
             tested, labels = batches.load(source, subsets.test)
-            said = Predictions(
+            said = predictions.Predictions(
                 subsets.test,
                 [groups[clip] for clip in subsets.test],
                 labels,

@@ -20,6 +20,7 @@ SMALL = {
     "frames.width": 16,
     "train.frames": 2,
     "train.epochs": 2,
+    "train.steps": 0,
     "convlstm.width": 4,
     "convlstm.units": 4,
     "lrcn.width": 4,
