@@ -142,7 +142,7 @@ def _seconds(text: str, where: str) -> float | None:
 
 
 def _length(video: Path) -> float | None:
-    """Return the seconds that a video's header tells; None where it tells none."""
+    """Return the seconds by a video's header; None where it has no length."""
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     capture.release()
