@@ -71,7 +71,7 @@ def describe_groups(groups: Mapping[str, str | None]) -> str:
             "docs/own-data.md says how to name groups."
         )
     if unknown:
-        line += f"; {len(unknown)} of them are groups of their own, as their names tell none: {unknown[0]} …"
+        line += f"; {len(unknown)} names tell no group, as {unknown[0]}: each is one of its own"
     return line
 
 
