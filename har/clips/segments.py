@@ -37,7 +37,7 @@ class Segment(NamedTuple):
 
 
 def group_of(clip: str, pattern: str | None = None) -> str | None:
-    """Return the group that a clip's name tells, or None where it tells none.
+    """Return the group in a clip's name, or None where the name has none.
 
     Args:
         clip: a path; only the file's name without its ending counts.
@@ -55,23 +55,23 @@ def group_of(clip: str, pattern: str | None = None) -> str | None:
 
 
 def describe_groups(groups: Mapping[str, str | None]) -> str:
-    """Say in one line how the groups of clips were told, with a warning where none was.
+    """Describe the groups of clips in one line, with a warning where no clip has one.
 
     Args:
-        groups: each clip's group; None where nothing tells it.
+        groups: each clip's group; None where it is unknown.
     """
     # A group number counts within its class, as in UCF50.
     n_groups = len({(clip.split("/")[0], group or clip) for clip, group in groups.items()})
     line = f"{len(groups)} clips in {n_groups} groups"
-    untold = [clip for clip, group in groups.items() if group is None]
-    if len(untold) == len(groups):
+    unknown = [clip for clip, group in groups.items() if group is None]
+    if len(unknown) == len(groups):
         return (
             f"Warning: {line}: no name tells a group. Each clip counts as a source video of its "
             "own; where several are cut from one video, the figures will be too high. "
-            "docs/own-data.md says how to tell groups."
+            "docs/own-data.md says how to name groups."
         )
-    if untold:
-        line += f"; {len(untold)} of them are alone, as their names tell no group: {untold[0]} …"
+    if unknown:
+        line += f"; {len(unknown)} names tell no group, as {unknown[0]}: each is one of its own"
     return line
 
 

@@ -121,10 +121,10 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         raise _wrong(str(path), "a CSV file in UTF-8", error) from None
 
 
-def _find(folder: Path, name: str, where: str) -> Path:
+def _find(root: Path, name: str, where: str) -> Path:
     """Find the file of a row, in whatever coding of accents its name is stored."""
     for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
-        if name and (path := folder / form).is_file():
+        if name and (path := root / form).is_file():
             return path
     raise _wrong(where, "a video's path, relative to the table", f"{name or 'nothing'}: no file")
 
@@ -142,7 +142,7 @@ def _seconds(text: str, where: str) -> float | None:
 
 
 def _length(video: Path) -> float | None:
-    """Return the seconds that a video's header tells; None where it tells none."""
+    """Return the seconds by a video's header; None where it has no length."""
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     capture.release()

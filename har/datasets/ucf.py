@@ -34,7 +34,7 @@ class Source:
         name: as people write it, `UCF50`.
         classes: the names of its folders.
         url: where it is downloaded from.
-        known: size in bytes and SHA-256 (None where no source tells it) of its archives, by name.
+        known: size in bytes and SHA-256 (None where not published) of its archives, by name.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Source:
         Args:
             name: its path in an archive or a folder, with `/`. The folder next to the file is
                 the class; where that is no class, as in `UCF101_videos.zip`, which is flat, the
-                file's name tells it. Upper and lower case do not matter.
+                file's name has it. Upper and lower case do not matter.
         """
         path = PurePosixPath(name)
         if path.suffix.lower() not in _VIDEOS or any(part.startswith(".") for part in path.parts):

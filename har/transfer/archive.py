@@ -1,8 +1,8 @@
 """Unpack the wanted files of a zip or RAR archive, safely.
 
-The first bytes tell the format, never the name. An archive with a link, a device or a path that
-leads outside is refused as a whole. Every file is written under a hidden name and renamed when it
-is whole, so a killed run leaves whole files and the next call unpacks what is missing.
+The first bytes of a file decide its format, not its name. An archive with a link, a device or a
+path that leads outside is refused as a whole. Every file is written under a hidden name and
+renamed when it is whole, so a killed run leaves whole files and the next call unpacks the rest.
 """
 
 import importlib

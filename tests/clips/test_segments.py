@@ -57,7 +57,7 @@ def test_groups_are_described():
     told = {"A/1": "g01", "A/2": "g01", "B/1": "g01"}
     assert segments.describe_groups(told) == "3 clips in 2 groups"
     some = segments.describe_groups({**told, "B/x.mp4": None})
-    assert some.startswith("4 clips in 3 groups; 1 of them")
+    assert some.startswith("4 clips in 3 groups; 1 names tell no group")
     assert "B/x.mp4" in some
     none = segments.describe_groups({f"A/{i}.mp4": None for i in range(90)})
     assert none.startswith("Warning: 90 clips in 90 groups: no name tells a group.")

@@ -527,6 +527,13 @@ class TestStage:
         assert "dataset.group_pattern: expected a regular expression with one group" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
+    @pytest.mark.parametrize("sha256", ["12", "g" * 64])
+    def test_checksum_that_is_none_is_one_line(self, project, sha256):
+        done = self.run(project, sha256=sha256)
+        assert done.returncode == 2
+        assert "dataset.sha256: expected" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
     def test_table(self, project):
         (project / "own").mkdir()
         (project / "own/a.avi").write_bytes(b"a film")
