@@ -85,8 +85,8 @@ def build(service: Service) -> gr.Blocks:
             yield from _answers(service, path, address.strip(), name)
 
         # What is given last counts: an upload empties the address, an address empties the upload.
-        upload.upload(lambda: "", None, url, **private)
-        url.input(lambda: None, None, upload, **private)
+        upload.upload(None, None, url, js="() => ''")
+        url.input(None, None, upload, js="() => null")
         # A file or an example is recognised as soon as it is there.
         upload.change(of_file, [upload, model], answer, **bounded)
         gr.on([go.click, url.submit], of_either, [upload, url, model], answer, **bounded)

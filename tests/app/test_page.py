@@ -196,7 +196,7 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
                 self.wfile.write(chunk)
                 self.wfile.flush()
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 (the standard library's name)
 
     def log_message(self, *_):
         pass
