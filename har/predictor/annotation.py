@@ -97,7 +97,8 @@ class AnnotatedVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        whole = self._stream is not None and kind is None
+        # A camera that is unplugged, a UserError, leaves what it filmed until then.
+        whole = self._stream is not None and (kind is None or issubclass(kind, UserError))
         try:
             if whole:
                 self._container.mux(self._stream.encode())

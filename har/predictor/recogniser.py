@@ -50,7 +50,7 @@ class Recogniser:
         self.model, self.card, self._backbone = model, card, backbone
         self.name = str(card["approach"])
         self._lock = threading.Lock()
-        self.classes: list[str] = [str(c) for c in card["classes"]]
+        self.classes: list[str] = list(card["classes"])
         self.background = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else None
         own = {BACKGROUND: UNKNOWN, UNKNOWN: f"{UNKNOWN} (class)"}
         self.names = [own.get(c, c) for c in self.classes]
@@ -234,8 +234,11 @@ def _read_card(folder: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         _sampling(card)
-        if not card["classes"] or not all(isinstance(c, str) for c in card["classes"]):
-            raise ValueError("no classes")
+        classes, seconds = card["classes"], card.get("seconds") or _SECONDS
+        if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
+            raise ValueError(f"the classes {classes}")
+        if not 0 < seconds < 1e6:
+            raise ValueError(f"clips of {seconds} s")
         return card
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,12 +84,12 @@ class Session:
         self._write()
         if unanswered and len(self.failures) == 1:
             name, reason = self.failures[0]
-            if reason.endswith("."):
-                raise UserError(reason)
-            raise UserError(
-                f"Expected a video at {name}. Received: {reason}. "
-                "Convert it to MP4 (H.264), or name another file."
-            )
+            if not reason.endswith("."):  # which a whole sentence does
+                reason = (
+                    f"Expected a video at {name}. Received: {reason}. "
+                    "Convert it to MP4 (H.264), or name another file."
+                )
+            raise UserError(reason)
         for name, reason in self.failures:
             print(f"Not recognised: {name}: {reason}", file=sys.stderr)
         if unanswered:
@@ -109,9 +109,9 @@ class Session:
         for path in tqdm(paths, outputs.printable(source), unit="video", disable=alone):
             self._recognise(path, outputs.printable(path.as_posix()))
 
-    def _recognise(self, path: Path, name: str, minutes: float = np.inf) -> None:
+    def _recognise(self, path: Path, name: str, minutes: float | None = None) -> None:
         try:
-            if video.length(path) > minutes * 60:
+            if minutes and video.length(path) > minutes * 60:
                 raise video.UnreadableVideoError(f"longer than {minutes:g} minutes")
             prediction = predict(self.recogniser, path, self.settings, name)
             if self.outputs.video:
@@ -142,16 +142,15 @@ class Session:
         window = self.settings.window or recogniser.seconds
         stream = Stream(recogniser, window)
         if stream.whole_windows:
-            print(
-                f"{recogniser.name} answers from whole windows: {stream.whole_windows}.",
-                file=sys.stderr,
-            )
+            reason = f"answers from whole windows: {stream.whole_windows}."
+            print(recogniser.name, reason, file=sys.stderr)
         smoother = Smoother(self.settings.smoothing, recogniser.background)
         spans: list[tuple[float, float]] = []
         rows: list[np.ndarray] = []
         label, probability, shown, due = UNKNOWN, 0.0, None, 0.0
         # Users leave with Ctrl-C, and what they asked for is written then.
-        with _annotated(self.outputs.video) as written, contextlib.suppress(KeyboardInterrupt):
+        film = self.outputs.video and annotation.AnnotatedVideo(self.outputs.video)
+        with film or contextlib.nullcontext() as written, contextlib.suppress(KeyboardInterrupt):
             try:
                 for at, frame in camera.frames(seconds):
                     stream.push(at, frame)
@@ -189,9 +188,8 @@ class Session:
         print(json.dumps(answer, ensure_ascii=False), flush=True)
 
     def _write(self) -> None:
+        to, names = self.outputs, self.recogniser.names
         if self.predictions:
-            to = self.outputs
-            names = self.recogniser.names
             outputs.write(self.predictions, names, csv=to.csv, srt=to.srt, vtt=to.vtt)
 
 
@@ -200,22 +198,6 @@ def _print_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")
-
-
-@contextlib.contextmanager
-def _annotated(output: Path | None) -> Iterator[annotation.AnnotatedVideo | None]:
-    if output is None:
-        yield None
-        return
-    # A camera that is unplugged leaves what it filmed until then.
-    lost: UserError | None = None
-    with annotation.AnnotatedVideo(output) as written:
-        try:
-            yield written
-        except UserError as error:
-            lost = error
-    if lost:
-        raise lost
 
 
 def _check_output(option: str, path: Path, sources: Sequence[str]) -> None:

@@ -53,9 +53,10 @@ class FramePart:
                 self.features_model = _features_model(model, unfolds[0], self.context)
                 parts = self._together(clip)
                 reason = "the features of a frame depend on more than one neighbour"
-            # What Keras and its backends raise for a graph that cannot be cut is not settled.
+            # Keras and its backends do not document what they raise for a graph that cannot be cut.
             except Exception as problem:
-                reason = f"its layers take no frame by itself ({_first_line(problem)})"
+                line = (str(problem).strip() or type(problem).__name__).splitlines()[0]
+                reason = f"its layers take no frame by itself ({line})"
                 continue
             if parts.shape == whole.shape and np.allclose(
                 parts, whole, rtol=0, atol=_TOLERANCE * np.abs(whole).max()
@@ -63,7 +64,7 @@ class FramePart:
                 break
         else:
             raise NoFramePartError(reason)
-        # XLA makes one operation of the loop over frames, which else is most of an answer's time.
+        # XLA makes one operation of the loop over frames, else most of the time of an answer.
         shape = (1, *self.features_model.input.shape[1:])
         self._features = _compiled(self.features_model, shape, "uint8", xla=False)
         shape = (len(self.places), *self.head_model.input.shape[1:])
@@ -100,14 +101,10 @@ def _drawn_places(model: keras.Model) -> np.ndarray:
 
 def _features_model(model: keras.Model, unfold: keras.Layer, context: int) -> keras.Model:
     """Return what comes before `unfold`, for clips of `context` frames, of which all are drawn."""
-
-    def kept(layer: keras.Layer) -> keras.Layer:
-        return keras.layers.Identity() if isinstance(layer, DrawFrames) else layer
-
     return keras.models.clone_model(
         keras.Model(model.input, unfold.input),
         input_tensors=keras.Input((context, *model.input.shape[2:]), dtype="uint8"),
-        clone_function=kept,
+        clone_function=lambda x: keras.layers.Identity() if isinstance(x, DrawFrames) else x,
     )
 
 
@@ -132,8 +129,3 @@ def _compiled(
         jitted = jax.jit(lambda x: model.stateless_call(trained, rest, x, training=False)[0])
         return lambda x: np.asarray(jitted(x))
     return model.predict_on_batch
-
-
-def _first_line(problem: Exception) -> str:
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    return (lines or [type(problem).__name__])[0]

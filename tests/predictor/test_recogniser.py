@@ -10,13 +10,15 @@ import predictor_models as small
 import pytest
 
 from har import files
+from har.backbones import features, joined_model
 from har.clips import video
 from har.clips.sampling import Sampling
+from har.clips.store import Clip
 from har.clips.video import even_indices
 from har.errors import UserError
-from har.models import convlstm, lrcn
+from har.models import convlstm, lrcn, lrcn_mobilenetv2
 from har.nn.preprocessing import WAYS_TO_DRAW
-from har.params import load
+from har.params import BackboneParams, load
 from har.predictor.live import Stream
 from har.predictor.recogniser import Recogniser, best_model
 from har.predictor.streaming_model import FramePart, NoFramePartError
@@ -263,6 +265,7 @@ def break_it(model, how):
                     card | {"input": card["frames"] | {"count": -1}}
                 ).encode(),
                 "damaged: classes": json.dumps(card | {"classes": [1, 2, 3]}).encode(),
+                "damaged: seconds": json.dumps(card | {"seconds": "long"}).encode(),
             }[how]
         )
     elif how == "another version":
@@ -294,6 +297,7 @@ def break_it(model, how):
         "damaged: input",
         "damaged: numbers",
         "damaged: classes",
+        "damaged: seconds",
     ],
 )
 def test_a_broken_model_folder_is_one_line(in_tmp_path, how):
@@ -453,6 +457,33 @@ def test_a_model_on_features_runs_its_backbone(in_tmp_path, monkeypatch, write_v
     for seconds, frame in video.timed(path):
         stream.push(seconds, frame)
     assert stream.answer().sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("step", "windows"), [(None, 1), (2, 2)])
+def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, step, windows):
+    keys = {"count": 3, "step": step, "windows": windows, "height": 32, "width": 32}
+    params = BackboneParams(**keys, mirrored=True, weights="random", sha256=None)
+    backbone = features.open_backbone("mobilenetv2", params)
+    path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
+    clip = Clip("clip.avi", "Jump", "g", "", 50, 25.0, 72, 48)
+    seen = backbone.features(backbone.read(path, clip))  # as in training and evaluation
+    section = PARAMS.approach("lrcn_mobilenetv2")
+    head = lrcn_mobilenetv2.build(3, seen.shape, section, PARAMS.train, seed=1)
+    rng = np.random.default_rng(0)
+    last = head.get_layer("classes")  # zeros before training
+    last.set_weights([0.1 * rng.normal(size=w.shape) for w in last.get_weights()])
+    expected = np.asarray(head(seen[None].astype(np.float32)))[0]
+    joined = joined_model.whole_model(backbone.network, head, windows)
+    name = in_tmp_path / "comparison" / "trials" / "lrcn_mobilenetv2-group-0-27"
+    recogniser = Recogniser.open(small.save(joined, name, input=keys | {"proportional": False}))
+    assert expected.std() > 0.01
+    # Features are kept as float16.
+    assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-3
+    assert len(recogniser.timeline(path, 1.0, 1.0).spans) == 2
+    stream = recogniser.stream(1.0)
+    for seconds, frame in video.timed(path):
+        stream.push(seconds, frame)
+    assert stream.answer().shape == (3,)
 
 
 def test_the_weights_of_a_backbone(in_tmp_path, monkeypatch):
