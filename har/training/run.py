@@ -86,16 +86,22 @@ def train(
             return module.build(len(source.classes), source.shape, settings, recipe, trial.seed)
 
         start = time.perf_counter()
-        result = fit.fit(
-            build,
-            train_clips,
-            validation,
-            n_classes=len(source.classes),
-            learning_rate=settings.learning_rate,
-            recipe=recipe,
-            seed=trial.seed,
-            backup=unfinished / f"{key}.npz",
-        )
+        n_classes = len(source.classes)
+        if getattr(module, "LINEAR", False):
+            from har.training import linear
+
+            result = linear.fit_head(build, train_clips, validation, n_classes)
+        else:
+            result = fit.fit(
+                build,
+                train_clips,
+                validation,
+                n_classes=n_classes,
+                learning_rate=settings.learning_rate,
+                recipe=recipe,
+                seed=trial.seed,
+                backup=unfinished / f"{key}.npz",
+            )
         _note_seconds(trial, (time.perf_counter() - start) / max(result.epochs_run, 1), result)
         if share.process:
             return {}  # the first process writes

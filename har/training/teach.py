@@ -8,7 +8,6 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from har import files
@@ -49,7 +48,9 @@ def teach(
         folds = [splits.read(split, "group", fold) for fold in range(splits.count(split))]
         clips = [clip for fold in folds for clip in fold.test]
         features, labels = store.read(clips)
-    x, row = linear.summarise(features), {clip: i for i, clip in enumerate(clips)}
+    i3d = importlib.import_module("har.models.i3d")
+    head = i3d.build(len(classes), shape, params.approach("i3d"), params.recipe("i3d"), 0)
+    x, row = linear.summaries(head, features), {clip: i for i, clip in enumerate(clips)}
     probabilities = np.zeros((len(clips), len(classes)))
     parts, temperatures = [], []
     for fold in folds:
@@ -65,8 +66,6 @@ def teach(
         parts.append(part)
     strength = linear.choose(parts, len(classes))
     temperature = float(np.median(temperatures))
-    i3d = importlib.import_module("har.models.i3d")
-    head = i3d.build(len(classes), shape, params.approach("i3d"), params.recipe("i3d"), 0)
     kernel, bias = linear.fit(x, labels, strength)
     head.get_layer("classes").set_weights([kernel / temperature, bias / temperature])
     model, joined = joined_model.join(head, facts, params.backbones)
@@ -91,7 +90,6 @@ def teach(
     model_files.save_model(model, folder / "model.keras")
     files.write_json(folder / "card.json", card)
     files.publish(folder, output)
-    keras.backend.clear_session()
     tested = Predictions(clips, [groups[clip] for clip in clips], labels, probabilities, classes)
     which = np.concatenate([np.full(len(fold.test), i) for i, fold in enumerate(folds)])
     return tested, which, card

@@ -31,7 +31,8 @@ from har.nn import layers
 from har.training import fit
 from har.params import TrainParams
 
-recipe = TrainParams(frames=3, draw="middle", epochs=3, steps=0, batch=8, patience=9, schedule="constant",
+recipe = TrainParams(frames=3, draw="middle", epochs=3, steps=0, batch=8, patience=9,
+    schedule="constant",
     weight_decay=0.0, average=0.9, label_smoothing=0.0, balance=True, centre=False, augment=None,
     precision="float32")
 rng = np.random.default_rng(0)

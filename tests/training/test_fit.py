@@ -519,7 +519,8 @@ from har.clips import store
 from har.training import fit
 from har.params import TrainParams
 
-recipe = TrainParams(frames=8, draw="middle", epochs=1, steps=0, batch=16, patience=2, schedule="constant",
+recipe = TrainParams(frames=8, draw="middle", epochs=1, steps=0, batch=16, patience=2,
+    schedule="constant",
     weight_decay=0.0, average=0.0, label_smoothing=0.0, balance=True, centre=False, augment=None,
     precision="float32")
 

@@ -1,11 +1,12 @@
 """The linear classifier against its definition, on features made by hand."""
 
+import functools
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.optimize import minimize
 
+from har.models import i3d
 from har.training import linear
 
 
@@ -18,17 +19,39 @@ def make(n: int, n_classes: int, width: int = 5, seed: int = 0):
     return x.astype(np.float32), labels
 
 
-@settings(deadline=None, max_examples=20)
-@given(shape=st.tuples(*[st.integers(1, 4)] * 4), seed=st.integers(0, 99))
-def test_a_summary_is_mean_and_spread_over_time(shape, seed):
-    features = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    found = linear.summarise(features)
-    N, V, _, D = shape
+@pytest.mark.parametrize("spread", [True, False])
+def test_a_summary_is_the_mean_and_the_spread_over_time(spread):
+    N, V, T, D = 5, 3, 4, 6
+    features = np.random.default_rng(0).normal(size=(N, V, T, D)).astype(np.float32)
+    model = i3d.build(3, (V, T, D), i3d.Params(spread=spread), None, 0)
+    found = linear.summaries(model, features)
+    assert found.shape == (N, 2 * D if spread else D)
     for n in range(N):
         means = [features[n, v].mean(axis=0) for v in range(V)]
-        spreads = [features[n, v].std(axis=0) for v in range(V)]
         np.testing.assert_allclose(found[n, :D], np.mean(means, axis=0), atol=1e-5)
-        np.testing.assert_allclose(found[n, D:], np.mean(spreads, axis=0), atol=1e-5)
+        if spread:
+            spreads = [features[n, v].std(axis=0) for v in range(V)]
+            np.testing.assert_allclose(found[n, D:], np.mean(spreads, axis=0), atol=1e-5)
+
+
+def test_the_network_predicts_what_the_regression_does():
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 3
+    features = rng.normal(size=(40, 2, 3, 5)).astype(np.float32) + labels[:, None, None, None]
+    build = functools.partial(i3d.build, 3, (2, 3, 5), i3d.Params(spread=True), None, 0)
+    train, validation = (features[:25], labels[:25]), (features[25:], labels[25:])
+    found = linear.fit_head(build, train, validation, 3)
+    x = linear.summaries(found.model, features)
+    expected = linear.fit(
+        x[:25], labels[:25], linear.choose([(x[:25], labels[:25], x[25:], labels[25:])], 3)
+    )
+    said = found.model.predict(features, verbose=0)
+    np.testing.assert_allclose(said, expected.probabilities(x), atol=1e-5)
+    [row] = found.history
+    right = said[25:].argmax(axis=1) == labels[25:]
+    assert row["val_accuracy"] == pytest.approx(right.mean())
+    own = said[25:][np.arange(15), labels[25:]]
+    assert row["val_loss"] == pytest.approx(-np.log(own).mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
