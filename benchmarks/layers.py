@@ -1,16 +1,19 @@
-"""What our layers are worth: the recipe's networks with Keras's layers in their place.
+"""Training steps of the recipe's networks with Keras's layers and with those of `har.nn`.
 
 Command: python benchmarks/layers.py [--json PATH] [--networks lrcn,convlstm,cnn3d] [--batch 16]
     [--steps 20]
 Inputs: params.yaml; random clips of 20 frames of 64 × 64.
 Cost: about three minutes on 2 cores.
 
-Replaced are `BatchNormalization`, `ConvLSTM2D` and the shift of features between frames, which is
-then written with slices, as with Keras one writes it. Both networks do training steps in turn in
-one process, so that what else the machine does meets both; the median counts. The limit is the
-network's multiplications, forward and twice as many backward, at the rate of a large matrix
-product, measured here.
+Keras's layers replace `BatchNormalization` and `ConvLSTM2D`; slices replace `ShiftFeatures`. The
+two networks take turns in one process, so that other load meets both; the median counts. The limit
+is three times the network's multiplications at the rate of a large matrix product, measured here.
 """
+
+# ruff: noqa: E402 (Keras loads after prepare)
+from har.nn import process
+
+process.prepare()
 
 import argparse
 import contextlib
@@ -20,30 +23,29 @@ import time
 from pathlib import Path
 from unittest import mock
 
+import keras
 import numpy as np
+from keras import ops
 from train import N_CLASSES, SHAPE, describe, speeds
 
 from har import files
 from har.comparison import flops
 from har.errors import run
-from har.nn import layers
-from har.nn.backend import keras
+from har.nn.time_folding import ShiftFeatures, fold, unfold
 from har.params import Params, load
 
-ops = keras.ops
 
-
-class SlicedShift(layers.ShiftFeatures):
-    """`har.nn.layers.ShiftFeatures` as slices, padding and concatenation."""
+class SlicedShift(ShiftFeatures):
+    """`ShiftFeatures` as slices, padding and concatenation."""
 
     def call(self, frames):
         """Shift `frames`."""
-        clips = layers.unfold(frames, self.n_frames)
+        clips = unfold(frames, self.n_frames)
         part = clips.shape[-1] // 8
         still = ((0, 0), (0, 0), (0, 0))
         before = ops.pad(clips[:, :-1, ..., :part], ((0, 0), (1, 0), *still))
         after = ops.pad(clips[:, 1:, ..., part : 2 * part], ((0, 0), (0, 1), *still))
-        return layers.fold(ops.concatenate([before, after, clips[..., 2 * part :]], axis=-1))
+        return fold(ops.concatenate([before, after, clips[..., 2 * part :]], axis=-1))
 
 
 KERAS = {

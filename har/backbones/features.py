@@ -125,11 +125,8 @@ def extract(
         UserError: the weights are missing or wrong, or a clip no longer decodes.
     """
     backbone = open_backbone(name, params)
-    facts = {
-        "backbone": name,
-        **params.model_dump(exclude={"sha256"}),
-        "identity": backbone.identity,
-    }
+    facts = {"backbone": name, **params.model_dump(exclude={"sha256"})}
+    facts["identity"] = backbone.identity
     own = sys.modules[__name__], importlib.import_module(f"har.backbones.{name}")
     key = files.digest(facts, cv2.__version__, keras.__version__, imagenet, sampling, video, *own)
     scratch = files.folder("features", f"{name}-{key}")
@@ -154,18 +151,11 @@ def extract(
         np.save(part, features)
         part.replace(done[clip.sha256])
 
-    if todo:
-        pool = joblib.Parallel(n_jobs=-1, backend="threading", return_as="generator_unordered")
-        results = pool(joblib.delayed(compute)(clip) for clip in todo.values())
-        with tqdm(
-            total=len(done),
-            initial=len(done) - len(todo),
-            desc=f"Features of {name}",
-            unit="clip",
-            disable=None,
-        ) as bar:
-            for _ in results:
-                bar.update()
+    pool = joblib.Parallel(n_jobs=-1, backend="threading", return_as="generator_unordered")
+    results = pool(joblib.delayed(compute)(clip) for clip in todo.values())
+    bar = {"initial": len(done) - len(todo), "total": len(done), "unit": "clip", "disable": None}
+    for _ in tqdm(results, f"Features of {name}", **bar):
+        pass
     fresh = scratch / "features.new"
     with FeatureStore(kept) if old else contextlib.nullcontext() as file:
         rows = (
