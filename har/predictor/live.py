@@ -4,8 +4,8 @@ Time is cut into ticks; the frame that is shown in the middle of a tick stands f
 that picks frames evenly gets as many ticks a window as it takes frames, so the places of a window
 stay where they are while it moves on, and features computed of them stay valid: a new tick costs
 the network's frame part once, and the head. Other networks get whole windows, and
-`Stream.whole_windows` says why. Where these are slow they are computed in a thread, at most one a
-second, so that no frame is missed meanwhile.
+`Stream.whole_windows` says why. Where these are slow they are computed in a thread, so that no
+frame is missed meanwhile.
 """
 
 import math
@@ -20,7 +20,7 @@ from har.clips import video
 from har.predictor.recogniser import Recogniser
 
 _FPS = 25.0  # ticks a second for networks that take neighbouring frames
-_SLOW, _PAUSE = 200.0, 1.0  # ms an answer; seconds between two slow answers
+_SLOW = 100.0  # ms an answer; a camera gives two or three frames meanwhile
 
 
 class Stream:
@@ -102,7 +102,8 @@ class Stream:
                 if self._answer is None and self.whole_windows:
                     work()  # the first call compiles, and so does not tell how slow answers are
                 self._keep(*_timed(work))
-            elif time.perf_counter() >= self._begun + _PAUSE:
+            # Half of the time is left to others, but there is an answer a second.
+            elif time.perf_counter() >= self._begun + min(self.milliseconds[-1] / 500, 1.0):
                 self._pending = self._thread.submit(_timed, self._work())
         return self._answer
 
