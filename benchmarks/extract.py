@@ -10,16 +10,14 @@ processes, each from nothing, for every way that has them. All give 20 frames of
 
 - `tutorial`: for each frame `CAP_PROP_POS_FRAMES` to i · (frames // 20), read, resize, divide by
   255 into lists of float64, one process.
-- `har`: `har.clips.extraction.extract` with empty scratch: listing, SHA-256, decoding, area-averaging,
-  writing frames.h5.
-- `limit`: every frame of every clip is decoded (OpenCV's `grab`, which decodes and does not
-  convert) with one process a core, and nothing else is done. Every frame is needed: where the
-  20 are depends on how many decode, and headers overstate that.
+- `har`: `har.clips.extraction.extract` with empty scratch.
+- `limit`: every frame of every clip is decoded (OpenCV's `grab`, which does not convert) with one
+  process a core, and nothing else is done. `warm` is without the start of its processes.
 - `PyAV`: every frame decoded, the same 20 scaled by FFmpeg, one process a core.
 
-`warm` is the limit without the start of its processes. `CPU s` is the processor time of all
-processes: on a machine that others use it tells more than the clock. Memory is the highest sum over
-all processes of the way, of pages that are theirs alone plus their share of common ones (PSS).
+`CPU s` is the processor time of all processes: on a machine that others use it tells more than the
+clock. Memory is the highest sum over all processes, of pages that are theirs alone plus their share
+of common ones (PSS).
 
 `--repeat-to N` instead extracts N clips, made by linking those of CLIPS_DIR under other names:
 equal clips of one run are decoded each for itself, so the work is that of N clips.
@@ -43,6 +41,7 @@ import cv2
 import joblib
 import numpy as np
 import psutil
+from tqdm import tqdm
 
 from har import files
 from har.clips import extraction, video
@@ -74,8 +73,7 @@ def tutorial(clips: list[Path]) -> dict[str, float]:
 
 def har(folder: Path) -> dict[str, float]:
     """Extract with this project."""
-    clips, rejected = extraction.extract(folder, SHAPE, Path("frames.h5"))
-    return {"clips": len(clips), "rejected": len(rejected)}
+    return {"clips": len(extraction.extract(folder, SHAPE, Path("frames.h5"))[0])}
 
 
 def limit(clips: list[Path]) -> dict[str, float]:
@@ -109,27 +107,19 @@ def read_by_pyav(clip: Path) -> np.ndarray:
     import av
 
     count, height, width = SHAPE
-    with av.open(str(clip)) as file:
-        stream = file.streams.video[0]
-        stream.thread_type = "SLICE"
-        stream.thread_count = 1
-        expected = stream.frames
-    while True:
-        wanted = set(video.even_indices(max(expected, 1), count).tolist())
-        picked = []
-        n = 0
+    n, expected = 0, None
+    while n != expected:  # the header's count, then the true one
         with av.open(str(clip)) as file:
             stream = file.streams.video[0]
-            stream.thread_type = "SLICE"
-            stream.thread_count = 1
+            stream.thread_type, stream.thread_count = "SLICE", 1
+            expected = n or max(stream.frames, 1)
+            indices = video.even_indices(expected, count)
+            picked, wanted = [], set(indices.tolist())
             for n, frame in enumerate(file.decode(stream), 1):
                 if n - 1 in wanted:
                     small = frame.reformat(width, height, "rgb24", interpolation="AREA")
                     picked.append(small.to_ndarray())
-        if n == expected:
-            index = np.unique(video.even_indices(n, count), return_inverse=True)[1]
-            return np.stack(picked)[index]
-        expected = n
+    return np.stack(picked)[np.unique(indices, return_inverse=True)[1]]
 
 
 def spread(function: Any, clips: list[Path]) -> list[Any]:
@@ -199,50 +189,38 @@ def watch_memory(process: subprocess.Popen, peak: list[float]) -> None:
 def compare(folder: Path, repeats: int) -> dict[str, float]:
     """Run all ways in turns, print the table, return the figures."""
     ways = [way for way in WAYS if way != "PyAV" or importlib.util.find_spec("av")]
-    n = len(extraction.list_videos(folder))
-    for name in extraction.list_videos(folder):
+    names = extraction.list_videos(folder)
+    for name in names:
         (folder / name).read_bytes()  # from now on in the system's memory, for all ways alike
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-    for turn in range(repeats):
-        for way in ways:
-            print(f"\r{turn + 1} of {repeats}: {way:12}", end="", file=sys.stderr, flush=True)
-            runs[way].append(measure(way, folder))
-    print("\r" + " " * 30, end="\r", file=sys.stderr)
-    rate = {way: n / statistics.median(r["seconds"] for r in runs[way]) for way in ways}
-    rate["limit, warm"] = n / statistics.median(r["warm_s"] for r in runs["limit"])
-    used = {way: statistics.median(r["cpu_s"] for r in runs[way]) for way in ways}
-    used["limit, warm"] = statistics.median(r["warm_cpu_s"] for r in runs["limit"])
-    peak = {way: max(r["peak_mb"] for r in runs[way]) for way in ways}
-    pairs = list(zip(runs["har"], runs["limit"], strict=True))
-    print(f"{n} clips, {runs['limit'][0]['frames']:,} frames, median of {repeats}; {machine()}")
+    for way in tqdm(ways * repeats, desc="Measuring", disable=None, leave=False):
+        runs[way].append(measure(way, folder))
+    runs["limit, warm"] = [
+        {"seconds": run["warm_s"], "cpu_s": run["warm_cpu_s"], "peak_mb": run["peak_mb"]}
+        for run in runs["limit"]
+    ]
+    rate = {way: len(names) / statistics.median(r["seconds"] for r in runs[way]) for way in runs}
+    used = {way: statistics.median(r["cpu_s"] for r in runs[way]) for way in runs}
+    peak = {way: max(r["peak_mb"] for r in runs[way]) for way in runs}
+    frames = runs["limit"][0]["frames"]
+    print(f"{len(names)} clips, {frames:,} frames, median of {repeats}; {machine()}")
     print(f"{'':14}{'clips/s':>9}{'x tutorial':>12}{'of the limit':>14}{'CPU s':>8}{'peak MB':>9}")
     for way, value in rate.items():
-        memory = f"{used[way]:8.1f}" + (f"{peak[way]:9.0f}" if way in peak else "")
         print(
             f"{way:14}{value:9.1f}{value / rate['tutorial']:12.1f}"
-            f"{value / rate['limit']:14.2f}{memory}"
+            f"{value / rate['limit']:14.2f}{used[way]:8.1f}{peak[way]:9.0f}"
         )
-    figures = {
-        "clips": n,
-        "clips_per_s": rate["har"],
+    pairs = zip(runs["har"], runs["limit"], strict=True)
+    return {
+        "clips": len(names),
         "vs_tutorial": rate["har"] / rate["tutorial"],
         "vs_limit": rate["har"] / rate["limit"],
         "vs_limit_paired": statistics.median(b["seconds"] / a["seconds"] for a, b in pairs),
-        "vs_limit_warm": rate["har"] / rate["limit, warm"],
         "cpu_vs_limit": used["limit"] / used["har"],
-        "cpu_s": used["har"],
-        "limit_cpu_s": used["limit"],
-        "tutorial_cpu_s": used["tutorial"],
-        "peak_mb": peak["har"],
-        "tutorial_clips_per_s": rate["tutorial"],
-        "tutorial_peak_mb": peak["tutorial"],
-        "limit_clips_per_s": rate["limit"],
-        "limit_warm_clips_per_s": rate["limit, warm"],
-        "rejected": runs["har"][0]["rejected"],
+        **{f"{way}: clips_per_s": value for way, value in rate.items()},
+        **{f"{way}: cpu_s": value for way, value in used.items()},
+        **{f"{way}: peak_mb": value for way, value in peak.items()},
     }
-    if "PyAV" in rate:
-        figures |= {"pyav_clips_per_s": rate["PyAV"], "pyav_peak_mb": peak["PyAV"]}
-    return figures
 
 
 def grow(folder: Path, n: int) -> dict[str, float]:

@@ -30,6 +30,8 @@ def extract() -> None:
     store.write_clips(CLIPS, clips)
     files.write_csv(REJECTED, ("clip", "class", "reason"), rejected)
     print(f"{FRAMES}: {len(clips)} clips, {FRAMES.stat().st_size / 1e6:,.0f} MB")
+    alone = sum(clip.group == clip.clip for clip in clips)
+    print(f"groups: {len(clips) - alone} clips by _gNN_cNN in their names; {alone} each its own")
     for row in rejected:
         print(f"rejected: {row.clip}: {row.reason}")
     if rejected:

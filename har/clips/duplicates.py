@@ -1,6 +1,6 @@
-"""Clips that show the same: equal bytes, or frames that look alike, in different groups.
+"""Clips of different groups that show the same: equal bytes, or frames that look alike.
 
-Such clips leak where a split puts them on two sides. They are listed, never removed.
+Such clips leak where a split puts them on two sides.
 
 The difference hash (N. Krawetz, "Kind of Like That", 2013): a frame in grey is averaged to 9 × 9,
 and each bit says whether a pixel is brighter than its neighbour to the left, or above. Scale,
@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
-from har.clips.store import Clip
+from har.clips.store import Clip, FrameStore
 
 FRAMES = 5
 BITS = FRAMES * 128
@@ -29,17 +30,11 @@ lost the first tenth and the last twentieth, in at most 18 %.
 
 
 class Pair(NamedTuple):
-    """Two clips of different groups that show the same.
-
-    Attributes:
-        first: path of the one.
-        second: path of the other.
-        difference: share of the hash's bits that differ, 0 to 1; None: the files are equal.
-    """
+    """Two clips of different groups that show the same."""
 
     first: str
     second: str
-    difference: float | None
+    difference: float | None  # share of the hash's bits, 0 to 1; None: the files are equal
 
 
 def identical(clips: Sequence[Clip]) -> list[list[str]]:
@@ -51,13 +46,9 @@ def identical(clips: Sequence[Clip]) -> list[list[str]]:
 
 
 def hash_clip(frames: np.ndarray) -> np.ndarray:
-    """Return the difference hash of a clip.
+    """Return the difference hash of a clip's frames, uint8 (T, H, W, 3) RGB, evenly picked.
 
-    Args:
-        frames: uint8 (T, H, W, 3) RGB, evenly picked.
-
-    Returns:
-        uint64 (10,): two words, of rows and of columns, for each of five frames.
+    It is uint64 (10,): two words, of rows and of columns, for each of five frames.
     """
     T = len(frames)
     words = np.empty((FRAMES, 2), np.uint64)
@@ -68,6 +59,12 @@ def hash_clip(frames: np.ndarray) -> np.ndarray:
         columns = small[1:, :8] > small[:-1, :8]
         words[i] = np.packbits([rows.ravel(), columns.ravel()], axis=1).view(np.uint64)[:, 0]
     return words.ravel()
+
+
+def hash_store(frames: FrameStore) -> np.ndarray:
+    """Return the difference hash of each clip of a store, uint64 (N, 10), in its order."""
+    bar = tqdm(frames.clips, desc="Comparing", unit="clip", disable=None, leave=False)
+    return np.stack([hash_clip(frames.read([clip])[0][0]) for clip in bar])
 
 
 def near_pairs(
@@ -105,11 +102,7 @@ def near_pairs(
 def across_groups(clips: Sequence[Clip], hashes: np.ndarray) -> list[Pair]:
     """Return the pairs of clips of different groups that are equal or look alike, nearest first.
 
-    g07 of one class and g07 of another are two groups.
-
-    Args:
-        clips: N clips.
-        hashes: uint64 (N, 10), of `hash_clip`, in the same order.
+    g07 of one class and g07 of another are two groups. `hashes`, uint64 (N, 10), are the clips'.
     """
     ids: dict[tuple[str, str], int] = {}
     groups = np.array([ids.setdefault((clip.label, clip.group), len(ids)) for clip in clips])

@@ -16,6 +16,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -110,6 +111,16 @@ def _n_cores() -> int:
 _START = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 
 
+_FOR_WORKERS = {
+    # By default glibc gives large blocks back to the system at once, which then has to find and
+    # zero their pages again for the next frame. See mallopt(3).
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    # Threads that multiply matrices, of which there are none: half of the time that NumPy loads.
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
 class _Process(_START.Process):
     """A process that does not import the script that started this one."""
 
@@ -128,7 +139,10 @@ class _Context(type(_START)):
 
 
 def _start_pool(pools: contextlib.ExitStack, n_workers: int) -> ProcessPool:
-    _START.set_forkserver_preload([__name__])
+    if os.name == "posix":
+        _START.set_forkserver_preload([__name__])
+        with video.environment(_FOR_WORKERS):
+            forkserver.ensure_running()
     pool = ProcessPool(n_workers, context=_Context())
     pools.callback(pool.join)
     pools.callback(pool.stop)

@@ -1,4 +1,4 @@
-"""What a person wants to see of a data set before training on it."""
+"""A data set before training on it: a contact sheet, a table of classes, clips that repeat."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from tqdm import tqdm
 
 from har import plots
 from har.clips import duplicates, splits, store
@@ -14,23 +13,12 @@ from har.clips.store import Clip, FrameStore
 from har.errors import UserError
 from har.params import load
 
-LISTED = 20
-"""Lines of a list before it is cut."""
+LISTED = 20  # lines of a list before it is cut
 _HEADS = ("class", "clips", "groups", "seconds", "min", "median", "max", "fps", "size", "rejected")
 
 
 def contact_sheet(frames: Path, output: Path, classes: int, seed: int) -> None:
-    """Draw a random clip of each of some random classes.
-
-    Args:
-        frames: frames.h5.
-        output: PNG to write.
-        classes: how many at most.
-        seed: another one draws others.
-
-    Raises:
-        UserError: there are no frames.
-    """
+    """Draw a random clip of each of at most `classes` random classes of a frame store, as PNG."""
     rng = np.random.default_rng(seed)
     with FrameStore(frames) as frame_store:
         chosen = rng.permutation(len(frame_store.classes))[:classes]
@@ -48,7 +36,7 @@ def report(data: Path, params: Path) -> Iterator[str]:
 
     Args:
         data: folder of frames.h5, clips.csv and, where they exist, rejected.csv and split.csv.
-        params: params.yaml, which says how split.csv is used.
+        params: params.yaml, which names the protocol and fold of split.csv.
 
     Raises:
         UserError: frames.h5 or clips.csv is missing, or they are of different runs.
@@ -61,12 +49,7 @@ def report(data: Path, params: Path) -> Iterator[str]:
                 f"Received: {len(frames.clips)} and {len(clips)} clips of different runs. "
                 "Run `dvc repro extract`."
             )
-        hashes = np.stack(
-            [
-                duplicates.hash_clip(frames.read([clip.clip])[0][0])
-                for clip in tqdm(clips, desc="Comparing", unit="clip", disable=None, leave=False)
-            ]
-        )
+        hashes = duplicates.hash_store(frames)
     rejected_csv = data / "rejected.csv"
     rejected = store.read_rows(rejected_csv) if rejected_csv.exists() else []
     yield from table(clips, Counter(row["class"] for row in rejected))
@@ -101,12 +84,7 @@ def report(data: Path, params: Path) -> Iterator[str]:
 
 
 def table(clips: Sequence[Clip], rejected: Mapping[str, int]) -> Iterator[str]:
-    """Yield the lines of a table: a row a class, and all.
-
-    Args:
-        clips: of the data set.
-        rejected: files left out, by class.
-    """
+    """Yield the lines of a table: a row a class, and all. `rejected` counts files by class."""
     by_class = defaultdict(list)
     for clip in clips:
         by_class[clip.label].append(clip)
@@ -131,7 +109,7 @@ def _row(name: str, clips: Sequence[Clip], rejected: int) -> tuple[str, ...]:
         name,
         f"{len(clips):,}",
         f"{len({(clip.label, clip.group) for clip in clips}):,}",
-        # Without a frame rate nobody knows how long a clip is.
+        # Without a frame rate the length of a clip is unknown.
         *([f"{s:,.1f}" for s in spans] or ["?"] * 4),
         _counted(f"{clip.fps:g}" if clip.fps else "?" for clip in clips),
         _counted(f"{clip.width}x{clip.height}" for clip in clips),
@@ -160,7 +138,7 @@ def _sides(path: Path, params: Path) -> tuple[dict[str, str], str]:
         split = load(params).split
         subsets = splits.read(path, split.protocol, split.fold)
     except UserError as error:
-        return {}, f"The split cannot be told. {error}"
+        return {}, f"The sides of the split are unknown. {error}"
     sides = {
         clip: side
         for side, members in zip(subsets._fields, subsets, strict=True)

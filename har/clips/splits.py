@@ -9,11 +9,13 @@ splits, which keep groups apart too.
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from har import files
@@ -28,26 +30,17 @@ OFFICIAL_COLUMNS = ("official_1", "official_2", "official_3")
 class Assignment(NamedTuple):
     """A row of split.csv.
 
-    Attributes:
-        clip: as in clips.csv.
-        label: the class (column `class`).
-        group: as in clips.csv.
-        group_fold: the fold in which the clip is tested when groups are kept apart.
-        random_fold: the fold in which it is tested when they are not.
-        duplicate_of: the clip with the same bytes that stands for this one, or ''. A duplicate
-            has no folds (None): byte-identical clips count once.
-        official_1: `train` or `test` in UCF101's first split, '' where that does not list it.
-        official_2: in its second.
-        official_3: in its third.
+    A fold is the one in which the clip is tested. Byte-identical clips count once: the others have
+    no folds, and `duplicate_of` names the one that counts.
     """
 
     clip: str
-    label: str
+    label: str  # column `class`
     group: str
-    group_fold: int | None
-    random_fold: int | None
+    group_fold: int | None  # groups are kept apart
+    random_fold: int | None  # they are not
     duplicate_of: str
-    official_1: str = ""
+    official_1: str = ""  # `train` or `test` in UCF101's first split, "" where it is not listed
     official_2: str = ""
     official_3: str = ""
 
@@ -65,23 +58,22 @@ def assign(
     folds: int,
     seed: int,
     official: Mapping[str, tuple[str, str, str]] | None = None,
+    alike: Iterable[tuple[str, str]] = (),
 ) -> list[Assignment]:
     """Give every clip a fold under all protocols.
 
     Args:
-        clips: the clips.
-        folds: number of folds, at least 3: test, validation and training.
+        clips: in the order of the rows.
+        folds: at least 3: test, validation and training.
         seed: of the random folds.
-        official: the sides of the three official splits, by clip; none where there are no such
-            splits.
-
-    Returns:
-        One row a clip, in the order of `clips`.
+        official: the sides of the three official splits, by clip.
+        alike: pairs of clips whose groups are one, as `merge_groups` takes them.
 
     Raises:
         UserError: there are more folds than groups, fewer than two classes, or fewer than three
             groups in a class.
     """
+    clips = merge_groups(clips, alike)
     first: dict[str, str] = {}
     for clip in clips:
         first.setdefault(clip.sha256, clip.clip)
@@ -110,6 +102,26 @@ def assign(
         )
         for clip in clips
     ]
+
+
+def merge_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list[Clip]:
+    """Join groups with near-duplicate clips: they are most likely cut from one source video.
+
+    Args:
+        clips: g07 of one class and g07 of another are two groups.
+        alike: pairs of paths of clips; chains of pairs join all their groups.
+
+    Returns:
+        The clips in their order, where all joined groups have the name that sorts first.
+    """
+    group_of = {clip.clip: (clip.label, clip.group) for clip in clips}
+    groups = DisjointSet(group_of.values())
+    for one, other in alike:
+        groups.merge(group_of[one], group_of[other])
+    names = {
+        group: min(name for _, name in joined) for joined in groups.subsets() for group in joined
+    }
+    return [replace(clip, group=names[group_of[clip.clip]]) for clip in clips]
 
 
 def _group_folds(clips: Sequence[Clip], folds: int, seed: int) -> Sequence[int]:
@@ -180,13 +192,12 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
     Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
     fold of its training list, training the rest of that list.
 
+    Except under `random` no group of a class is in two of the three.
+
     Args:
         path: split.csv.
         protocol: `group`, `random` or `official`.
         fold: the fold to test on, from 0.
-
-    Returns:
-        The clips; but under `random` no group of a class is in two of the three.
 
     Raises:
         UserError: the fold does not exist, or the data set has no official splits.
@@ -227,7 +238,7 @@ def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
     if leaks := sorted({(r["class"], r["group"]) for r in training} & tested):
         raise UserError(
             f"Expected every group on one side of {OFFICIAL_COLUMNS[fold]}. Received: group "
-            f"{leaks[0][1]} of {leaks[0][0]} on both. Fetch UCF101 and its lists anew."
+            f"{leaks[0][1]} of {leaks[0][0]} on both. Fetch UCF101 and its lists again."
         )
     # Some group folds may hold test groups only (all of them where folds = groups).
     group_folds = sorted({int(row["group_fold"]) for row in training})
@@ -257,12 +268,7 @@ def read_groups(path: Path) -> dict[str, str]:
 
 
 def check_trainable(labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Raise a `UserError` where a class has no clip to train on.
-
-    Args:
-        labels: int (N,), of the training clips.
-        classes: all class names.
-    """
+    """Raise a `UserError` where a class is not among the labels, int (N,), of training clips."""
     missing = [name for i, name in enumerate(classes) if i not in labels]
     if missing:
         raise UserError(

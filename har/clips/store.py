@@ -21,25 +21,14 @@ from har.errors import UserError
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """A row of clips.csv: a clip that decodes.
+    """A row of clips.csv: a clip that decodes."""
 
-    Attributes:
-        clip: path below the folder of videos, POSIX.
-        label: name of its class, which is the name of its folder (column `class`).
-        group: the source video it was cut from, as `g07`; its own path where nothing tells.
-        sha256: of the file.
-        n_frames: frames that decode.
-        fps: frames per second by the header; 0.0 where unknown.
-        width: pixels.
-        height: pixels.
-    """
-
-    clip: str
-    label: str
-    group: str
+    clip: str  # path below the folder of videos, POSIX
+    label: str  # name of its class, which is that of its folder; column `class`
+    group: str  # the source video it was cut from, as `g07`; its own path where nothing tells
     sha256: str
-    n_frames: int
-    fps: float
+    n_frames: int  # that decode
+    fps: float  # 0.0 where unknown
     width: int
     height: int
 
@@ -72,20 +61,17 @@ read_rows = files.read_csv
 def create(
     path: Path, clips: Sequence[str], labels: Sequence[str], shape: tuple[int, int, int]
 ) -> list[int]:
-    """Create a frame store with room for the pixels, which `np.memmap` or `pwrite` then fill.
+    """Create a frame store with room for the pixels, and return each clip's offset in the file.
 
-    All space is allocated at once and uncompressed, so every clip's frames have a fixed place in
-    the file: processes write theirs side by side without a lock, and the same clips give the
-    same bytes whatever finished first.
+    All space is allocated at once and uncompressed, so every clip's T·H·W·3 bytes have a fixed
+    place: processes write theirs side by side without a lock, and the same clips give the same
+    bytes whatever finished first.
 
     Args:
         path: the HDF5 file.
         clips: the clips' paths, in the order of the rows.
         labels: the class name of each clip.
         shape: (T, H, W) of a clip's frames.
-
-    Returns:
-        The offset of each clip's T·H·W·3 bytes in the file.
     """
     classes = sorted(set(labels))
     index = {name: i for i, name in enumerate(classes)}
@@ -111,7 +97,7 @@ def create(
 class FrameStore:
     """An open frames.h5, to read from.
 
-    `FeatureStore` has the same interface, so what learns from one learns from the other.
+    `FeatureStore` has the same interface, so a network learns from either.
 
     Attributes:
         clips: the clips' paths, one a row.
@@ -158,11 +144,9 @@ class FrameStore:
         return {"count": T, "height": H, "width": W, **picked}
 
     def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Read the frames and labels of `clips`, in that order.
+        """Return frames, uint8 (n, T, H, W, 3) RGB, and labels, int64 (n,), of n clips.
 
-        Returns:
-            Frames uint8 (len(clips), T, H, W, 3) RGB and labels int64 (len(clips),). The frames
-            are read straight into the returned array: no second copy exists at any time.
+        The frames are read straight into the returned array: no second copy exists at any time.
         """
         frames = np.empty((len(clips), *self._frames.shape[1:]), self._frames.dtype)
         for target, clip in enumerate(clips):

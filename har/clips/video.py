@@ -11,7 +11,7 @@ import importlib.util
 import mimetypes
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,10 @@ OPTIONS = {
     "format_whitelist": "apng,asf,av1,avi,dv,flv,gif,gxf,h264,hevc,ivf,jpeg_pipe,m4v,matroska,"
     "mjpeg,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,vc1,vvc,webm,wtv,yuv4mpegpipe",
     "protocol_whitelist": "file",
+}
+_FOR_OPENCV = {
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "|".join(f"{key};{value}" for key, value in OPTIONS.items()),
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
 }
 FAILURES = 50  # grabs in a row; one packet that does not decode, or 4,096 of other streams, is one
 GAP = 3600.0  # seconds between frames; more is a broken time stamp, not a pause
@@ -188,15 +192,13 @@ def timed(
     _check_frames(path, capture, n_frames)
 
 
-_CONFIGURING = threading.Lock()
+_CHANGING = threading.Lock()
 
 
 @contextlib.contextmanager
-def _settings() -> Iterator[None]:
-    """Give OpenCV's FFmpeg its options, which it reads from the environment."""
-    options = "|".join(f"{name};{value}" for name, value in OPTIONS.items())
-    variables = {"OPENCV_FFMPEG_CAPTURE_OPTIONS": options, "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-    with _CONFIGURING:
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for what reads nothing else, and restore them."""
+    with _CHANGING:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
@@ -223,7 +225,7 @@ def _open(path: Path) -> Any:
         raise UnreadableVideoError(BAD_NAME) from None
     # What OpenCV and FFmpeg log of a bad file says less than our reason.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    with path.open("rb"), _settings():
+    with path.open("rb"), environment(_FOR_OPENCV):
         # One thread a capture: clips are decoded side by side in a process per core.
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
@@ -278,7 +280,7 @@ def _rate(capture: Any) -> float | None:
 
 def _grab(capture: Any) -> bool:
     """Decode the next frame; one packet that does not decode does not end a video."""
-    return any(capture.grab() for _ in range(FAILURES))
+    return capture.grab() or any(capture.grab() for _ in range(FAILURES))
 
 
 _PICTURES = (b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"\xff\xd8\xff", b"\0\0\0\x0cjP  ")

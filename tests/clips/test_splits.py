@@ -278,3 +278,40 @@ def test_a_class_with_no_clip_to_train_on():
     splits.check_trainable(np.array([2, 0, 1, 1]), classes)
     with pytest.raises(UserError, match=r"Received: none of Run, Swim outside"):
         splits.check_trainable(np.array([0, 0]), classes)
+
+
+def test_groups_with_near_duplicates_are_joined_along_chains():
+    clips = [*table(2, 5, 1), ucf("A", 2, 2)]
+    a, b = ({f"g{i:02}": f"{x}/v_{x}_g{i:02}_c01.avi" for i in range(1, 6)} for x in "AB")
+    alike = [(a["g05"], a["g03"]), (a["g03"], a["g02"]), (b["g04"], b["g05"])]
+    merged = splits.merge_groups(clips, alike)
+    assert [clip.clip for clip in merged] == [clip.clip for clip in clips]
+    assert [clip.group for clip in merged] == [
+        *["g01", "g02", "g02", "g04", "g02"],  # of A
+        *["g01", "g02", "g03", "g04", "g04"],  # of B
+        "g02",
+    ]
+    assert splits.merge_groups(clips, []) == clips
+
+
+@settings(deadline=None, max_examples=25)
+@given(clips=st.one_of(tables(), named_freely()), data=st.data())
+def test_near_duplicates_are_never_in_two_group_folds(clips, data):
+    names = st.sampled_from([clip.clip for clip in clips])
+    alike = data.draw(st.lists(st.tuples(names, names), max_size=4))
+    try:
+        rows = {row.clip: row for row in splits.assign(clips, 3, SEED, alike=alike)}
+    except UserError:  # too few groups are left
+        return
+    for one, other in alike:
+        assert rows[one].group == rows[other].group
+        folds = {rows[one].group_fold, rows[other].group_fold} - {None}
+        assert len(folds) <= 1
+
+
+def test_groups_that_are_joined_count_once():
+    clips = table(2, 3, 1)
+    alike = [(clips[0].clip, clips[1].clip)]
+    splits.assign(clips, 3, SEED)
+    with pytest.raises(UserError, match=r"Received: 2 in class A"):
+        splits.assign(clips, 3, SEED, alike=alike)
