@@ -4,11 +4,11 @@ Command: python benchmarks/serve.py [--people 8] [--minutes 5] [--json PATH]
 Inputs: models, metrics/metrics.json and data/videos: run the pipeline first.
 Cost: five minutes.
 
-Starts `har serve` on a free port of this machine. Each person uploads one clip of the data set
-after the other through the JSON door and holds the answer against that of `har predict`.
+Starts `har serve` on a free port. Each person sends one clip of the data set after the other to
+`POST /recognise` and compares the answer with that of `har predict`.
 
 Figures: right, wrong, refused, failed (requests); per_s, requests answered a second; p50_ms,
-p95_ms from the upload to the answer; memory_mb at the start and grown_mb at the end.
+p95_ms, from the upload to the answer; memory_mb at the start and grown_mb at the end.
 """
 
 import argparse
@@ -28,6 +28,7 @@ import requests
 from har import files
 from har.clips.extraction import list_videos
 from har.errors import run
+from har.nn import process
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser, best_model
 
@@ -42,35 +43,31 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
-    folder = best_model(Path("metrics/metrics.json"), Path("models"))
+    process.prepare()
+    recogniser = Recogniser.open(best_model(Path("metrics/metrics.json"), Path("models")))
     videos = Path("data/videos")
     names = list_videos(videos)
     clips = [videos / names[i] for i in np.linspace(0, len(names) - 1, N_CLIPS).astype(int)]
-    recogniser = Recogniser.open(folder)
     known = [predict(recogniser, clip, Settings(), "").overall for clip in clips]
-    process, url = start()
+    server, url = start()
     try:
-        memory = psutil.Process(process.pid).memory_info
+        memory = psutil.Process(server.pid).memory_info
         before = memory().rss
         ends = time.monotonic() + 60 * arguments.minutes
         with ThreadPoolExecutor(arguments.people) as pool:
-            visits = pool.map(
-                lambda person: visit(url, folder.name, clips, known, person, ends),
-                range(arguments.people),
-            )
-            results = [result for results in visits for result in results]
+            people = range(arguments.people)
+            visits = list(pool.map(lambda person: visit(url, clips, known, person, ends), people))
         grown = (memory().rss - before) / 1e6
         alive = requests.get(f"{url}/health", timeout=30).json()["status"] == "ok"
     finally:
-        process.terminate()
-        process.wait(30)
-    counts = {
-        kind: sum(k == kind for k, _ in results) for kind in ("right", "wrong", "refused", "failed")
-    }
+        server.terminate()
+        server.wait(30)
+    results = [result for results in visits for result in results]
+    kinds = ("right", "wrong", "refused", "failed")
+    figures = {kind: float(sum(k == kind for k, _ in results)) for kind in kinds}
     p50, p95 = np.percentile([ms for kind, ms in results if kind == "right"] or [0], [50, 95])
-    figures = {
-        **counts,
-        "per_s": counts["right"] / (60 * arguments.minutes),
+    figures |= {
+        "per_s": figures["right"] / (60 * arguments.minutes),
         "p50_ms": float(p50),
         "p95_ms": float(p95),
         "memory_mb": before / 1e6,
@@ -88,17 +85,16 @@ def main() -> None:
 def start() -> tuple[subprocess.Popen, str]:
     """Start `har serve`; return the process and its address."""
     code = "import sys; sys.argv[0] = 'har'; from har.cli import main; main()"
-    process = subprocess.Popen(  # noqa: S603 (the command is ours)
-        [sys.executable, "-c", code, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
-    for line in process.stdout:
+    command = [sys.executable, "-c", code, "serve", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 (ours)
+    for line in server.stdout:
         if found := re.match(r"http://\S+", line):
-            return process, found[0]
+            return server, found[0]
     raise RuntimeError("har serve ended before it listened")
 
 
 def visit(
-    url: str, model: str, clips: list[Path], known: list[np.ndarray], person: int, ends: float
+    url: str, clips: list[Path], known: list[np.ndarray], person: int, ends: float
 ) -> list[tuple[str, float]]:
     """Ask until the time is up; return how each request went and how long it took, ms."""
     results = []
@@ -106,39 +102,18 @@ def visit(
     while time.monotonic() < ends:
         turn = (turn + 5) % len(clips)
         begun = time.perf_counter()
-        kind = "failed"
         try:
-            answer = ask(url, model, clips[turn])
-            if answer is None:
-                kind = "refused"
-            else:
-                found = np.array(list(answer["probabilities"].values()))
+            with clips[turn].open("rb") as file:
+                reply = requests.post(f"{url}/recognise", files={"file": file}, timeout=300)
+            if reply.ok:
+                found = np.array(list(reply.json()["probabilities"].values()))
                 kind = "right" if np.abs(found - known[turn]).max() < TOLERANCE else "wrong"
+            else:
+                kind = "refused" if "error" in reply.json() else "failed"
         except (requests.RequestException, ValueError, LookupError):
-            pass
+            kind = "failed"
         results.append((kind, (time.perf_counter() - begun) * 1000))
     return results
-
-
-def ask(url: str, model: str, clip: Path) -> dict | None:
-    """Upload a clip and ask for its classes; `None` where the server refuses, saying so."""
-    with clip.open("rb") as file:
-        upload = requests.post(f"{url}/gradio_api/upload", files={"files": file}, timeout=120)
-    (path,) = upload.json()
-    data = [{"path": path, "meta": {"_type": "gradio.FileData"}}, "", model]
-    door = f"{url}/gradio_api/call/recognise"
-    called = requests.post(door, json={"data": data}, timeout=120)
-    if called.status_code in (429, 503):
-        return None
-    event = called.json()["event_id"]
-    stream = requests.get(f"{door}/{event}", timeout=300).text
-    kind = re.findall(r"^event: (\w+)$", stream, re.MULTILINE)[-1]
-    data = json.loads(re.findall(r"^data: (.*)$", stream, re.MULTILINE)[-1])
-    if kind == "error":
-        if data:  # a sentence of ours, or that the queue is full
-            return None
-        raise ValueError("an error without a word")
-    return data[0]
 
 
 if __name__ == "__main__":

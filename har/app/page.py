@@ -84,9 +84,8 @@ def build(service: Service) -> gr.Blocks:
         def of_either(path: str | None, address: str, name: str) -> Iterator[list[Any]]:
             yield from _answers(service, path, address.strip(), name)
 
-        # What is given last counts: an upload empties the address, an address empties the upload.
+        # An upload empties the address, so an address that is there was given last.
         upload.upload(None, None, url, js="() => ''")
-        url.input(None, None, upload, js="() => null")
         # A file or an example is recognised as soon as it is there.
         upload.change(of_file, [upload, model], answer, **bounded)
         gr.on([go.click, url.submit], of_either, [upload, url, model], answer, **bounded)
@@ -131,10 +130,10 @@ def _answers(service: Service, path: str | None, url: str | None, name: str) -> 
     """Yield what is shown: first the answer, then the film with it."""
     with contextlib.ExitStack() as stack:
         with _shown_errors():
-            if path:
-                file, source = Path(path), Path(path).name
-            elif url:
+            if url:
                 file, source = stack.enter_context(service.downloaded(url)), url
+            elif path:
+                file, source = Path(path), Path(path).name
             else:
                 raise UserError("There is no video yet. Upload one.")
             answer = service.recognise(file, name, source)
