@@ -417,6 +417,8 @@ def _paired(
 def _hits(table: bytes | None) -> dict[tuple[str, ...], bool]:
     """Return whether each clip of a predictions.csv was recognised, by clip, class and group."""
     rows = csv.DictReader(io.StringIO((table or b"").decode(errors="replace")))
+    if not {"clip", "group", "actual", "predicted"} <= set(rows.fieldnames or ()):
+        return {}
     return {(r["clip"], r["actual"], r["group"]): r["actual"] == r["predicted"] for r in rows}
 
 

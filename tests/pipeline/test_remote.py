@@ -154,7 +154,7 @@ def test_a_folder_is_a_remote_too(finished, tmp_path):
 # Ends DVC while it lists what to push or pull, after two of three outputs or more.
 KILL = """
 import os, signal, sys
-import dvc_data.index
+import dvc_data.index.fetch
 module, calls = sys.modules["dvc_data.index.collect"], []
 collect = module._collect_from_index
 def killed(*args, **kwargs):
@@ -181,6 +181,7 @@ def test_a_killed_push_is_completed_by_the_next(finished, tmp_path):
     set_storage(origin, "../storage")
     kill_in_the_middle(origin, tmp_path / "kill", "push")
     assert in_folder(tmp_path / "storage") < objects(origin)
+    origin.dvc("push")  # makes the hole: with DVC 3.67 files are missing after it
     origin.har("push")
     assert in_folder(tmp_path / "storage") == objects(origin)
     second = origin.clone(tmp_path / "second")
