@@ -1,5 +1,5 @@
-"""A saved model on a file, a folder, a URL, a camera.
+"""A saved model on a file, a folder, an address, a camera.
 
-`recogniser` holds the model; `ring`, `timeline` and `subtitles` are pure functions of what it
-says; `source`, `download` and `camera` bring frames; `annotation` draws on them.
+`recogniser` holds the model; `windows`, `timeline` and `outputs` are functions of what it says;
+`sources` and `web_video` bring frames; `annotation` draws on them.
 """

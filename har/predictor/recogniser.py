@@ -41,13 +41,14 @@ class Recogniser:
         sampling: the frames that it takes of a clip.
         shape: (T, H, W) of these frames.
         seconds: median length of the clips that it learnt from: the default window.
-        model: from uint8 (N, T, H, W, 3) RGB, or a backbone's features, to probabilities (N, C).
+        backbone: what makes the features that `model` takes; `None` where it takes frames.
+        model: from uint8 (N, T, H, W, 3) RGB, or features (N, V, T', D), to probabilities (N, C).
     """
 
     def __init__(
         self, model: "keras.Model", card: dict[str, Any], backbone: "Backbone | None" = None
     ) -> None:
-        self.model, self.card, self._backbone = model, card, backbone
+        self.model, self.card, self.backbone = model, card, backbone
         self.name = str(card["approach"])
         self._lock = threading.Lock()
         self.classes: list[str] = list(card["classes"])
@@ -154,8 +155,8 @@ class Recogniser:
         with self._lock:  # Keras makes its function of the model at the first call
             for start in range(0, len(clips), size):
                 batch = clips[start : start + size]
-                if self._backbone:
-                    batch = np.stack([self._backbone.features(clip) for clip in batch])
+                if self.backbone:
+                    batch = np.stack([self.backbone.features(clip) for clip in batch])
                 rows.append(np.asarray(self.model.predict_on_batch(batch)))
         probabilities = np.concatenate(rows).astype(np.float64)
         return probabilities / probabilities.sum(axis=1, keepdims=True)
@@ -169,7 +170,7 @@ class Recogniser:
         """The network in two for streams; or `None` and the reason."""
         from har.predictor.streaming_model import FramePart, NoFramePartError
 
-        if self._backbone or self.sampling.step:
+        if self.backbone or self.sampling.step:
             return None, "it takes neighbouring frames or another network's features"
         try:
             return FramePart(self.model), None
