@@ -1,7 +1,7 @@
 """Decode every clip and keep its frames.
 
 Command: python stages/extract.py
-Inputs: data/videos; params.yaml (frames).
+Inputs: data/fetched; params.yaml (frames).
 Outputs: data/frames.h5, uint8 RGB; data/clips.csv, the clips that decode; data/rejected.csv,
     the files that do not, with the reason.
 Cost: all cores; about 10 ms of processor time a clip of UCF50's kind and under 200 MB of memory
@@ -16,14 +16,14 @@ from har.clips import extraction, store
 from har.errors import run
 from har.params import load
 
-VIDEOS = Path("data/videos")
+VIDEOS = Path("data/fetched")
 FRAMES = Path("data/frames.h5")
 CLIPS = Path("data/clips.csv")
 REJECTED = Path("data/rejected.csv")
 
 
 def extract() -> None:
-    """Decode data/videos and write the store and the tables."""
+    """Decode data/fetched and write the store and the tables."""
     frames = load().frames
     shape = (frames.count, frames.height, frames.width)
     clips, rejected = extraction.extract(VIDEOS, shape, FRAMES)

@@ -215,6 +215,6 @@ def examples(data: Path, folder: Path, card: dict[str, Any]) -> list[Path]:
     found = []
     for label in sorted(clips)[:_EXAMPLES]:
         with contextlib.suppress(video.UnreadableVideoError, OSError):
-            annotation.playable(data / "videos" / clips[label], folder / f"{label}.mp4")
+            annotation.playable(data / "fetched" / clips[label], folder / f"{label}.mp4")
             found.append(folder / f"{label}.mp4")
     return found

@@ -1,12 +1,12 @@
 """What names and tables say of clips: their groups, and parts of long videos.
 
-`data/videos/segments.csv` is there where the clips come from a table (`har.datasets.table`): clips
-are then parts of the videos in `data/videos/_sources/`, not files of their own. Columns:
+`data/fetched/segments.csv` is there where the clips come from a table (`har.datasets.table`): clips
+are then parts of the videos in `data/fetched/_sources/`, not files of their own. Columns:
 
     clip    Class/stem_12.5-15.mp4: a unique name; there is no such file
     class   the folder of `clip`
     group   clips of one group share a source video and stand on one side of a split
-    source  the video's file, _sources/stem.mp4, below data/videos
+    source  the video's file, _sources/stem.mp4, below data/fetched
     start   seconds from the start of the video
     end     seconds; empty: the end of the video
     fold    the fold that the table asks for, from 0; empty: none
@@ -27,7 +27,7 @@ _UCF = r"_(g\d+)_c\d+$"
 
 
 class Segment(NamedTuple):
-    """A part of a video: path below `data/videos`, seconds (None: to the end), group, fold."""
+    """A part of a video: path below `data/fetched`, seconds (None: to the end), group, fold."""
 
     source: str
     start: float

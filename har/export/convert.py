@@ -181,7 +181,7 @@ def read_clips(recogniser: Recogniser, data: Path) -> Clips:
                 picked = video.even_indices(stored[0], sampling.count)
                 return frames.read(names)[0][:, picked], labels
         try:
-            return np.stack([sampling.read(data / "videos" / name)[0] for name in names]), labels
+            return np.stack([sampling.read(data / "fetched" / name)[0] for name in names]), labels
         except video.UnreadableVideoError as error:
             raise UserError(f"A clip in {data / 'videos'} does not decode: {error}.") from None
 

@@ -16,19 +16,19 @@ from har.clips.store import FrameStore
 from har.errors import UserError
 
 SHAPE = (4, 16, 32)
-VIDEOS = Path("data/videos")
+VIDEOS = Path("data/fetched")
 OUTPUT = Path("data/frames.h5")
 DRIVER = """
 import sys
 from pathlib import Path
 from har.clips import extraction
-extraction.extract(Path("data/videos"), (4, 16, 32), Path("data/frames.h5"), n_jobs=2)
+extraction.extract(Path("data/fetched"), (4, 16, 32), Path("data/frames.h5"), n_jobs=2)
 """
 
 
 @pytest.fixture
 def add_clips(in_tmp_path, write_video, coded_frames):
-    """Write clips below data/videos; the n-th has 5 + n frames that start at index 10·n."""
+    """Write clips below data/fetched; the n-th has 5 + n frames that start at index 10·n."""
 
     def add(*names: str) -> None:
         for name in names:

@@ -19,7 +19,7 @@ import pytest
 from har.clips import extraction, pool, store
 from har.errors import UserError
 
-VIDEOS = Path("data/videos")
+VIDEOS = Path("data/fetched")
 OUTPUT = Path("data/frames.h5")
 SHAPE = (4, 16, 32)
 PROJECT = Path(extraction.__file__).parents[2]
@@ -53,7 +53,7 @@ from har.clips import extraction, pool, store
 
 def main():
     pool.SECONDS = float({seconds})
-    clips, rejected = extraction.extract(Path("data/videos"), (4, 16, 32), Path("data/frames.h5"))
+    clips, rejected = extraction.extract(Path("data/fetched"), (4, 16, 32), Path("data/frames.h5"))
     store.write_clips(Path("data/clips.csv"), clips)
     Path("rejected.json").write_text(json.dumps(rejected))
 
