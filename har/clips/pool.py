@@ -33,12 +33,13 @@ ANSWER_SECONDS = 15  # for a scheduler to answer
 
 
 class Job(NamedTuple):
-    """A clip to decode, and the place of its T·H·W·3 bytes in an existing store."""
+    """Clips of one video to decode, and where each one's T·H·W·3 bytes go in an existing store."""
 
     path: Path
+    spans: list[video.Span]
     shape: tuple[int, int, int]
     store: Path
-    offset: int
+    offsets: list[int]
 
     @property
     def patience(self) -> float:
@@ -46,25 +47,39 @@ class Job(NamedTuple):
         return SECONDS + 2 * self.path.stat().st_size / 1e6
 
 
-Result = tuple[video.VideoFacts, int] | str  # with the pixels' CRC-32; or why nothing decodes
+# Of each clip its facts with the pixels' CRC-32, or why nothing decodes; or why that is so of all.
+Result = list[tuple[video.VideoFacts, int] | str] | str
 Decoder = Callable[[Mapping[str, Job]], Iterator[tuple[str, Result]]]
 
 
-def decode(path: Path, shape: tuple[int, int, int], store: Path, offset: int) -> Result:
-    """Write a clip's frames into a store, where other processes write at the same time."""
+def decode(
+    path: Path,
+    spans: list[video.Span],
+    shape: tuple[int, int, int],
+    store: Path,
+    offsets: list[int],
+) -> Result:
+    """Write the frames of clips into a store, where other processes write at the same time."""
     cv2.setNumThreads(1)  # clips are decoded side by side, a core each
     try:
-        frames, facts = video.read_clip(path, *shape)
+        clips = video.read_spans(path, spans, *shape)
     except video.UnreadableVideoError as error:
         return str(error)
     except FileNotFoundError:
         return "gone during the run, or invisible to this worker"
     except PermissionError:
         return "cannot be read: permission denied"
+    results: list[tuple[video.VideoFacts, int] | str] = []
     with store.open("r+b") as file:
-        file.seek(offset)
-        file.write(frames.data)
-    return facts, zlib.crc32(frames.data)
+        for clip, offset in zip(clips, offsets, strict=True):
+            if isinstance(clip, str):
+                results.append(clip)
+                continue
+            frames, facts = clip
+            file.seek(offset)
+            file.write(frames.data)
+            results.append((facts, zlib.crc32(frames.data)))
+    return results
 
 
 @contextlib.contextmanager

@@ -55,28 +55,35 @@ class Sampling:
         return max(round(height * scale), 1), max(round(width * scale), 1)
 
     def read(
-        self, path: Path, facts: "VideoFacts | Clip | None" = None
+        self,
+        path: Path,
+        facts: "VideoFacts | Clip | None" = None,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> "tuple[np.ndarray, VideoFacts | Clip]":
         """Decode a clip and return its frames, uint8 (windows·count, H, W, 3) RGB.
 
         Args:
             path: the video.
-            facts: number and size of its frames, where known; else it may be decoded twice.
+            facts: number and size of the clip's frames, where known; else it may be decoded twice.
+            start: of the clip in the video, in seconds.
+            end: the same; None is the end of the video.
 
         Raises:
             UnreadableVideoError: no frame decodes, or fewer than `facts` says.
         """
         if self.step is None and not self.proportional:
-            return video.read_clip(path, self.count, self.height, self.width)
-        facts = facts or video.read_clip(path, 1, 8, 8)[1]
+            return video.read_clip(path, self.count, self.height, self.width, start, end)
+        facts = facts or video.read_clip(path, 1, 8, 8, start, end)[1]
         size = self.size(facts.height, facts.width)
         if self.step is None:
-            return video.read_clip(path, self.count, *size)
+            return video.read_clip(path, self.count, *size, start, end)
         wanted = self.indices(facts.n_frames)
         last, needed = int(wanted.max()), set(wanted.tolist())
+        own = (frame for at, frame in video.timed(path) if video.within(at, start, end))
         taken = {
             index: video.shrink(frame, *size)
-            for index, frame in enumerate(islice(video.iterate(path), last + 1))
+            for index, frame in enumerate(islice(own, last + 1))
             if index in needed
         }
         if last not in taken:

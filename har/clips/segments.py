@@ -10,11 +10,13 @@ are then parts of the videos in `data/fetched/_sources/`, not files of their own
     start   seconds from the start of the video
     end     seconds; empty: the end of the video
     fold    the fold that the table asks for, from 0; empty: none
+    row     line of the table
 """
 
 import csv
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +24,19 @@ from har import files
 from har.errors import UserError
 
 FILE = "segments.csv"
-COLUMNS = ("clip", "class", "group", "source", "start", "end", "fold")
+COLUMNS = ("clip", "class", "group", "source", "start", "end", "fold", "row")
+SOURCES = "_sources"
+# What systems and cameras leave in folders that people copy, and what a table makes.
+JUNK = {
+    *("@eadir", "$recycle.bin", "__macosx", "desktop.ini", "lost+found", "recycler"),
+    *("system volume information", "thumbs.db", SOURCES),
+}
 _UCF = r"_(g\d+)_c\d+$"
+
+
+def is_junk(name: str) -> bool:
+    """Return whether a file or folder of this name is none of the user's; hidden ones are not."""
+    return name.startswith(".") or name.casefold() in JUNK
 
 
 class Segment(NamedTuple):
@@ -34,6 +47,17 @@ class Segment(NamedTuple):
     end: float | None
     group: str
     fold: int | None = None
+    row: int | None = None
+
+
+def counts_in_class(group: str) -> bool:
+    """Return whether a group is a number of its class, as UCF's g07; others are of all classes."""
+    return re.fullmatch(r"g\d+", group) is not None
+
+
+def source_of(label: str, group: str) -> str:
+    """Return a name of the source video that is unique over all classes."""
+    return f"{label}/{group}" if counts_in_class(group) else group
 
 
 def group_of(clip: str, pattern: str | None = None) -> str | None:
@@ -60,8 +84,7 @@ def describe_groups(groups: Mapping[str, str | None]) -> str:
     Args:
         groups: each clip's group; None where it is unknown.
     """
-    # A group number counts within its class, as in UCF50.
-    n_groups = len({(clip.split("/")[0], group or clip) for clip, group in groups.items()})
+    n_groups = len({source_of(clip.split("/")[0], g or clip) for clip, g in groups.items()})
     line = f"{len(groups)} clips in {n_groups} groups"
     unknown = [clip for clip, group in groups.items() if group is None]
     if len(unknown) == len(groups):
@@ -78,7 +101,15 @@ def describe_groups(groups: Mapping[str, str | None]) -> str:
 def write(videos: Path, segments: dict[str, Segment]) -> None:
     """Write `videos/segments.csv`."""
     rows = (
-        (clip, clip.split("/")[0], s.group, s.source, *map(seconds, (s.start, s.end)), s.fold)
+        (
+            clip,
+            clip.split("/")[0],
+            s.group,
+            s.source,
+            *map(seconds, (s.start, s.end)),
+            s.fold,
+            s.row,
+        )
         for clip, s in segments.items()
     )
     files.write_csv(videos / FILE, COLUMNS, rows)
@@ -105,12 +136,33 @@ def read(videos: Path) -> dict[str, Segment] | None:
         raise UserError(f"{path} is damaged ({error!r}). Run `dvc repro fetch`.") from None
 
 
+@lru_cache(maxsize=1)
+def _read_once(videos: Path, changed: int) -> dict[str, Segment]:
+    return read(videos) or {}
+
+
+def locate(videos: Path, clip: str) -> tuple[Path, float, float | None]:
+    """Return the video that a clip is in, and its start and end there in seconds (None: the end).
+
+    Raises:
+        UserError: the clips come from a table, and this one is not in it.
+    """
+    path = (videos / FILE).absolute()
+    if not path.exists():
+        return videos / clip, 0.0, None
+    segment = _read_once(path.parent, path.stat().st_mtime_ns).get(clip)
+    if segment is None:
+        raise UserError(f"The clip {clip} is not in {videos / FILE}. Run `dvc repro extract`.")
+    return videos / segment.source, segment.start, segment.end
+
+
 def _segment(row: dict[str, str]) -> Segment:
-    end, fold = row["end"].strip(), row["fold"].strip()
+    end, fold, line = (row[name].strip() for name in ("end", "fold", "row"))
     return Segment(
         row["source"],
         float(row["start"]),
         float(end) if end else None,
         row["group"],
         int(fold) if fold else None,
+        int(line) if line else None,
     )

@@ -8,10 +8,11 @@ not evenly spaced in time, the picks are.
 
 import contextlib
 import importlib.util
+import math
 import mimetypes
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,9 @@ FAILURES = 50  # grabs in a row; one packet that does not decode, or 4,096 of ot
 GAP = 3600.0  # seconds between frames; more is a broken time stamp, not a pause
 UNEVEN = 0.1  # of the duration; how far frames may be from an even rate and still count as even
 BAD_NAME = "its name is not UTF-8; rename it"
+DEFAULT_FPS = 25.0
+ROUNDING = 0.0005  # seconds; tables are written to the millisecond
+TOLERANCE = 0.1  # seconds by which a part may end after its video: people round
 SLOWEST, FASTEST = 0.01, 1000.0  # frames per second; other rates are errors or time bases
 
 
@@ -84,14 +88,18 @@ def even_indices(n_frames: int, count: int) -> np.ndarray:
     return (2 * np.arange(count, dtype=np.int64) + 1) * n_frames // (2 * count)
 
 
-def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarray, VideoFacts]:
-    """Decode a video and return frames picked evenly over all that decode.
+def read_clip(
+    path: Path, count: int, height: int, width: int, start: float = 0.0, end: float | None = None
+) -> tuple[np.ndarray, VideoFacts]:
+    """Decode a video, or its part from `start` to `end`, and return frames picked evenly.
 
     Args:
         path: a video file.
-        count: frames to pick; frames repeat where the video has fewer.
+        count: frames to pick; frames repeat where the clip has fewer.
         height: pixels of the returned frames.
-        width: pixels of the returned frames.
+        width: the same.
+        start: seconds from the first frame.
+        end: seconds; a frame at that time is not taken. None is the end of the video.
 
     Returns:
         Frames of shape (count, height, width, 3), uint8, RGB, area-averaged; and the facts.
@@ -99,18 +107,91 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
     """
+    [clip] = read_spans(path, [(start, end)], count, height, width)
+    if isinstance(clip, str):
+        raise UnreadableVideoError(clip)
+    return clip
+
+
+Span = tuple[float, float | None]  # seconds from the first frame; None: to the end
+
+
+def read_spans(
+    path: Path, spans: Sequence[Span], count: int, height: int, width: int
+) -> list[tuple[np.ndarray, VideoFacts] | str]:
+    """Decode several parts of one video in one pass; see `read_clip`.
+
+    Returns:
+        Of each part its frames and facts, or why it has none.
+    """
     capture = _open(path)
     fps = _rate(capture)
-    expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    guess = even_indices(int(expected), count) if 0 < expected < 1e9 else np.full(count, -1)
-    frames = np.zeros((count, height, width, 3), np.uint8)
-    stamps, size = _decode(capture, guess, frames)
+    guess = np.unique(_guess(spans, capture.get(cv2.CAP_PROP_FRAME_COUNT), fps, count))
+    ends = [end for _, end in spans]
+    until = math.inf if None in ends else max(ends)
+    frames = np.zeros((len(guess), height, width, 3), np.uint8)
+    stamps, size = _decode(capture, guess, frames, until)
     _check_frames(path, capture, len(stamps))
-    wanted, fps = _pick(stamps, fps, count)
-    if (wanted != guess).any():
-        _decode(_open(path), wanted, frames)
-    tall = cv2.cvtColor(frames.reshape(-1, width, 3), cv2.COLOR_BGR2RGB)  # all as one image
-    return tall.reshape(frames.shape), VideoFacts(len(stamps), fps or 0.0, *size)
+    parts = [_part(stamps, fps, span, count) for span in spans]
+    wanted = np.unique([part[0] for part in parts if not isinstance(part, str)])
+    if not np.isin(wanted, guess).all():
+        guess, frames = wanted, np.zeros((len(wanted), height, width, 3), np.uint8)
+        _decode(_open(path), wanted, frames, until)
+    if len(frames):
+        tall = frames.reshape(-1, width, 3)  # all as one image
+        cv2.cvtColor(tall, cv2.COLOR_BGR2RGB, dst=tall)
+    return [
+        part
+        if isinstance(part, str)
+        else (frames[np.searchsorted(guess, part[0])], VideoFacts(*part[1:], *size))
+        for part in parts
+    ]
+
+
+def _guess(spans: Sequence[Span], n_frames: float, fps: float | None, count: int) -> np.ndarray:
+    """Return the frames to take by the header, (len(spans), count); -1 where it tells nothing."""
+    if not 0 < n_frames < 1e9:
+        return np.full((1, count), -1)
+    rate, last = fps or DEFAULT_FPS, int(n_frames)
+    picks = [np.full(count, -1)]
+    for start, end in spans:
+        low = max(math.ceil((start - ROUNDING) * rate), 0)
+        high = last if end is None else min(math.ceil((end - ROUNDING) * rate), last)
+        if low < high:
+            picks.append(low + even_indices(high - low, count))
+    return np.stack(picks[1:] or picks)
+
+
+def _part(
+    stamps: np.ndarray, fps: float | None, span: Span, count: int
+) -> tuple[np.ndarray, int, float] | str:
+    """Return the frames of a part to take, how many it has and its rate, or why it has none."""
+    start, end = span
+    if span == (0.0, None):
+        low, high = 0, len(stamps)
+    else:
+        times = [0.0]
+        for at in (stamps - stamps[0]).tolist()[1:]:
+            times.append(_advance(times[-1], at, fps))
+        length = times[-1] + (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)
+        if max(start, end or 0.0) > length + TOLERANCE:
+            return f"it is {length:.2f} s long by its time stamps, not {end or start:g} s"
+        low, high = np.searchsorted(times, [start - ROUNDING, (end or math.inf) - ROUNDING])
+    if low == high:
+        return f"no frame from {start:g} s to {'its end' if end is None else f'{end:g} s'}"
+    picked, fps = _pick(stamps[low:high], fps, count)
+    return low + picked, int(high - low), fps or 0.0
+
+
+def _advance(seconds: float, at: float, fps: float | None) -> float:
+    """Return the time of the frame after `seconds`: its time stamp `at`, where that can be."""
+    known = fps is not None and 0.5 / FASTEST < at - seconds < GAP
+    return at if known else seconds + 1 / (fps or DEFAULT_FPS)
+
+
+def within(seconds: float, start: float, end: float | None) -> bool:
+    """Return whether a frame at `seconds` belongs to the part from `start` to `end`."""
+    return start <= seconds + ROUNDING < (math.inf if end is None else end)
 
 
 def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -175,16 +256,14 @@ def timed(
     """
     capture = _open(path)
     fps = _rate(capture)
-    step = 1 / (fps or 25.0)
-    first, seconds, n_frames = 0.0, -step, 0
+    first, seconds, n_frames = 0.0, 0.0, 0
     while _grab(capture):
         at = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         decoded, frame = capture.retrieve()
         if not decoded:
             continue
         first = first if n_frames else at
-        known = fps is not None and 0.5 / FASTEST < at - first - seconds < GAP
-        seconds = at - first if known else seconds + step
+        seconds = _advance(seconds, at - first, fps) if n_frames else 0.0
         n_frames += 1
         if height and width:
             frame = shrink(frame, height, width)
@@ -332,9 +411,9 @@ def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray
 
 
 def _decode(
-    capture: Any, indices: np.ndarray, frames: np.ndarray
+    capture: Any, indices: np.ndarray, frames: np.ndarray, until: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decode to the end and put the frames `indices`, small and BGR, into `frames`.
+    """Decode up to the time `until` and put the frames `indices`, small and BGR, into `frames`.
 
     Returns:
         The time stamp of every frame, float64 (n,), seconds; and the (width, height) of the first.
@@ -352,9 +431,11 @@ def _decode(
                 continue
             if index == 0:
                 size = (image.shape[1], image.shape[0])
-            while slot < count and indices[slot] == index:
+            if slot < count and indices[slot] == index:
                 shrink(image, height, width, frames[slot])
                 slot += 1
             stop = indices[slot] if slot < count else -1
         stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+        if until <= (stamps[-1] - stamps[0]) / 1000 < until + GAP:
+            break
     return np.array(stamps) / 1000, size

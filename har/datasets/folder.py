@@ -6,14 +6,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from har.clips.segments import is_junk
 from har.errors import UserError
 from har.params import DatasetParams
 
-# What systems and cameras leave in folders; hidden files are left out too.
-JUNK = {
-    *("@eadir", "$recycle.bin", "__macosx", "desktop.ini", "lost+found", "recycler"),
-    *("system volume information", "thumbs.db"),
-}
 SIDES = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
 
 
@@ -93,7 +89,7 @@ def nfc(name: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder but hidden ones and `JUNK`; links are followed and named.
+    """Yield the files below a folder but hidden ones and junk; links are followed and named.
 
     Raises:
         UserError: a folder cannot be read, or a link leads to a folder that holds it.
@@ -105,7 +101,7 @@ def walk(folder: Path) -> Iterator[Path]:
             f"{folder} cannot be read ({error.strerror}). Make it readable, or move it away."
         ) from None
     for entry, is_folder, is_file in entries:
-        if entry.name.startswith(".") or entry.name.casefold() in JUNK:
+        if is_junk(entry.name):
             continue
         if is_folder and entry.is_symlink():
             if entry.resolve() in (folder.resolve(), *folder.resolve().parents):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from har.clips import extraction, splits, store
+from har.clips import segments, splits, store
 from har.clips.store import Clip
 from har.errors import UserError
 
@@ -14,7 +14,7 @@ SEED = 27
 
 def make_clip(name: str, sha256: str | None = None) -> Clip:
     label = name.split("/")[0]
-    return Clip(name, label, extraction.group_of(name), sha256 or name, 30, 25.0, 64, 32)
+    return Clip(name, label, segments.group_of(name) or name, sha256 or name, 30, 25.0, 64, 32)
 
 
 def ucf(label: str, group: int, clip: int = 1, sha256: str | None = None) -> Clip:
@@ -226,7 +226,7 @@ def test_a_fold_that_does_not_exist(in_tmp_path, protocol, fold):
 
 
 def test_no_split_csv(in_tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="does not exist"):
         splits.read(in_tmp_path / "split.csv", "group", 0)
 
 
