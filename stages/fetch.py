@@ -4,8 +4,8 @@ Command: python stages/fetch.py
 Inputs: params.yaml (dataset); what dataset.path names, for `folder` and `table`, and where it is
     there for `ucf50` and `ucf101`, which are downloaded else.
 Outputs: data/fetched/Class/clip.ext, or for `table` data/fetched/_sources/video.ext and
-    data/fetched/segments.csv; data/official.csv, the sides of UCF101's official splits, and for
-    other data sets its header alone.
+    data/fetched/segments.csv; data/official.csv, the sides of UCF101's official splits or the
+    folds of a table, and for other data sets its header alone.
 Cost: `sample` renders 720 clips in half a minute on 2 cores; `folder` and `table` link, in
     seconds; UCF50 is 3.2 GB to download, UCF101 7 GB, and about as much to unpack. The archive
     stays in .work/downloads.
@@ -38,7 +38,11 @@ def fetch() -> None:
         path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*") if path.is_file()
     ]
     official = getattr(source, "official_splits", None)
-    files.write_csv(OFFICIAL, COLUMNS, official(dataset, unfinished) if official else ())
+    folds = [(name, s.fold) for name, s in (table or {}).items() if s.fold is not None]
+    if folds:
+        files.write_csv(OFFICIAL, ("clip", "fold"), folds)
+    else:
+        files.write_csv(OFFICIAL, COLUMNS, official(dataset, unfinished) if official else ())
     files.publish(unfinished, VIDEOS)
     shutil.rmtree(files.folder("fetch"))
     classes = {name.split("/")[0] for name in names}

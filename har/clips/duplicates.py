@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from har.clips.store import Clip, FrameStore
+from har.clips.store import Clip, FrameStore, source_of
 
 FRAMES = 5
 BITS = FRAMES * 128
@@ -99,18 +99,17 @@ def near_pairs(
     return pairs
 
 
-def across_groups(clips: Sequence[Clip], hashes: np.ndarray) -> list[Pair]:
+def across_groups(clips: Sequence[Clip], hashes: np.ndarray, most: int = 10_000) -> list[Pair]:
     """Return the pairs of clips of different groups that are equal or look alike, nearest first.
 
     g07 of one class and g07 of another are two groups. `hashes`, uint64 (N, 10), are the clips'.
     """
-    ids: dict[tuple[str, str], int] = {}
-    groups = np.array([ids.setdefault((clip.label, clip.group), len(ids)) for clip in clips])
+    groups = np.unique([source_of(c.label, c.group) for c in clips], return_inverse=True)[1]
     return [
         Pair(
             clips[i].clip,
             clips[j].clip,
             None if clips[i].sha256 == clips[j].sha256 else bits / BITS,
         )
-        for i, j, bits in near_pairs(hashes, groups).tolist()
+        for i, j, bits in near_pairs(hashes, groups, most=most).tolist()
     ]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from har import files
+from har.clips.store import source_of
 from har.errors import UserError
 
 FILE = "segments.csv"
@@ -48,16 +49,6 @@ class Segment(NamedTuple):
     group: str
     fold: int | None = None
     row: int | None = None
-
-
-def counts_in_class(group: str) -> bool:
-    """Return whether a group is a number of its class, as UCF's g07; others are of all classes."""
-    return re.fullmatch(r"g\d+", group) is not None
-
-
-def source_of(label: str, group: str) -> str:
-    """Return a name of the source video that is unique over all classes."""
-    return f"{label}/{group}" if counts_in_class(group) else group
 
 
 def group_of(clip: str, pattern: str | None = None) -> str | None:

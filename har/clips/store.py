@@ -7,6 +7,7 @@ params as attributes. `clips.csv` holds no pixels and does not depend on the fra
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -31,6 +32,16 @@ class Clip:
     fps: float  # 0.0 where unknown
     width: int
     height: int
+
+
+def counts_in_class(group: str) -> bool:
+    """Return whether a group is a number of its class, as UCF's g07; others are of all classes."""
+    return re.fullmatch(r"g\d+", group) is not None
+
+
+def source_of(label: str, group: str) -> str:
+    """Return a name of the source video that is unique over all classes."""
+    return f"{label}/{group}" if counts_in_class(group) else group
 
 
 CLIP_COLUMNS = tuple("class" if f.name == "label" else f.name for f in fields(Clip))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from har.clips import segments
 from har.clips.segments import SOURCES, Segment, is_junk
+from har.clips.store import counts_in_class
 from har.datasets import folder
 from har.errors import UserError
 from har.params import DatasetParams
@@ -61,7 +62,7 @@ def fetch(params: DatasetParams, destination: Path) -> None:
         if start or end is not None:
             stem += f"_{segments.seconds(start)}-{segments.seconds(end) or 'end'}"
         group = row["group"]
-        if segments.counts_in_class(group):
+        if counts_in_class(group):
             group = f"group {group}"  # of all classes, as every group of a table
         group = group or segments.group_of(source, params.group_pattern) or source
         if row["fold"] and not row["fold"].isdecimal():

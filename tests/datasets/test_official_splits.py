@@ -101,7 +101,7 @@ def test_fold_that_does_not_exist(split_csv, fold):
 
 @pytest.mark.parametrize(("fold", "valid"), [(0, True), (2, True), (3, False)])
 def test_params(fold, valid):
-    section = {"protocol": "official", "folds": 5, "fold": fold}
+    section = {"protocol": "official", "folds": 5, "fold": fold, "merge_duplicates": True}
     if valid:
         assert SplitParams.model_validate(section).fold == fold
     else:
@@ -124,6 +124,8 @@ def test_too_few_training_groups(split_csv):
 def test_official_csv_is_read(tmp_path):
     path = tmp_path / "official.csv"
     path.write_text("clip,official_1,official_2,official_3\na/b.avi,test,train,\n")
-    assert splits.read_official(path) == {"a/b.avi": ("test", "train", "")}
+    assert splits.read_official(path) == ({"a/b.avi": ("test", "train", "")}, {})
     path.write_text("clip,official_1,official_2,official_3\n")
-    assert splits.read_official(path) == {}
+    assert splits.read_official(path) == ({}, {})
+    path.write_text("clip,fold\na/b.avi,2\n")
+    assert splits.read_official(path) == ({}, {"a/b.avi": 2})
