@@ -70,14 +70,10 @@ def hash_store(frames: FrameStore) -> np.ndarray:
 def near_pairs(
     hashes: np.ndarray, groups: np.ndarray, limit: int = LIMIT, most: int = 10_000, block: int = 512
 ) -> np.ndarray:
-    """Find pairs of clips of different groups whose hashes differ in few bits.
+    """Find the `most` nearest pairs of clips of different groups that differ in ≤ `limit` bits.
 
-    Args:
-        hashes: uint64 (N, words).
-        groups: int (N,), equal for clips of one group.
-        limit: bits that may differ.
-        most: pairs to return; the nearest ones where there are more.
-        block: rows compared with all later ones at a time; memory is 12 · block · N bytes.
+    `hashes` are uint64 (N, words), `groups` int (N,). `block` rows are compared with all later ones
+    at a time; memory is 12 · block · N bytes.
 
     Returns:
         int64 (pairs, 3): i, j > i and the bits that differ; by bits, then by i and j.

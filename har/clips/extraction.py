@@ -1,12 +1,9 @@
 """A folder of videos to a frame store and a table of clips, on all cores, resumable after a kill.
 
-Workers decode clips and write their pixels straight into a new store under `.work/`; a journal
-beside it names every clip that is done, by content (SHA-256), with a checksum of its pixels. A run
-copies what earlier stores hold, as far as the checksums agree, and decodes the rest.
-
-The last store stays in `.work/extract/`. It shares its blocks with the output where the file
-system links; both are read-only, and no run writes into it. Then a run after some clips were added
-decodes only those.
+Workers write pixels straight into a new store under `.work/`; a journal beside it names every clip
+that is done, by content (SHA-256), with a checksum of its pixels. A run copies what earlier stores
+hold, as far as the checksums agree, and decodes the rest. The last store stays in `.work/extract/`,
+read-only: it shares its blocks with the output where the file system links.
 """
 
 import contextlib
@@ -55,11 +52,7 @@ class _Row(NamedTuple):
 
 
 def list_videos(folder: Path) -> list[str]:
-    """List the files of `folder/Class/…`, as sorted POSIX paths below it; links are followed.
-
-    Raises:
-        UserError: there is none, or a folder cannot be read.
-    """
+    """List the files of `folder/Class/…`, as sorted POSIX paths below it; links are followed."""
     clips: list[str] = []
     errors: list[OSError] = []
     for name, folders, file_names in os.walk(folder, onerror=errors.append, followlinks=True):
@@ -83,7 +76,7 @@ def list_videos(folder: Path) -> list[str]:
 
 
 def _is_file(path: Path) -> bool:
-    """Leave out sockets and the like; a link to nothing is rejected later, by name."""
+    # Not a socket and the like; a link to nothing is rejected later, by name.
     try:
         return path.is_file() or not path.exists()
     except PermissionError:
@@ -151,7 +144,6 @@ def extract(
 
 
 def _find_clips(videos: Path, group_pattern: str | None) -> dict[str, Segment]:
-    """Return where each clip is, by its name, sorted."""
     if (table := segments.read(videos)) is not None:
         return dict(sorted(table.items()))
     return {
@@ -178,7 +170,6 @@ def _sha256(path: Path) -> str | None:
 
 
 def _refusal(name: str, sha256: str | None) -> str | None:
-    """Return why a file is not even tried, if so."""
     if _printable(name) != name:
         return video.BAD_NAME
     if name.lower().endswith(".lrv"):
@@ -204,8 +195,7 @@ def _fill(
 ) -> tuple[Path, dict[str, video.VideoFacts], dict[str, str]]:
     """Make a store of the frames of `digests` (SHA-256 by name), from earlier ones and by decoding.
 
-    Returns:
-        The store, the facts of each clip that decodes and the reason for each that does not.
+    Returns it, the facts of each clip that decodes and the reason for each that does not.
     """
     earlier = _read_journals(scratch)
     part = scratch / f"{uuid.uuid4().hex}.h5"
@@ -269,7 +259,6 @@ def _batches(
 
 
 def _read_journals(scratch: Path) -> Mapping[str, list[_Row]]:
-    """Return the rows that earlier runs decoded, by SHA-256 of the video."""
     rows: dict[str, list[_Row]] = defaultdict(list)
     for part in scratch.glob("*.h5"):
         journal = part.with_suffix(".jsonl")
@@ -290,7 +279,6 @@ def _pixels(row: _Row, size: int) -> bytes | None:
 
 
 def _check_classes(names: Iterable[str], reasons: Mapping[str, str]) -> None:
-    """Raise a `UserError` where a class has no clip left."""
     left = {_label(name) for name in names if name not in reasons}
     for name in sorted(reasons):
         if _label(name) not in left:

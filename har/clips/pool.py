@@ -95,9 +95,6 @@ def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder
     Yields:
         A function of jobs by name, which yields the name and result of each in any order. It
         raises a `UserError` where workers are killed from outside or a cluster does not answer.
-
-    Raises:
-        UserError: the backend is unknown.
     """
     backend = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
     if backend not in BACKENDS:
@@ -217,11 +214,7 @@ def _attempt(
 
 
 def _crash(name: str, death: ProcessExpired) -> str:
-    """Return why a file is lost, whose process died for the second time.
-
-    Raises:
-        UserError: the process was killed from outside.
-    """
+    """Return why a file is lost whose process died twice; a kill from outside is an error."""
     if abs(death.exitcode) in (signal.SIGKILL, signal.SIGTERM):
         raise UserError(
             f"The process that decodes {name} was killed twice, which the system does when memory "
@@ -245,11 +238,6 @@ def _named(name: str, job: Job) -> tuple[str, Result]:
 
 
 def _client(shared: Path) -> Any:
-    """Connect to the Dask cluster.
-
-    Raises:
-        UserError: Dask is not installed, no scheduler answers, or its workers cannot work.
-    """
     address = os.environ.get("HAR_DASK_SCHEDULER", "")
     if not address:
         raise UserError(
@@ -279,7 +267,6 @@ def _client(shared: Path) -> Any:
 
 
 def _check_workers(client: Any, shared: Path) -> None:
-    """Raise a `UserError` where there is no worker, or one lacks `har` or the folder `shared`."""
     token = shared / uuid.uuid4().hex
     token.touch()
     try:

@@ -52,29 +52,23 @@ class Segment(NamedTuple):
 
 
 def group_of(clip: str, pattern: str | None = None) -> str | None:
-    """Return the group in a clip's name, or None where the name has none.
+    """Return the group in the name of a clip's file, or None where it has none.
 
     Args:
-        clip: a path; only the file's name without its ending counts.
-        pattern: a regular expression with one group, searched in it regardless of case; None is
-            UCF's naming, whose group is returned in lower case.
+        clip: a path.
+        pattern: a regular expression with one group, searched regardless of case; None is UCF's
+            naming, whose group is returned in lower case.
 
     Example:
         >>> group_of("Billiards/v_Billards_G07_c02.avi")
         'g07'
-        >>> group_of("Wave/anna-3.mp4", "^([a-z]+)-")
-        'anna'
     """
     match = re.search(pattern or _UCF, Path(clip).stem, re.IGNORECASE)
     return (match[1] if pattern else match[1].lower()) if match and match[1] else None
 
 
 def describe_groups(groups: Mapping[str, str | None]) -> str:
-    """Describe the groups of clips in one line, with a warning where no clip has one.
-
-    Args:
-        groups: each clip's group; None where it is unknown.
-    """
+    """Describe the group of each clip (None: unknown) in one line, with a warning without any."""
     n_groups = len({source_of(clip.split("/")[0], g or clip) for clip, g in groups.items()})
     line = f"{len(groups)} clips in {n_groups} groups"
     unknown = [clip for clip, group in groups.items() if group is None]
@@ -112,11 +106,7 @@ def seconds(value: float | None) -> str:
 
 
 def read(videos: Path) -> dict[str, Segment] | None:
-    """Read `videos/segments.csv`; None where there is none.
-
-    Raises:
-        UserError: the table is damaged.
-    """
+    """Read `videos/segments.csv`; None where there is none. A damaged one is a `UserError`."""
     path = videos / FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -133,11 +123,7 @@ def _read_once(videos: Path, changed: int) -> dict[str, Segment]:
 
 
 def locate(videos: Path, clip: str) -> tuple[Path, float, float | None]:
-    """Return the video that a clip is in, and its start and end there in seconds (None: the end).
-
-    Raises:
-        UserError: the clips come from a table, and this one is not in it.
-    """
+    """Return the video that a clip is in, with its start and end in seconds (None: its end)."""
     path = (videos / FILE).absolute()
     if not path.exists():
         return videos / clip, 0.0, None

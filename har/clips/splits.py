@@ -1,10 +1,9 @@
 """Folds: which clips are for training, validation and test.
 
-Clips of one group are cut from one source video. `group_fold` keeps a group together and holds
-out the same group numbers in every class, as UCF50's protocol does (Reddy & Shah, Recognizing
-50 human action categories of web videos, MVA 2012). `random_fold` ignores groups, as tutorials
-do: it leaks, and is here to show by how much. `official_1` to `official_3` are UCF101's own
-splits, which keep groups apart too.
+Clips of one group are cut from one source video. `group_fold` keeps a group together and tests the
+same group numbers in every class, as UCF50's protocol does (Reddy & Shah, MVA 2012). `random_fold`
+ignores groups, as tutorials do: it leaks, and shows by how much. `official_1` to `official_3` are
+UCF101's own splits.
 """
 
 import warnings
@@ -28,10 +27,9 @@ OFFICIAL_COLUMNS = ("official_1", "official_2", "official_3")
 
 
 class Assignment(NamedTuple):
-    """A row of split.csv.
+    """A row of split.csv; a fold is the one in which the clip is tested.
 
-    A fold is the one in which the clip is tested. Byte-identical clips count once: the others have
-    no folds, and `duplicate_of` names the one that counts.
+    Byte-identical clips count once; the others have no folds.
     """
 
     clip: str
@@ -39,7 +37,7 @@ class Assignment(NamedTuple):
     group: str
     group_fold: int | None  # groups are kept apart
     random_fold: int | None  # they are not
-    duplicate_of: str
+    duplicate_of: str  # the clip of the same bytes that counts
     official_1: str = ""  # `train` or `test` in UCF101's first split, "" where it is not listed
     official_2: str = ""
     official_3: str = ""
@@ -110,7 +108,10 @@ def assign(
 
 
 def join_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list[list[Clip]]:
-    """Return the clips of each group, after those of the pairs `alike` were joined."""
+    """Return the clips of each group, after the groups of each pair of clips `alike` are joined.
+
+    Near-duplicates are most likely cut from one source video. Chains of pairs join all.
+    """
     source = {clip.clip: source_of(clip.label, clip.group) for clip in clips}
     groups = DisjointSet(source.values())
     for one, other in alike:
@@ -122,15 +123,7 @@ def join_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list
 
 
 def merge_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list[Clip]:
-    """Join groups with near-duplicate clips: they are most likely cut from one source video.
-
-    Args:
-        clips: g07 of one class and g07 of another are two groups.
-        alike: pairs of paths of clips; chains of pairs join all their groups.
-
-    Returns:
-        The clips in their order, where all joined groups have the name that sorts first.
-    """
+    """Give joined groups one name, the one that sorts first; the clips keep their order."""
     name = {
         clip.clip: min(other.group for other in group)
         for group in join_groups(clips, alike)
@@ -239,14 +232,7 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
 
     Test is fold `fold`, validation the next one (after the last, the first), training the rest.
     Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
-    fold of its training list, training the rest of that list.
-
-    Except under `random` no group of a class is in two of the three.
-
-    Args:
-        path: split.csv.
-        protocol: `group`, `random` or `official`.
-        fold: the fold to test on, from 0.
+    fold of its training list. Except under `random` no group is in two of the three.
 
     Raises:
         UserError: the fold does not exist, or the data set has no official splits.

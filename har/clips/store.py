@@ -74,15 +74,14 @@ def create(
 ) -> list[int]:
     """Create a frame store with room for the pixels, and return each clip's offset in the file.
 
-    All space is allocated at once and uncompressed, so every clip's T·H·W·3 bytes have a fixed
-    place: processes write theirs side by side without a lock, and the same clips give the same
-    bytes whatever finished first.
+    All space is allocated at once, so every clip's T·H·W·3 bytes have a fixed place: processes
+    write side by side without a lock, and the same clips give the same bytes.
 
     Args:
         path: the HDF5 file.
-        clips: the clips' paths, in the order of the rows.
+        clips: in the order of the rows.
         labels: the class name of each clip.
-        shape: (T, H, W) of a clip's frames.
+        shape: (T, H, W).
     """
     classes = sorted(set(labels))
     index = {name: i for i, name in enumerate(classes)}
@@ -106,9 +105,7 @@ def create(
 
 
 class FrameStore:
-    """An open frames.h5, to read from.
-
-    `FeatureStore` has the same interface, so a network learns from either.
+    """An open frames.h5, to read from; `FeatureStore` has the same interface.
 
     Attributes:
         clips: the clips' paths, one a row.
@@ -117,18 +114,13 @@ class FrameStore:
         shape: (T, H, W) of a clip's frames.
         row_shape: (T, H, W, 3), what `read` returns of a clip.
         row_bytes: size of one row, in bytes.
-        path: of the file.
     """
 
     _dataset = "frames"
     _stage = "dvc repro extract"
 
     def __init__(self, path: Path) -> None:
-        """Open `path`.
-
-        Raises:
-            UserError: the file is not there or is no such store.
-        """
+        """Open `path`; raise a `UserError` where it is no such store."""
         self.path = path
         try:
             # Read-only stores need no lock, which some network file systems lack.
@@ -155,10 +147,7 @@ class FrameStore:
         return {"count": T, "height": H, "width": W, **picked}
 
     def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return frames, uint8 (n, T, H, W, 3) RGB, and labels, int64 (n,), of n clips.
-
-        The frames are read straight into the returned array: no second copy exists at any time.
-        """
+        """Return frames, uint8 (n, T, H, W, 3) RGB, and labels, int64 (n,), of n clips."""
         frames = np.empty((len(clips), *self._frames.shape[1:]), self._frames.dtype)
         for target, clip in enumerate(clips):
             self._frames.read_direct(frames, np.s_[self._row[clip]], np.s_[target])

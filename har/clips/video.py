@@ -1,9 +1,8 @@
 """Decode a clip and pick its frames.
 
-Seeking (`CAP_PROP_POS_FRAMES`) lands on the wrong frame in many files, and headers overstate the
-number of frames. So a clip is decoded from front to back and its frames are counted. Which to pick
-is guessed from the header; a clip whose header is wrong is decoded a second time. Where frames are
-not evenly spaced in time, the picks are.
+Seeking (`CAP_PROP_POS_FRAMES`) lands on the wrong frame in many files, so a clip is decoded from
+its start. Which frames to pick is guessed from the header; where that is wrong, it is
+decoded twice.
 """
 
 import contextlib
@@ -45,40 +44,23 @@ class UnreadableVideoError(Exception):
 
 
 class VideoFacts(NamedTuple):
-    """What is known of a video after decoding it.
+    """What is known of a clip after decoding it."""
 
-    Attributes:
-        n_frames: frames that decode, which may be fewer than the header says.
-        fps: frames per second by the header, or by the time stamps where they differ by over a
-            tenth; 0.0 where neither is sensible.
-        width: pixels of the first frame.
-        height: pixels of the first frame.
-    """
-
-    n_frames: int
-    fps: float
-    width: int
+    n_frames: int  # that decode
+    fps: float  # by the header; by time stamps where they differ by a tenth; 0.0 where unknown
+    width: int  # pixels of the first frame
     height: int
 
 
 def even_indices(n_frames: int, count: int) -> np.ndarray:
     """Pick `count` of `n_frames` frames evenly: the middle frame of each of `count` equal parts.
 
-    The segment centres of Wang et al., Temporal Segment Networks (ECCV 2016), in whole numbers.
-    With fewer frames than asked, frames repeat.
-
-    Args:
-        n_frames: frames of the clip, ≥ 1.
-        count: frames to pick, ≥ 1.
-
-    Returns:
-        int64 array of shape (count,), not decreasing, in [0, n_frames).
+    The segment centres of Wang et al., Temporal Segment Networks (ECCV 2016), in whole numbers, as
+    int64 (count,) in [0, n_frames). With fewer frames than asked, frames repeat.
 
     Example:
         >>> even_indices(100, 4).tolist()
         [12, 37, 62, 87]
-        >>> even_indices(2, 4).tolist()
-        [0, 0, 1, 1]
     """
     if n_frames < 1 or count < 1:
         raise ValueError(
@@ -93,13 +75,8 @@ def read_clip(
 ) -> tuple[np.ndarray, VideoFacts]:
     """Decode a video, or its part from `start` to `end`, and return frames picked evenly.
 
-    Args:
-        path: a video file.
-        count: frames to pick; frames repeat where the clip has fewer.
-        height: pixels of the returned frames.
-        width: the same.
-        start: seconds from the first frame.
-        end: seconds; a frame at that time is not taken. None is the end of the video.
+    Frames repeat where the clip has fewer than `count`. `start` and `end` are seconds from the
+    first frame; a frame at `end` is not taken, and None is the end of the video.
 
     Returns:
         Frames of shape (count, height, width, 3), uint8, RGB, area-averaged; and the facts.
@@ -119,11 +96,7 @@ Span = tuple[float, float | None]  # seconds from the first frame; None: to the 
 def read_spans(
     path: Path, spans: Sequence[Span], count: int, height: int, width: int
 ) -> list[tuple[np.ndarray, VideoFacts] | str]:
-    """Decode several parts of one video in one pass; see `read_clip`.
-
-    Returns:
-        Of each part its frames and facts, or why it has none.
-    """
+    """Decode parts of one video in one pass; return each as `read_clip`, or why it has no frame."""
     capture = _open(path)
     fps = _rate(capture)
     guess = np.unique(_guess(spans, capture.get(cv2.CAP_PROP_FRAME_COUNT), fps, count))
@@ -195,10 +168,7 @@ def within(seconds: float, start: float, end: float | None) -> bool:
 
 
 def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area.
-
-    The result is put into `out` where that is given.
-    """
+    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area."""
     # Intel's primitives, where OpenCV has them, are five times as fast as its own loop, which
     # took a third of the time of extraction. They round some ties the other way and so are not
     # "exact". The setting belongs to the thread.
@@ -206,19 +176,8 @@ def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = 
     return cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_AREA)
 
 
-def iterate(path: Path) -> Iterator[np.ndarray]:
-    """Yield every frame of a video, decoded in order, as (H, W, 3) uint8 RGB.
-
-    Raises:
-        UnreadableVideoError: the file is not a video that FFmpeg knows.
-    """
-    return (frame for _, frame in timed(path))
-
-
 def length(path: Path) -> float:
-    """Return the seconds of a video, by its header or, where that says little, by decoding.
-
-    A guess to plan by: headers overstate. What decodes is known after `timed`.
+    """Return the seconds of a video by its header, which may overstate, or else by decoding.
 
     Raises:
         UnreadableVideoError: the file is not a video that FFmpeg knows.
@@ -243,10 +202,7 @@ def timed(
     Times are the container's; where they do not go up, as in a raw stream, frames follow one
     another at the header's frame rate, or 25 a second. A turned video (a phone's) comes upright.
 
-    Args:
-        path: a video file.
-        height: pixels of the frames, area-averaged as `read_clip` does; `None` leaves the size.
-        width: the same.
+    Frames are area-averaged to `height` and `width`; None leaves their size.
 
     Yields:
         Seconds from the first frame, increasing; and the frame, (H, W, 3) uint8 RGB.
@@ -291,12 +247,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _open(path: Path) -> Any:
-    """Return a `cv2.VideoCapture` of a video file, or what behaves as one.
-
-    Raises:
-        UnreadableVideoError: the file is not a video that FFmpeg knows.
-        OSError: it cannot be read.
-    """
+    """Return a `cv2.VideoCapture` of a video file, or what behaves as one."""
     path = path.absolute()  # FFmpeg takes "10:30.mp4" for the protocol "10"
     try:
         str(path).encode()
@@ -384,7 +335,6 @@ def _what_it_is(path: Path) -> str:
 
 
 def _check_frames(path: Path, capture: Any, n_frames: int) -> None:
-    """Raise an `UnreadableVideoError` where a file that was decoded is no video."""
     if n_frames < 2 and (reason := _what_it_is(path)):
         raise UnreadableVideoError(reason)
     if n_frames == 0:
@@ -415,8 +365,7 @@ def _decode(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Decode up to the time `until` and put the frames `indices`, small and BGR, into `frames`.
 
-    Returns:
-        The time stamp of every frame, float64 (n,), seconds; and the (width, height) of the first.
+    Returns the time stamp of every frame in seconds, and the (width, height) of the first.
     """
     count, height, width = frames.shape[:3]
     stamps: list[float] = []

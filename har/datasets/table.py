@@ -24,11 +24,7 @@ OPTIONAL = ("group", "start", "end", "fold")
 
 
 def fetch(params: DatasetParams, destination: Path) -> None:
-    """Link the videos of the table into `destination` and write `segments.csv` there.
-
-    Args:
-        params: `path` of the table, `classes` to take, all where empty, and `group_pattern`.
-        destination: an empty folder, or what a killed run left of this one.
+    """Link the videos of the table `params.path` into `destination` and write `segments.csv` there.
 
     Raises:
         UserError: names the row that cannot be: no such file, `end` before `start`, a segment
@@ -115,7 +111,6 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _find(root: Path, name: str, where: str) -> Path:
-    """Find the file of a row, in whatever coding of accents its name is stored."""
     for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
         if name and (path := root / form).is_file():
             return path

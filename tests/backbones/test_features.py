@@ -410,7 +410,7 @@ def test_kinetics_names_pull_ups(real_clips):
     assert model.input_shape == (None, *size, 3)
     assert model.output_shape == (None, len(card["classes"]))
     path = sorted((real_clips / "PullUps").iterdir())[0]
-    frames = np.stack(list(video.iterate(path)))
+    frames = np.stack([frame for _, frame in video.timed(path)])
     step = card["input"]["step"]
     picked = features.window_indices(len(frames), size[0], step, card["input"]["windows"])
     clip = np.stack([video.shrink(frames[i], *size[1:]) for i in picked])

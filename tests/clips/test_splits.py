@@ -362,11 +362,11 @@ def test_folds_of_a_table_are_taken():
 
 
 def test_folds_of_a_table_that_cannot_be():
-    with pytest.raises(UserError, match="from 0 to 2 in the table.* Received: 3 for A/anna.mp4"):
+    with pytest.raises(UserError, match=r"from 0 to 2 in the table.* Received: 3 for A/anna.mp4"):
         splits.assign(named(*PEOPLE), 3, SEED, fixed={"A/anna.mp4": 3})
     apart = {"A/anna.mp4": 0, "B/ben.mp4": 1}
     splits.assign(named(*PEOPLE), 3, SEED, fixed=apart)
-    with pytest.raises(UserError, match="group anna in one fold .* Received: 0 and 1"):
+    with pytest.raises(UserError, match=r"group anna in one fold .* Received: 0 and 1"):
         splits.assign(named(*PEOPLE), 3, SEED, alike=[("A/anna.mp4", "B/ben.mp4")], fixed=apart)
 
 
