@@ -48,7 +48,7 @@ def fill(project: Path, clips: int) -> None:
     outs = [out for stage in stages for kind in OUTPUTS for out in stage.get(kind, [])]
     for name in (out if isinstance(out, str) else next(iter(out)) for out in outs):
         written = {"": name.encode()}
-        if name == "data/videos":
+        if name == "data/fetched":
             written = {f"Class{i % 50}/v_{i}.avi": b"%d" % i for i in range(clips)}
         elif name.startswith("models/"):
             written = {part: part.encode() for part in ("model.keras", "history.csv", "card.json")}

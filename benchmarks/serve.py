@@ -1,7 +1,7 @@
 """Eight people at once: every request answered rightly or refused politely, in bounded memory.
 
 Command: python benchmarks/serve.py [--people 8] [--minutes 5] [--json PATH]
-Inputs: models, metrics/metrics.json and data/videos: run the pipeline first.
+Inputs: models, metrics/metrics.json and data/fetched: run the pipeline first.
 Cost: five minutes.
 
 Starts `har serve` on a free port. Each person sends one clip of the data set after the other to
@@ -45,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     process.prepare()
     recogniser = Recogniser.open(best_model(Path("metrics/metrics.json"), Path("models")))
-    videos = Path("data/videos")
+    videos = Path("data/fetched")
     names = list_videos(videos)
     clips = [videos / names[i] for i in np.linspace(0, len(names) - 1, N_CLIPS).astype(int)]
     known = [predict(recogniser, clip, Settings(), "").overall for clip in clips]
