@@ -45,7 +45,7 @@ def main() -> None:
         for name, runs in harness.turns(ways, options.repeats).items():
             best[name] = [min(values) for values in zip(*runs, strict=True)]
             report.row(f"dvc {name}", *best[name])
-        report.ratio("dvc repro, × dvc --version", best["repro"][0] / best["--version"][0])
+        report.ratio("dvc repro, x dvc --version", best["repro"][0] / best["--version"][0])
     report.write(options.json)
 
 

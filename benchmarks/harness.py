@@ -1,12 +1,16 @@
 """What the benchmarks share: options, turns, the printed report, time, memory and the machine."""
 
 import argparse
+import contextlib
 import os
 import platform
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 from typing import TypeVar
 
 import psutil
@@ -83,19 +87,21 @@ class Report:
         print(f"{name:22}{line}", flush=True)
 
 
-def machine(*modules: ModuleType, gpu: str = "") -> str:
-    """Return a line about the machine and the versions of Python and of `modules`."""
-    versions = [f"{module.__name__} {module.__version__}" for module in modules]
-    place = gpu or f"{len(os.sched_getaffinity(0))} cores of {_processor()}"
-    return ", ".join([place, f"Python {platform.python_version()}", *versions])
+def machine(*packages: str) -> str:
+    """Return a line about the machine and the versions of Python and of installed packages."""
+    line = f"{len(os.sched_getaffinity(0))} cores of {_processor()}"
+    if smi := shutil.which("nvidia-smi"):
+        listed = [smi, "--query-gpu=name", "--format=csv,noheader"]
+        gpus = subprocess.run(listed, capture_output=True, text=True, check=False)  # noqa: S603
+        line = ", ".join([*gpus.stdout.splitlines(), line])
+    versions = [f"{name} {metadata.version(name)}" for name in packages]
+    return ", ".join([line, f"Python {platform.python_version()}", *versions])
 
 
 def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(s.split(":")[1].strip() for s in lines if s.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")  # Linux alone has it
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def processor_seconds() -> float:
@@ -106,28 +112,22 @@ def processor_seconds() -> float:
 
 def timed(call: Callable[[], object]) -> tuple[float, float]:
     """Return seconds and processor seconds of a call."""
-    start, before = time.perf_counter(), processor_seconds()
+    before, start = processor_seconds(), time.perf_counter()
     call()
     return time.perf_counter() - start, processor_seconds() - before
 
 
 def memory_mb(process: psutil.Process) -> float:
-    """Return the memory of a process and of its descendants in MB.
-
-    Pages that several processes share count once (PSS).
-    """
+    """Return the MB of a process and its descendants; shared pages count once (PSS)."""
     total = 0.0
     for member in _family(process):
-        try:
+        with contextlib.suppress(psutil.Error):  # it has just ended
             memory = member.memory_full_info()
-        except psutil.Error:
-            continue  # it has just ended
-        total += getattr(memory, "pss", memory.uss) / 1e6
+            total += getattr(memory, "pss", memory.uss) / 1e6
     return total
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
+    return []
