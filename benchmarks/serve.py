@@ -97,8 +97,8 @@ def _visit(
         start = time.perf_counter()
         try:
             with clips[turn].open("rb") as file:
-                given = {"files": {"file": file}, "data": {"model": model}, "timeout": 300}
-                reply = requests.post(f"{url}/recognise", **given)
+                form = {"files": {"file": file}, "data": {"model": model}}
+                reply = requests.post(f"{url}/recognise", timeout=300, **form)
             if reply.ok:
                 found = np.array(list(reply.json()["probabilities"].values()))
                 kind = "right" if np.abs(found - known[turn]).max() < TOLERANCE else "wrong"
