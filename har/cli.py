@@ -78,8 +78,8 @@ def results(metrics: Annotated[Path, Option(help="Folder of figures.")] = Path("
         ) from None
     if unproven:
         lines.append(
-            f"The interval holds chance: {', '.join(unproven)}. This shows no learning: add clips to "
-            "each class, or run `har teach FOLDER`, which needs fewer."
+            f"The interval holds chance: {', '.join(unproven)}. This shows no learning: add clips "
+            "to each class, or run `har teach FOLDER`, which needs fewer."
         )
     print("\n".join([*lines, *(f"  {p.as_posix()}" for p in sorted(metrics.glob("*/*.png")))]))
 

@@ -257,7 +257,7 @@ class Params(Section):
         return _validate(importlib.import_module(f"har.models.{name}").Params, section, name)
 
     def recipe(self, name: str) -> TrainParams:
-        """Return the recipe of an approach: `train`, replaced by `sample.train` and its own `train`.
+        """Return the recipe: `train`, replaced by `sample.train` and the approach's own `train`.
 
         Raises:
             UserError: as `approach`, or a value is wrong.
