@@ -1,14 +1,14 @@
-# `make repro` and `make test` need Python >= 3.11, git and make; the rest they bring themselves.
+# `make repro` and `make test` need Python 3.11 to 3.13, git and make; they install the rest.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
-# The stages run as plain `python`, which is to be the environment's.
+# The stages run `python`: that of .venv.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# Of the remote storages that are set up, or of the one to be: what needs a package of DVC's.
+# The kinds of storage that are set, or given as URL, and that need a package of DVC.
 URLS := $(shell sed -nE 's,^ *url *= *([a-z0-9]+)://.*,\1,p' .dvc/config .dvc/config.local 2>/dev/null)
 STORAGES := $(sort $(filter s3 ssh gs,$(URLS) $(firstword $(subst ://, ,$(URL)))))
 
@@ -28,7 +28,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# What tests and style need besides; everything else in the same versions.
+# What tests and lint need too, in the versions of the lock.
 $(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
 	@echo "Adding what the tests need (once, some minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
@@ -36,7 +36,7 @@ $(INSTALLED_DEV): $(INSTALLED) requirements-dev.txt
 
 storage: setup $(STORAGES:%=.venv/.storage-%)   ## install what the remote storage needs, if anything
 
-# In the versions of the lock, where it names them.
+# In the versions of requirements-dev.txt, where it names them.
 .venv/.storage-%: $(INSTALLED)
 	@echo "Adding DVC's support for $*:// ..."
 	@sed -nE 's/^([A-Za-z0-9._-]+==[^\\]*).*/\1/p' requirements-dev.txt > .venv/versions.txt
@@ -69,7 +69,7 @@ report: storage   ## what changed since main (or BASE=…), as a page: .work/rep
 resolve: storage   ## after a merge with a conflict in dvc.lock: merge it by stage and run what is left
 	@har resolve
 
-# Up to four processes, each with whole files: much of a test's time is TensorFlow's start.
+# Up to four processes, a whole file each: the start of TensorFlow takes much of the time.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED_DEV)   ## run the tests
@@ -78,7 +78,7 @@ test: $(INSTALLED_DEV)   ## run the tests
 test-all: $(INSTALLED_DEV)   ## run the slow tests too: browsers, servers, whole runs of DVC
 	@python -m pytest -q -m ""
 
-lint: $(INSTALLED_DEV)   ## check style
+lint: $(INSTALLED_DEV)   ## check style and the order of imports
 	@ruff check .
 	@ruff format --check .
 	@lint-imports

@@ -27,11 +27,13 @@ SLOW = (
     "pipeline/test_comparison.py",
     "pipeline/test_conflict.py",
     "pipeline/test_documents.py",
+    "pipeline/test_every_approach.py",
     "pipeline/test_experiments.py",
     "pipeline/test_mistakes.py",
     "pipeline/test_remote.py",
     "pipeline/test_report.py",
     "pipeline/test_repro.py",
+    "pipeline/test_teach.py",
 )
 
 

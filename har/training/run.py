@@ -184,7 +184,7 @@ def check_card(card: dict[str, Any], trial: Trial, classes: list[str], folder: P
     for name, value in expected.items():
         if card.get(name) != value:
             raise UserError(
-                f"{folder} was trained with another {name}. Expected {value}. "
+                f"Expected a model with the {name} {value} in {folder}. "
                 f"Received: {card.get(name)}. Run `dvc repro` to train it."
             )
 

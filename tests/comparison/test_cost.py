@@ -5,12 +5,14 @@ from pathlib import Path
 import keras
 import pytest
 
-from har.comparison import flops
+from har.comparison import cost
 from har.models import lrcn_tutorial
-from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
+from har.nn.conv_lstm2d import ConvLSTM2D
+from har.nn.time_folding import FoldTime, UnfoldTime
 from har.params import load
 
 layers = keras.layers
+PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
 
 def model(shape, *stack) -> keras.Model:
@@ -49,30 +51,49 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_costs_by_hand(name):
     network, expected = CASES[name]
-    assert flops.multiply_adds(network) == expected
+    assert cost.multiply_adds(network) == expected
 
 
 def test_attention():
     """4 projections of 6 tokens of 8 numbers; queries on keys; weights on values."""
     given = keras.Input((6, 8))
     network = keras.Model(given, layers.MultiHeadAttention(2, 4)(given, given))
-    assert flops.multiply_adds(network) == 4 * 6 * 8 * 8 + 2 * 6 * 6 * 8
+    assert cost.multiply_adds(network) == 4 * 6 * 8 * 8 + 2 * 6 * 6 * 8
 
 
 def test_a_network_in_a_network_counts_once():
     inner = model((7,), layers.Dense(5))
-    assert flops.multiply_adds(model((7,), inner)) == 35
+    assert cost.multiply_adds(model((7,), inner)) == 35
 
 
-def test_an_unknown_layer_with_weights_is_no_free_lunch():
+def test_an_unknown_layer_with_weights_is_refused():
     with pytest.raises(TypeError, match=r"Received: Conv2DTranspose"):
-        flops.multiply_adds(model((8, 8, 3), layers.Conv2DTranspose(2, 3)))
+        cost.multiply_adds(model((8, 8, 3), layers.Conv2DTranspose(2, 3)))
 
 
 def test_lrcn_by_hand():
     conv = 64 * 64 * 27 * 16 + 16 * 16 * 9 * 16 * 32 + 4 * 4 * 9 * 32 * 64 + 2 * 2 * 9 * 64 * 64
-    params = load(Path(__file__).resolve().parents[2] / "params.yaml")
+    params = load(PARAMS)
     section, recipe = params.approach("lrcn_tutorial"), params.recipe("lrcn_tutorial")
     network = lrcn_tutorial.build(4, (20, 64, 64), section, recipe, 1)
     expected = 20 * (conv + 4 * 32 * (64 + 32)) + 32 * 4
-    assert flops.multiply_adds(network) == expected
+    assert cost.multiply_adds(network) == expected
+
+
+def test_the_latency_is_the_median_after_three_calls_to_warm_up(monkeypatch):
+    """Calls of 90 s to warm up, then of 1, 2, 3, 4 and 50 s: the median is 3 s."""
+    now, durations = [0.0], iter([90, 90, 90, 1, 2, 3, 4, 50])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+
+    def call():
+        now[0] += next(durations)
+
+    assert cost.latency_ms(call, runs=5) == 3000
+
+
+def test_the_cost_of_a_network_of_frames():
+    network = model((7,), layers.Dense(5))
+    found = cost.of(network, None, load(PARAMS))
+    assert (found["parameters"], found["multiply_adds"]) == (7 * 5 + 5, 7 * 5)
+    assert found["latency_ms"] > 0
+    assert "cores" in cost.machine()

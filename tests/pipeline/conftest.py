@@ -32,7 +32,7 @@ SMALL = {
 class Project:
     """A copy of the project in a folder of its own, with its own Git and DVC."""
 
-    def __init__(self, path: Path, cache: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         files = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -51,7 +51,6 @@ class Project:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(path),  # this copy's code, not the installed project's
             "PYTHONDONTWRITEBYTECODE": "1",
-            "HAR_CACHE": str(cache),
             "DVC_NO_ANALYTICS": "1",
         }
         for command in ("git init -q", "git add -A", "git commit -qm start"):
@@ -164,19 +163,14 @@ def fill(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def latency_cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("latency")
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, latency_cache) -> Project:
+def finished(tmp_path_factory) -> Project:
     """A project that has been run and committed, on branch main; copy it before a change.
 
     Its clips are in a folder that copies and clones share.
     """
     clips = tmp_path_factory.mktemp("shared") / "clips"
     fill(clips)
-    project = Project(tmp_path_factory.mktemp("finished"), latency_cache)
+    project = Project(tmp_path_factory.mktemp("finished"))
     project.run("git", "branch", "-M", "main")
     project.set(**SMALL | {"dataset.path": str(clips)})
     project.repro()
@@ -185,11 +179,11 @@ def finished(tmp_path_factory, latency_cache) -> Project:
 
 
 @pytest.fixture(scope="session")
-def new_project(tmp_path_factory, latency_cache):
+def new_project(tmp_path_factory):
     """Make a fresh small project with clips but nothing run."""
 
     def make() -> Project:
-        project = Project(tmp_path_factory.mktemp("project"), latency_cache)
+        project = Project(tmp_path_factory.mktemp("project"))
         project.set(**SMALL)
         fill(project.path / "videos")
         return project

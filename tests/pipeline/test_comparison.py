@@ -13,11 +13,11 @@ from .conftest import ROOT
 # An approach of one's own: this file, and its section in params.yaml.
 TOY = '''"""Toy: the mean colour of a clip decides."""
 
-from har.nn.backend import keras
+import keras
+from keras import layers
+
 from har.models.parts.on_clips import classes_of, clip_input
 from har.params import ApproachParams, PositiveInt
-
-layers = keras.layers
 
 
 class Params(ApproachParams):

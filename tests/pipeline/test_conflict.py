@@ -1,4 +1,4 @@
-"""Two people change different models; one command mends what Git cannot merge."""
+"""Two people change different models; one command merges what Git cannot."""
 
 import json
 
@@ -30,11 +30,11 @@ def test_two_models_changed_on_two_branches(two_branches, tmp_path):
             project.run("git", "show", f"{name}:metrics/metrics.json").stdout
         )
     merge = project.run("git", "merge", "one", "-m", "both", check=False)
-    assert merge.returncode, "there is something to mend"
+    assert merge.returncode, "the merge is in conflict"
     assert "CONFLICT" in merge.stdout
     assert "dvc.lock" in merge.stdout
     done = project.har("resolve")
-    assert "to run again: evaluate." in done.stdout
+    assert "Stages that both sides ran: evaluate." in done.stdout
     ran = [line for line in done.stdout.splitlines() if line.startswith("Running stage")]
     assert ran == ["Running stage 'evaluate':"]
     project.run("git", "commit", "-qm", "both")

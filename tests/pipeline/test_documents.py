@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from . import documents
-from .conftest import ROOT
+from .conftest import ROOT, fill
 from .documents import DOCUMENTS, commands, type_in
 
 # Of documents that carry no marks themselves: what a command needs that is not here.
@@ -18,14 +18,14 @@ NEEDS = {
 }
 # And what other tests run, by themselves or with other names of files.
 ELSEWHERE = {
-    r"^har predict camera": "test_predictor_camera.py",
-    r"^har predict http": "test_predictor_download.py",
-    r"^har predict": "test_predictor_files.py",
-    r"^har export": "test_export.py",
+    r"^har predict camera": "predictor/test_camera.py",
+    r"^har predict http": "predictor/test_web_video.py",
+    r"^har predict": "predictor/test_files_of_answers.py",
+    r"^har export": "export/test_convert.py",
     r"^har serve": "app/test_page.py",
     r"^pip install": "",  # needs the network
-    r"KERAS_BACKEND=jax|KERAS_DISTRIBUTION|list_devices": "test_distribution.py",
-    r"HAR_JOBLIB_BACKEND=dask": "test_workers.py",
+    r"KERAS_BACKEND=jax|KERAS_DISTRIBUTION|list_devices": "training/test_distribution.py",
+    r"HAR_JOBLIB_BACKEND=dask": "clips/test_pool.py",
 }
 TYPED = {  # in test_experiments.py the first, here the others
     "docs/experiments.md",
@@ -54,8 +54,6 @@ def test_every_document_is_looked_at():
 @pytest.mark.parametrize("document", sorted(set(DOCUMENTS) - TYPED))
 def test_every_other_command_is_run_by_a_test(document):
     for command in runnable(document):
-        if document == "README.md" and "exp run" in command.line:
-            continue
         where = [file for what, file in ELSEWHERE.items() if re.search(what, command.line)]
         assert where, f"nothing runs {command.line!r}, and it is not marked with `# needs …`"
         assert not where[0] or (ROOT / "tests" / where[0]).is_file(), where
@@ -68,8 +66,10 @@ def reader(finished, tmp_path_factory):
     documents.install(project)
     project.run("git", "checkout", "-q", "-b", "mine")
     # The tests are not part of the copy.
-    (project.path / "tests").mkdir()
-    (project.path / "tests/test_splits.py").write_text("def test_nothing():\n    assert True\n")
+    (project.path / "tests/clips").mkdir(parents=True)
+    (project.path / "tests/clips/test_splits.py").write_text(
+        "def test_nothing():\n    assert True\n"
+    )
     project.commit("On the way")
     return project
 
@@ -89,10 +89,16 @@ def test_the_commands_of_contributing(reader):
 
 
 def test_the_commands_of_the_readme(reader):
-    chosen = [command.line for command in runnable("README.md") if "exp run" in command.line]
-    assert chosen
-    for line in chosen:
-        type_in(reader, line)
+    """The reader's own clips, with the folder that the document names; its lines of Python."""
+    fill(reader.path / "my_clips")
+    (line,) = [command.line for command in commands("README.md") if "path=my_clips" in command.line]
+    type_in(reader, line)
+    clip = next((reader.path / "my_clips").rglob("*.avi"))
+    (reader.path / "clip.mp4").symlink_to(clip)
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    printed = reader.python("-c", code).stdout
+    assert "Class0" in printed
+    assert "Class1" in printed
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -1,0 +1,97 @@
+"""Every approach trains with stages/train.py and is opened with `har.Recogniser.open`."""
+
+import io
+import os
+import runpy
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import har
+from har.backbones.feature_store import FeatureStore
+from har.clips import store
+from har.nn.model_files import load_model
+from har.params import approaches, load
+
+from .conftest import ROOT
+
+PARAMS = load(ROOT / "params.yaml")
+MOVENET = ROOT / PARAMS.backbones["movenet"].weights
+TINY = {
+    "train.batch": 8,
+    "train.precision": "float32",
+    "late_fusion.frames": 2,
+    "transformer.tubelet": [1, 8, 8],
+    "frames.height": 32,
+    "frames.width": 32,
+}
+# Which frames the backbones read; I3D needs windows of 8 frames.
+SHOWN = {
+    "i3d": {"count": 8, "step": 1, "windows": 2, "mirrored": False},
+    "mobilenetv2": {"count": 3, "step": None, "windows": 1, "mirrored": True},
+    "resnet50": {"count": 3, "step": None, "windows": 1, "mirrored": True},
+}
+# What separates features of 16 bits from the store, computed clip by clip, from those that the
+# joined model computes: one rounding of 2⁻¹¹ of each feature, in either direction.
+BOUND = 2e-3
+
+
+@pytest.fixture(scope="module")
+def project(new_project):
+    """A project whose clips are extracted and split."""
+    project = new_project()
+    small = {"height": 32, "width": 32, "weights": "random", "sha256": None}
+    backbones = {f"backbones.{name}": small | shown for name, shown in SHOWN.items()}
+    if MOVENET.is_file():
+        (project.path / "weights").mkdir(exist_ok=True)
+        (project.path / PARAMS.backbones["movenet"].weights).symlink_to(MOVENET)
+    epochs = {f"{name}.train.epochs": 1 for name in ("convlstm_tutorial", "lrcn_tutorial")}
+    project.set(**{"train.epochs": 1}, **TINY, **backbones, **epochs)
+    for stage in ("fetch", "extract", "split"):
+        project.python(f"stages/{stage}.py")
+    return project
+
+
+def stage(monkeypatch, project, name: str, approach: str) -> None:
+    """Run a stage in this process, where Keras has loaded."""
+    monkeypatch.chdir(project.path)
+    monkeypatch.setattr(sys, "argv", [f"stages/{name}.py", approach])
+    keras.backend.clear_session()
+    with redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as left:
+        runpy.run_path(f"stages/{name}.py", run_name="__main__")
+    assert not left.value.code
+
+
+@pytest.mark.parametrize("approach", approaches())
+def test_trains_and_recognises(project, monkeypatch, approach):
+    backbone = PARAMS.features.get(approach)
+    if backbone == "movenet" and not MOVENET.is_file():
+        pytest.skip(f"MoveNet's weights are not at {os.path.relpath(MOVENET)}")
+    if backbone:
+        stage(monkeypatch, project, "features", approach)
+    stage(monkeypatch, project, "train", approach)
+    folder = project.path / "models" / approach
+    assert {path.name for path in folder.iterdir()} == {"model.keras", "card.json", "history.csv"}
+
+    model, recogniser = load_model(folder / "model.keras"), har.Recogniser.open(folder)
+    clips = store.read_clips(Path("data/clips.csv"))[::7]
+    found = np.stack(
+        [recogniser.predict(Path("data/videos") / clip.clip).overall for clip in clips]
+    )
+    assert found.shape == (len(clips), 2)
+    names = [clip.clip for clip in clips]
+    if backbone is None:
+        with store.FrameStore(Path("data/frames.h5")) as frames:
+            expected = model.predict_on_batch(frames.read(names)[0])
+        bound = 1e-5
+    else:
+        # The part of the model that was trained on the features of the store.
+        head = model if backbone == "movenet" else model.get_layer(approach)
+        with FeatureStore(Path(f"data/features/{approach}.h5")) as features:
+            expected = head.predict_on_batch(features.read(names)[0].astype(np.float32))
+        bound = BOUND
+    np.testing.assert_allclose(found, expected, atol=bound)
