@@ -11,12 +11,11 @@ modules are imported and stops at the result; starting worker processes is inclu
 - `tutorial`: for each frame `CAP_PROP_POS_FRAMES` to i · (frames // 20), read, resize, divide by
   255 into lists of float64, one process.
 - `har`: `har.clips.extraction.extract` with an empty scratch folder.
-- `limit`: one process a core decodes every frame (OpenCV's `grab`, which does not convert) and does
-  nothing else. `limit, warm` is without the start of the processes.
+- `limit`: one process a core decodes every frame (OpenCV's `grab`, which does not convert).
 - `PyAV`: every frame decoded, the same 20 scaled by FFmpeg, one process a core.
 
 `CPU s` is the processor time of all processes: other load on the machine changes it less than the
-clock. `peak MB` is the highest memory of all processes together (PSS).
+clock. `peak MB` is the highest memory of all processes together (PSS), median of the turns.
 
 `--repeat-to N` extracts N clips instead, links to those of CLIPS_DIR: each link is decoded.
 """
@@ -26,7 +25,6 @@ import functools
 import importlib.util
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -45,6 +43,7 @@ from har.clips import extraction, video
 from har.errors import UserError, run
 
 SHAPE = (20, 64, 64)
+PACKAGES = ("opencv-python-headless", "joblib")
 COLUMNS = {"clips/s": ",.1f", "x tutorial": ".1f", "of the limit": ".2f"}
 COLUMNS |= {"CPU s": ".1f", "peak MB": ",.0f"}
 
@@ -74,21 +73,13 @@ def _compare(options: argparse.Namespace, names: list[str]) -> None:
     chosen = [way for way in WAYS if way != "PyAV" or importlib.util.find_spec("av")]
     ways = {way: functools.partial(_measure, way, folder) for way in chosen}
     runs = harness.turns(ways, options.repeats)
-    runs["limit, warm"] = [
-        r | {"seconds": r["warm_s"], "cpu_s": r["warm_cpu_s"]} for r in runs["limit"]
-    ]
-    title = f"{len(names)} clips, {runs['limit'][0]['frames']:,} frames"
-    report = harness.Report(
-        f"{title}; {harness.machine('opencv-python-headless', 'joblib')}", COLUMNS
-    )
-    rates = {
-        way: len(names) / statistics.median(r["seconds"] for r in found)
-        for way, found in runs.items()
-    }
-    for way, rate in rates.items():
-        cpu_s = statistics.median(r["cpu_s"] for r in runs[way])
-        peak_mb = max(r["peak_mb"] for r in runs[way])
-        report.row(way, rate, rate / rates["tutorial"], rate / rates["limit"], cpu_s, peak_mb)
+    title = f"{len(names)} clips, {runs['limit'][0]['count']:,} frames"
+    report = harness.Report(f"{title}; {harness.machine(*PACKAGES)}", COLUMNS)
+    medians = {way: np.median([[*run.values()] for run in runs[way]], axis=0) for way in ways}
+    tutorial, limit = (len(names) / medians[way][0] for way in ("tutorial", "limit"))
+    for way, (seconds, cpu_s, _, peak_mb) in medians.items():
+        rate = len(names) / seconds
+        report.row(way, rate, rate / tutorial, rate / limit, cpu_s, peak_mb)
     report.write(options.json)
 
 
@@ -100,7 +91,7 @@ def _grow(options: argparse.Namespace, names: list[str]) -> None:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to((options.folder / clip).absolute())
         found = _measure("har", Path(links))
-    title = f"{options.repeat_to:,} clips; {harness.machine('opencv-python-headless', 'joblib')}"
+    title = f"{options.repeat_to:,} clips; {harness.machine(*PACKAGES)}"
     report = harness.Report(title, {"clips/s": ",.1f", "peak MB": ",.0f"})
     report.row("har", options.repeat_to / found["seconds"], found["peak_mb"])
     report.write(options.json)
@@ -128,18 +119,13 @@ def _measure(way: str, folder: Path) -> dict[str, float]:
 
 def _child(way: str, folder: Path, names: list[str]) -> None:
     """Run one way and print its figures as a line of JSON."""
-    figures: dict[str, float] = {}
-
-    def go() -> None:
-        figures.update(WAYS[way](folder, [folder / name for name in names]))
-
-    seconds, cpu_s = harness.timed(go)
-    seconds -= figures.get("warm_s", 0)
-    cpu_s -= figures.get("warm_cpu_s", 0)
-    print(json.dumps({"seconds": seconds, "cpu_s": cpu_s, **figures}))
+    counts: list[int] = []
+    clips = [folder / name for name in names]
+    seconds, cpu_s = harness.timed(lambda: counts.append(WAYS[way](folder, clips)))
+    print(json.dumps({"seconds": seconds, "cpu_s": cpu_s, "count": counts[0]}))
 
 
-def _tutorial(_: Path, clips: list[Path]) -> dict[str, float]:
+def _tutorial(_: Path, clips: list[Path]) -> int:
     count, height, width = SHAPE
     features = []
     for clip in clips:
@@ -155,17 +141,15 @@ def _tutorial(_: Path, clips: list[Path]) -> dict[str, float]:
         capture.release()
         if len(frames) == count:
             features.append(frames)
-    return {"clips": len(np.asarray(features))}
+    return len(np.asarray(features))
 
 
-def _har(folder: Path, _: list[Path]) -> dict[str, float]:
-    return {"clips": len(extraction.extract(folder, SHAPE, Path("frames.h5"))[0])}
+def _har(folder: Path, _: list[Path]) -> int:
+    return len(extraction.extract(folder, SHAPE, Path("frames.h5"))[0])
 
 
-def _limit(_: Path, clips: list[Path]) -> dict[str, float]:
-    frames = sum(_spread(_grab, clips))
-    warm_s, warm_cpu_s = harness.timed(lambda: _spread(_grab, clips))  # the processes wait
-    return {"warm_s": warm_s, "warm_cpu_s": warm_cpu_s, "frames": frames}
+def _limit(_: Path, clips: list[Path]) -> int:
+    return sum(_spread(_grab, clips))
 
 
 def _grab(clip: Path) -> int:
@@ -176,8 +160,8 @@ def _grab(clip: Path) -> int:
     return n
 
 
-def _pyav(_: Path, clips: list[Path]) -> dict[str, float]:
-    return {"clips": sum(len(frames) == SHAPE[0] for frames in _spread(_read_by_pyav, clips))}
+def _pyav(_: Path, clips: list[Path]) -> int:
+    return sum(len(frames) == SHAPE[0] for frames in _spread(_read_by_pyav, clips))
 
 
 def _read_by_pyav(clip: Path) -> np.ndarray:

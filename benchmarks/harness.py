@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 from tqdm import tqdm
@@ -36,11 +36,7 @@ def count(text: str) -> int:
 
 
 def turns(ways: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
-    """Call each way once a turn, so that other load on the machine meets all ways.
-
-    Returns:
-        The results of each way, one a turn.
-    """
+    """Call each way once a turn, so that other load meets all; return the results by way."""
     found: dict[str, list[T]] = {name: [] for name in ways}
     for _ in tqdm(range(repeats), desc="Measuring", disable=None, leave=False):
         for name, call in ways.items():
@@ -49,37 +45,32 @@ def turns(ways: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T
 
 
 class Report:
-    """The figures of a run: printed row by row, written as JSON at the end.
+    """The figures of a run: printed as they come, written as JSON at the end.
 
-    Args:
-        title: the line above the table: the machine and what was measured.
-        columns: the format of the figures of each column, by its heading.
+    `columns` has the format of each column's figures by its heading.
     """
 
     def __init__(self, title: str, columns: Mapping[str, str]) -> None:
         self._columns = columns
-        self._figures: dict[str, dict[str, float | None]] = {}
-        self._ratios: dict[str, float] = {}
-        self._title = title
+        self._found: dict[str, Any] = {"title": title, "rows": {}, "ratios": {}}
         print(title)
         self._print("", columns)
 
     def row(self, name: str, *values: float | None) -> None:
         """Print a row; `None` is an empty cell."""
-        self._figures[name] = dict(zip(self._columns, values, strict=True))
+        self._found["rows"][name] = dict(zip(self._columns, values, strict=True))
         pairs = zip(values, self._columns.values(), strict=True)
         self._print(name, ["" if value is None else format(value, form) for value, form in pairs])
 
     def ratio(self, name: str, value: float) -> None:
         """Print a ratio on a line of its own."""
-        self._ratios[name] = value
+        self._found["ratios"][name] = value
         print(f"{name}: {value:.2f}", flush=True)
 
     def write(self, path: Path | None) -> None:
-        """Write machine, rows and ratios as JSON, where `--json` names a file."""
+        """Write all figures as JSON, where `--json` names a file."""
         if path:
-            parts = {"title": self._title, "rows": self._figures, "ratios": self._ratios}
-            files.write_json(path, parts)
+            files.write_json(path, self._found)
 
     def _print(self, name, cells) -> None:
         widths = [max(len(heading), 8) + 2 for heading in self._columns]
