@@ -27,7 +27,7 @@ def trial() -> None:
     except ValueError:
         raise UserError(
             "Expected an approach, a protocol, a fold and a seed, as in "
-            f"`python stages/trial.py lrcn group 0 27`. Received: {' '.join(sys.argv[1:])}."
+            f"`python stages/trial.py lrcn group 0 27`. Received: {' '.join(sys.argv[1:]) or 'nothing'}."
         ) from None
     params = load()
     params.check_approach(approach)
