@@ -1,54 +1,61 @@
-"""How long DVC takes to see that there is nothing to do.
+"""How long DVC takes to find that nothing has to be done.
 
-Command: python benchmarks/dvc.py [--clips 6681]
-It clones the project into a temporary folder, fills it with outputs of the size that the data set
-gives them (UCF50's by default; bytes without meaning), has DVC take them into its cache, and times
-`dvc status` and `dvc repro`. The limit is DVC's own start, `dvc --version`.
-Cost: the size of the frames on the disk (1.6 GB), removed at the end, and a minute.
+Command: python benchmarks/dvc.py [--clips 6681] [--repeats 3] [--json PATH]
+It clones the project into a temporary folder, writes outputs of the size that UCF50 gives them
+(bytes without meaning), commits them to DVC's cache and times `dvc status` and `dvc repro`. The
+limit is DVC's own start, `dvc --version`.
+Cost: a minute, and 1.6 GB of disk until the end.
 """
 
-import argparse
+import functools
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import harness
 import yaml
 
+from har.errors import UserError, run
+
 FRAME_BYTES = 20 * 64 * 64 * 3  # of a clip
-OUTPUTS = ("outs", "metrics", "plots")
-REPEATS = 3
+COMMANDS = ("--version", "status", "repro")
 
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, default=6681)
-    clips = parser.parse_args().clips
+    parser = harness.parser(__doc__)
+    parser.add_argument("--clips", type=harness.count, default=6681)
+    parser.add_argument("--repeats", type=harness.count, default=3, help="the fastest counts")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, project = Path(__file__).parents[1], Path(folder) / "project"
         subprocess.run(["git", "clone", "-q", str(root), str(project)], check=True)  # noqa: S603, S607
-        fill(project, clips)
-        dvc(project, "commit", "--force", "--quiet")
-        if "up to date" not in dvc(project, "status"):
-            sys.exit("`dvc status` is not clean in the clone.")
-        print(f"{clips:,} clips, frames of {clips * FRAME_BYTES / 1e9:.2f} GB, best of {REPEATS}")
-        print(f"{'':28}{'seconds':>9}{'of CPU':>9}")
-        for name in ("--version", "status", "repro"):
-            runs = [timed(project, name) for _ in range(REPEATS)]
-            wall, cpu = map(min, zip(*runs, strict=True))
-            print(f"{'dvc ' + name:28}{wall:9.2f}{cpu:9.2f}")
+        _fill(project, options.clips)
+        _dvc(project, "commit", "--force", "--quiet")
+        if "up to date" not in _dvc(project, "status"):
+            raise UserError("`dvc status` is not clean in the clone. Commit dvc.lock first.")
+        size = options.clips * FRAME_BYTES / 1e9
+        title = f"{options.clips:,} clips, frames of {size:.2f} GB; {harness.machine()}"
+        report = harness.Report(title, {"seconds": ".2f", "CPU s": ".2f"})
+        calls = {name: functools.partial(_dvc, project, name) for name in COMMANDS}
+        ways = {name: functools.partial(harness.timed, call) for name, call in calls.items()}
+        best = {}
+        for name, runs in harness.turns(ways, options.repeats).items():
+            best[name] = [min(values) for values in zip(*runs, strict=True)]
+            report.row(f"dvc {name}", *best[name])
+        report.ratio("dvc repro, x dvc --version", best["repro"][0] / best["--version"][0])
+    report.write(options.json)
 
 
-def fill(project: Path, clips: int) -> None:
-    """Write every output of the pipeline."""
+def _fill(project: Path, clips: int) -> None:
     stages = yaml.safe_load((project / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values()
-    outs = [out for stage in stages for kind in OUTPUTS for out in stage.get(kind, [])]
+    kinds = ("outs", "metrics", "plots")
+    outs = [out for stage in stages for kind in kinds for out in stage.get(kind, [])]
     for name in (out if isinstance(out, str) else next(iter(out)) for out in outs):
         written = {"": name.encode()}
-        if name == "data/videos":
+        if name == "data/fetched":
             written = {f"Class{i % 50}/v_{i}.avi": b"%d" % i for i in range(clips)}
         elif name.startswith("models/"):
             written = {part: part.encode() for part in ("model.keras", "history.csv", "card.json")}
@@ -61,24 +68,14 @@ def fill(project: Path, clips: int) -> None:
                     file.writelines(os.urandom(FRAME_BYTES) for _ in range(clips))
 
 
-def timed(project: Path, command: str) -> tuple[float, float]:
-    """Return the wall time and the CPU time of a DVC command, in seconds."""
-    start, before = time.perf_counter(), os.times()
-    dvc(project, command)
-    after = os.times()
-    wall = time.perf_counter() - start
-    return wall, sum(after[2:4]) - sum(before[2:4])  # user and system time of children
-
-
-def dvc(project: Path, *command: str) -> str:
-    """Run DVC and return what it prints."""
+def _dvc(project: Path, *command: str) -> str:
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "dvc", *command]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=environment)  # noqa: S603
     if done.returncode:
-        sys.exit(done.stdout + done.stderr)
+        raise UserError(f"DVC failed in the clone: {(done.stdout + done.stderr).strip()}")
     return done.stdout
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

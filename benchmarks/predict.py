@@ -1,124 +1,108 @@
-"""A new frame to a new answer: this project's stream, a full window a frame, the tutorial's way.
+"""A new frame to a new answer: the stream, a full window a frame, and the tutorial's way.
 
-Command: python benchmarks/predict.py [--model lrcn] [--frames 300] [--json PATH]
+Command: python benchmarks/predict.py [--model lrcn] [--frames 200] [--json PATH]
 Inputs: a trained model; run the pipeline first.
 Cost: about a minute on 2 cores.
 
-All three answer after each frame of one 320 × 240 video, whose decoding is not counted. The
-stream (`har.predictor.live`) computes the new frame's features and runs the head; the full
-window runs the whole network on the window's frames, called the cheapest way Keras has; the
-tutorial's way (Anwar et al., Bleed AI, 2021) is `model.predict` on the last consecutive frames.
-Work is counted in multiply-adds of the layers with kernels, which no other load on the machine
-changes. The limit is the stream's work done at the rate that the full window reaches.
-
-Figures: p50_ms, p95_ms of the stream; vs_full_window, times less work than a full window;
-vs_full_window_time, times less time; full_window_p50_ms, full_window_p95_ms, tutorial_p50_ms,
-tutorial_p95_ms; video_s, a 60 s video from file to JSON after start-up.
+All three answer after each frame of one 320 × 240 video, in turns; decoding is not counted. The
+stream (`har.predictor.live`) computes the new frame's features and runs the head. The full window
+runs the whole network on the window's frames, called the cheapest way Keras has. The tutorial's way
+(Anwar et al., Bleed AI, 2021) is `model.predict` on the last consecutive frames. The limit is the
+stream's multiply-adds at the rate that the full window reaches.
+The last row is a video of a minute, from the file to JSON, with the model loaded.
 """
 
-import argparse
-import json
+# ruff: noqa: E402 (Keras loads after prepare)
+from har.nn import process
+
+process.prepare()
+
+import functools
 import math
-import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
-import keras
+import harness
 import numpy as np
 
-from har import files
 from har.clips.video import shrink
+from har.comparison import cost
 from har.errors import run
 from har.predictor import outputs
 from har.predictor.prediction import TIMELINE, Settings, predict
 from har.predictor.recogniser import Recogniser
 
-FPS, HEIGHT, WIDTH = 25, 240, 320  # of the film
-SECONDS = 60
+FPS, HEIGHT, WIDTH, SECONDS = 25, 240, 320, 60  # of the video
+Answer = Callable[[float, np.ndarray], np.ndarray]
 
 
 def main() -> None:
-    """Measure, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="lrcn")
-    parser.add_argument("--frames", type=int, default=300, help="new frames to answer")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    arguments = parser.parse_args()
-    recogniser = Recogniser.open(arguments.model)
+    """Measure and print a table."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--model", default="lrcn", help="folder, or name in models/")
+    parser.add_argument("--frames", type=harness.count, default=200, help="new frames to answer")
+    options = parser.parse_args()
+    recogniser = Recogniser.open(options.model)
     count, height, width = recogniser.shape
     stream = recogniser.stream()
-    frames = film(arguments.frames + 2 * count)
+    warm_up = 2 * count
+    frames = _film(options.frames + warm_up)
 
     def streaming(at: float, frame: np.ndarray) -> np.ndarray:
         stream.push(at, frame)
         return stream.answer()
 
-    def on_last_frames(recognise: Callable[[np.ndarray], np.ndarray]) -> Callable:
+    def on_last_frames(recognise: Callable[[np.ndarray], np.ndarray]) -> Answer:
         last: deque[np.ndarray] = deque(maxlen=count)
 
-        def answer(at: float, frame: np.ndarray) -> np.ndarray:
+        def answer(_: float, frame: np.ndarray) -> np.ndarray:
             last.append(shrink(frame, height, width))
             return recognise(np.stack([*[last[0]] * (count - len(last)), *last])[None])[0]
 
         return answer
 
-    warm_up = 2 * count
     stream.push(0.0, frames[0])
-    ways, answers = {}, {}
-    for way, answer, n in (
-        ("stream", streaming, len(frames)),
-        ("full window", on_last_frames(recogniser.probabilities), len(frames)),
-        (
-            "tutorial",
-            on_last_frames(lambda clip: recogniser.model.predict(clip, verbose=0)),
-            warm_up + 60,
-        ),
-    ):
-        # A new frame comes as often as a window has places, so that each changes the answer.
-        times, answers[way] = measured(answer, frames[:n], stream.seconds / count)
-        ways[way] = np.percentile(times[warm_up:], [50, 95]).tolist()
-    difference = float(np.abs(answers["stream"] - answers["full window"])[warm_up:].max())
+    ways = {
+        "stream": streaming,
+        "full window": on_last_frames(recogniser.probabilities),
+        "tutorial": on_last_frames(functools.partial(recogniser.model.predict, verbose=0)),
+    }
+    # A new frame comes as often as a window has places, so that each changes the answer.
+    tick = stream.seconds / count
+    runs = {way: _answers(answer, frames, tick) for way, answer in ways.items()}
+    calls = {way: functools.partial(next, found) for way, found in runs.items()}
+    found = {way: f[warm_up:] for way, f in harness.turns(calls, len(frames)).items()}
+
+    whole = step = cost.multiply_adds(recogniser.model)
     part, reason = recogniser.split
     if part:
-        frame_work, head_work = map(multiply_adds, (part.features_model, part.head_model))
-        step = frame_work + len(part.places) * head_work
-        whole = part.places.size * frame_work + len(part.places) * head_work
+        frame = cost.multiply_adds(part.features_model)
+        step = whole - (part.places.size - 1) * frame  # one frame, and the head
     else:
-        step = whole = multiply_adds(recogniser.model)
-        print(f"{recogniser.name} has no stream: {reason}. Its first line is a full window.")
-
-    machine = f"{os.cpu_count()} cores, {keras.backend.backend()}"
-    print(f"{recogniser.name}, {count} x {height} x {width}, {machine}")
-    print(f"{'a new frame to a new answer':28}{'p50':>10}{'p95':>10}{'million multiply-adds':>24}")
-    figures = {"p50_ms": ways["stream"][0], "p95_ms": ways["stream"][1]}
-    for way, (p50, p95) in ways.items():
-        done = step if way == "stream" else whole
-        print(f"{way:28}{p50:7.2f} ms{p95:7.2f} ms{done / 1e6:24.2f}")
-        if way != "stream":
-            key = way.replace(" ", "_")
-            figures |= {f"{key}_p50_ms": p50, f"{key}_p95_ms": p95}
-    print(f"{'limit':28}{ways['full window'][0] * step / whole:7.2f} ms")
-    figures["vs_full_window"] = whole / step
-    figures["vs_full_window_time"] = ways["full window"][0] / ways["stream"][0]
-    figures["vs_tutorial_time"] = ways["tutorial"][0] / ways["stream"][0]
-    print(
-        f"The stream does {figures['vs_full_window']:.1f} times less work than a full window a "
-        f"frame, in {figures['vs_full_window_time']:.1f} times less time, and takes "
-        f"{figures['vs_tutorial_time']:.0f} times less time than the tutorial's way; "
-        f"largest difference of probabilities {difference:.1e}."
-    )
-    figures["video_s"] = file_to_json(recogniser)
-    print(f"{SECONDS} s of {WIDTH} x {HEIGHT}, file to JSON: {figures['video_s']:.2f} s")
-    if arguments.json:
-        rounded = {key: round(value, 4) for key, value in figures.items()}
-        files.write_text(arguments.json, json.dumps(rounded, indent=2) + "\n")
+        print(f"{recogniser.name} has no stream: {reason}. Its first row is a full window.")
+    title = f"{recogniser.name}, {count} x {height} x {width}; {harness.machine('keras')}"
+    columns = {"p50 ms": ",.2f", "p95 ms": ",.2f", "million multiply-adds": ",.2f"}
+    report = harness.Report(title, columns)
+    p50 = {}
+    for way, results in found.items():
+        p50[way], p95 = np.percentile([milliseconds for milliseconds, _ in results], [50, 95])
+        report.row(way, p50[way], p95, (step if way == "stream" else whole) / 1e6)
+    report.row("limit", p50["full window"] * step / whole, None, step / 1e6)
+    report.row("a minute, file to JSON", _file_to_json(recogniser), None, None)
+    report.ratio("work of a full window, x stream", whole / step)
+    report.ratio("time of a full window, x stream", p50["full window"] / p50["stream"])
+    report.ratio("time of the tutorial's way, x stream", p50["tutorial"] / p50["stream"])
+    pairs = zip(found["stream"], found["full window"], strict=True)
+    largest = max(float(np.abs(one - other).max()) for (_, one), (_, other) in pairs)
+    print(f"Largest difference of probabilities, stream and full window: {largest:.1e}")
+    report.write(options.json)
 
 
-def film(n: int) -> list[np.ndarray]:
+def _film(n: int) -> list[np.ndarray]:
     """Return `n` frames of something that moves, uint8 (HEIGHT, WIDTH, 3) RGB."""
     rng = np.random.default_rng(0)
     picture = np.kron(rng.integers(0, 256, (24, 32, 3)), np.ones((10, 10, 1))).astype(np.uint8)
@@ -128,47 +112,30 @@ def film(n: int) -> list[np.ndarray]:
     return frames
 
 
-def measured(
-    answer: Callable[[float, np.ndarray], np.ndarray], frames: list[np.ndarray], tick: float
-) -> tuple[list[float], np.ndarray]:
-    """Return how long each answer took, ms, and the answers, (N, C)."""
-    times, answers = [], []
+def _answers(
+    answer: Answer, frames: list[np.ndarray], tick: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Answer frame by frame; yield the milliseconds and the probabilities, (C,)."""
     for i, frame in enumerate(frames):
         start = time.perf_counter()
-        answers.append(answer((i + 0.5) * tick, frame))
-        times.append((time.perf_counter() - start) * 1000)
-    return times, np.array(answers)
+        probabilities = answer((i + 0.5) * tick, frame)
+        yield (time.perf_counter() - start) * 1000, probabilities
 
 
-def multiply_adds(model: keras.Model) -> int:
-    """Return the multiply-adds of one example: each kernel's size times the places it is put."""
-    total = 0
-    for layer in model.layers:
-        recurrent = hasattr(layer, "cell") or isinstance(layer, keras.layers.Bidirectional)
-        if isinstance(layer, keras.layers.ConvLSTM2D):
-            places = layer.input.shape[1] * math.prod(layer.output.shape[-3:-1])
-        else:
-            places = layer.input.shape[1] if recurrent else math.prod(layer.output.shape[1:-1])
-        kernels = [math.prod(w.shape) for w in layer.weights if len(w.shape) > 1]
-        total += sum(kernels) * places if kernels else 0
-    return total
-
-
-def file_to_json(recogniser: Recogniser) -> float:
-    """Return the seconds from the file of a long video to JSON, with the model loaded."""
+def _file_to_json(recogniser: Recogniser) -> float:
+    """Return the milliseconds from the file of a video of `SECONDS` to JSON."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.avi"
         codec = cv2.VideoWriter_fourcc(*"XVID")
         writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, FPS, (WIDTH, HEIGHT))
-        for frame in film(500) * (SECONDS * FPS // 500):
+        for frame in _film(500) * (SECONDS * FPS // 500):
             writer.write(frame)
         writer.release()
         start = time.perf_counter()
         prediction = predict(recogniser, path, Settings(kind=TIMELINE), path.name)
         outputs.json_text([prediction], [], recogniser, 5)
-        spent = time.perf_counter() - start
-    if abs(prediction.seconds - SECONDS) > 0.1:
-        raise RuntimeError(f"{prediction.seconds} s of {SECONDS} were read")
+        spent = (time.perf_counter() - start) * 1000
+    assert abs(prediction.seconds - SECONDS) < 0.1, "the whole video was read"  # noqa: S101
     return spent
 
 

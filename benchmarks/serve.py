@@ -1,19 +1,19 @@
-"""Eight people at once: every request answered rightly or refused politely, in bounded memory.
+"""Several clients at once: every request gets the right answer or a refusal, in bounded memory.
 
-Command: python benchmarks/serve.py [--people 8] [--minutes 5] [--json PATH]
-Inputs: models, metrics/metrics.json and data/videos: run the pipeline first.
+Command: python benchmarks/serve.py [--clients 8] [--minutes 5] [--json PATH]
+Inputs: models, metrics/metrics.json and data/fetched: run the pipeline first.
 Cost: five minutes.
 
-Starts `har serve` on a free port. Each person sends one clip of the data set after the other to
-`POST /recognise` and compares the answer with that of `har predict`.
-
-Figures: right, wrong, refused, failed (requests); per_s, requests answered a second; p50_ms,
-p95_ms, from the upload to the answer; memory_mb at the start and grown_mb at the end.
+Starts `har serve` on a free port. Each client sends clips of the data set to `POST /recognise`, one
+after the other, and compares the answer with that of `har predict`. Memory is that of the server
+and its processes (PSS), at the start and what it grew by until the end.
 """
 
-import argparse
-import json
-import os
+# ruff: noqa: E402 (Keras loads after prepare)
+from har.nn import process
+
+process.prepare()
+
 import re
 import subprocess
 import sys
@@ -21,68 +21,62 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import harness
 import numpy as np
 import psutil
 import requests
 
-from har import files
 from har.clips.extraction import list_videos
-from har.errors import run
-from har.nn import process
+from har.errors import UserError, run
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser, best_model
 
 N_CLIPS = 24
 TOLERANCE = 1e-5
+COLUMNS = {"requests": ",.0f", "a second": ",.1f", "p50 ms": ",.0f", "p95 ms": ",.0f"}
+Results = list[tuple[str, float]]  # how each request went, and how long it took in ms
 
 
 def main() -> None:
-    """Serve, visit, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--people", type=int, default=8)
+    """Measure and print a table."""
+    parser = harness.parser(__doc__)
+    parser.add_argument("--clients", type=harness.count, default=8)
     parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    arguments = parser.parse_args()
-    process.prepare()
-    recogniser = Recogniser.open(best_model(Path("metrics/metrics.json"), Path("models")))
-    videos = Path("data/videos")
-    names = list_videos(videos)
-    clips = [videos / names[i] for i in np.linspace(0, len(names) - 1, N_CLIPS).astype(int)]
+    options = parser.parse_args()
+    model = best_model()
+    recogniser = Recogniser.open(model)
+    names = list_videos(Path("data/fetched"))
+    chosen = np.linspace(0, len(names) - 1, N_CLIPS).astype(int)
+    clips = [Path("data/fetched") / names[i] for i in chosen]
     known = [predict(recogniser, clip, Settings(), "").overall for clip in clips]
-    server, url = start()
+    server, url = _start()
     try:
-        memory = psutil.Process(server.pid).memory_info
-        before = memory().rss
-        ends = time.monotonic() + 60 * arguments.minutes
-        with ThreadPoolExecutor(arguments.people) as pool:
-            people = range(arguments.people)
-            visits = list(pool.map(lambda person: visit(url, clips, known, person, ends), people))
-        grown = (memory().rss - before) / 1e6
+        watched = psutil.Process(server.pid)
+        before = harness.memory_mb(watched)
+        ends = time.monotonic() + 60 * options.minutes
+
+        def visit(client: int) -> Results:
+            return _visit(url, model.name, clips, known, client, ends)
+
+        with ThreadPoolExecutor(options.clients) as pool:
+            visits = list(pool.map(visit, range(options.clients)))
+        grown = harness.memory_mb(watched) - before
         alive = requests.get(f"{url}/health", timeout=30).json()["status"] == "ok"
     finally:
         server.terminate()
         server.wait(30)
-    results = [result for results in visits for result in results]
-    kinds = ("right", "wrong", "refused", "failed")
-    figures = {kind: float(sum(k == kind for k, _ in results)) for kind in kinds}
-    p50, p95 = np.percentile([ms for kind, ms in results if kind == "right"] or [0], [50, 95])
-    figures |= {
-        "per_s": figures["right"] / (60 * arguments.minutes),
-        "p50_ms": float(p50),
-        "p95_ms": float(p95),
-        "memory_mb": before / 1e6,
-        "grown_mb": grown,
-    }
-    print(f"{arguments.people} people, {arguments.minutes:g} min, {os.cpu_count()} cores")
-    for name, value in figures.items():
-        print(f"{name:12}{value:12,.1f}")
-    print(f"Alive at the end: {'yes' if alive else 'no'}")
-    if arguments.json:
-        rounded = {name: round(value, 2) for name, value in figures.items()}
-        files.write_text(arguments.json, json.dumps(rounded, indent=2) + "\n")
+    title = f"{options.clients} clients, {options.minutes:g} min; {harness.machine()}"
+    report = harness.Report(title, COLUMNS)
+    for kind in ("right", "wrong", "refused", "failed"):
+        times = [ms for results in visits for result, ms in results if result == kind]
+        p50, p95 = np.percentile(times, [50, 95]) if times else (None, None)
+        report.row(kind, len(times), len(times) / (60 * options.minutes), p50, p95)
+    print(f"Memory: {before:,.0f} MB at the start, {grown:,.0f} MB more at the end")
+    print(f"The server answers at the end: {'yes' if alive else 'no'}")
+    report.write(options.json)
 
 
-def start() -> tuple[subprocess.Popen, str]:
+def _start() -> tuple[subprocess.Popen, str]:
     """Start `har serve`; return the process and its address."""
     code = "import sys; sys.argv[0] = 'har'; from har.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--port", "0"]
@@ -90,21 +84,21 @@ def start() -> tuple[subprocess.Popen, str]:
     for line in server.stdout:
         if found := re.match(r"http://\S+", line):
             return server, found[0]
-    raise RuntimeError("har serve ended before it listened")
+    raise UserError("har serve ended before it listened. The lines above say why.")
 
 
-def visit(
-    url: str, clips: list[Path], known: list[np.ndarray], person: int, ends: float
-) -> list[tuple[str, float]]:
-    """Ask until the time is up; return how each request went and how long it took, ms."""
+def _visit(
+    url: str, model: str, clips: list[Path], known: list[np.ndarray], client: int, ends: float
+) -> Results:
     results = []
-    turn = person
+    turn = client
     while time.monotonic() < ends:
         turn = (turn + 5) % len(clips)
-        begun = time.perf_counter()
+        start = time.perf_counter()
         try:
             with clips[turn].open("rb") as file:
-                reply = requests.post(f"{url}/recognise", files={"file": file}, timeout=300)
+                form = {"files": {"file": file}, "data": {"model": model}}
+                reply = requests.post(f"{url}/recognise", timeout=300, **form)
             if reply.ok:
                 found = np.array(list(reply.json()["probabilities"].values()))
                 kind = "right" if np.abs(found - known[turn]).max() < TOLERANCE else "wrong"
@@ -112,7 +106,7 @@ def visit(
                 kind = "refused" if "error" in reply.json() else "failed"
         except (requests.RequestException, ValueError, LookupError):
             kind = "failed"
-        results.append((kind, (time.perf_counter() - begun) * 1000))
+        results.append((kind, (time.perf_counter() - start) * 1000))
     return results
 
 

@@ -64,6 +64,7 @@ class SplitParams(Section):
     protocol: Literal["group", "random", "official"]
     folds: Annotated[int, Field(ge=3)]
     fold: Annotated[int, Field(ge=0)]
+    merge_duplicates: bool  # groups with near-duplicate clips become one
 
     @field_validator("fold")
     @classmethod

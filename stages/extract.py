@@ -1,7 +1,7 @@
 """Decode every clip and keep its frames.
 
 Command: python stages/extract.py
-Inputs: data/videos; params.yaml (frames).
+Inputs: data/fetched; params.yaml (frames, dataset.group_pattern).
 Outputs: data/frames.h5, uint8 RGB; data/clips.csv, the clips that decode; data/rejected.csv,
     the files that do not, with the reason.
 Cost: all cores; about 10 ms of processor time a clip of UCF50's kind and under 200 MB of memory
@@ -12,26 +12,29 @@ Cost: all cores; about 10 ms of processor time a clip of UCF50's kind and under 
 from pathlib import Path
 
 from har import files
-from har.clips import extraction, store
+from har.clips import extraction, segments, store
 from har.errors import run
 from har.params import load
 
-VIDEOS = Path("data/videos")
+VIDEOS = Path("data/fetched")
 FRAMES = Path("data/frames.h5")
 CLIPS = Path("data/clips.csv")
 REJECTED = Path("data/rejected.csv")
 
 
 def extract() -> None:
-    """Decode data/videos and write the store and the tables."""
-    frames = load().frames
+    """Decode data/fetched and write the store and the tables."""
+    params = load()
+    frames = params.frames
     shape = (frames.count, frames.height, frames.width)
-    clips, rejected = extraction.extract(VIDEOS, shape, FRAMES)
+    clips, rejected = extraction.extract(
+        VIDEOS, shape, FRAMES, group_pattern=params.dataset.group_pattern
+    )
     store.write_clips(CLIPS, clips)
     files.write_csv(REJECTED, ("clip", "class", "reason"), rejected)
     print(f"{FRAMES}: {len(clips)} clips, {FRAMES.stat().st_size / 1e6:,.0f} MB")
-    alone = sum(clip.group == clip.clip for clip in clips)
-    print(f"groups: {len(clips) - alone} clips by _gNN_cNN in their names; {alone} each its own")
+    groups = {clip.clip: clip.group if clip.group != clip.clip else None for clip in clips}
+    print(segments.describe_groups(groups))
     for row in rejected:
         print(f"rejected: {row.clip}: {row.reason}")
     if rejected:

@@ -1,7 +1,7 @@
 """Compute the features of every clip with an approach's frozen backbone.
 
 Command: python stages/features.py APPROACH [FOLDER]
-Inputs: data/videos, data/clips.csv; params.yaml (features, which names the approach's backbone,
+Inputs: data/fetched, data/clips.csv; params.yaml (features, which names the approach's backbone,
     and backbones).
 Outputs: <approach>.h5 in the folder, by default data/features: float16 (N, V, T, D) in the order of
     clips.csv. For an approach that reads frames, a file without features, so that every approach
@@ -20,7 +20,7 @@ from har.errors import run
 from har.nn.process import prepare
 from har.params import load
 
-VIDEOS = Path("data/videos")
+VIDEOS = Path("data/fetched")
 CLIPS = Path("data/clips.csv")
 
 

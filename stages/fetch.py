@@ -1,11 +1,11 @@
-"""Bring the clips of a data set to data/videos.
+"""Bring the clips of a data set to data/fetched.
 
 Command: python stages/fetch.py
 Inputs: params.yaml (dataset); what dataset.path names, for `folder` and `table`, and where it is
     there for `ucf50` and `ucf101`, which are downloaded else.
-Outputs: data/videos/Class/clip.ext, or for `table` data/videos/_sources/video.ext and
-    data/videos/segments.csv; data/official.csv, the sides of UCF101's official splits, and for
-    other data sets its header alone.
+Outputs: data/fetched/Class/clip.ext, or for `table` data/fetched/_sources/video.ext and
+    data/fetched/segments.csv; data/official.csv, the sides of UCF101's official splits or the
+    folds of a table, and for other data sets its header alone.
 Cost: `sample` renders 720 clips in half a minute on 2 cores; `folder` and `table` link, in
     seconds; UCF50 is 3.2 GB to download, UCF101 7 GB, and about as much to unpack. The archive
     stays in .work/downloads.
@@ -20,7 +20,8 @@ from har.clips import segments
 from har.errors import run
 from har.params import load
 
-VIDEOS = Path("data/videos")
+VIDEOS = Path("data/fetched")
+FORMER = Path("data/videos")  # the output's name in earlier versions; people keep clips there
 OFFICIAL = Path("data/official.csv")
 COLUMNS = ("clip", "official_1", "official_2", "official_3")
 
@@ -37,7 +38,11 @@ def fetch() -> None:
         path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*") if path.is_file()
     ]
     official = getattr(source, "official_splits", None)
-    files.write_csv(OFFICIAL, COLUMNS, official(dataset, unfinished) if official else ())
+    folds = [(name, s.fold) for name, s in (table or {}).items() if s.fold is not None]
+    if folds:
+        files.write_csv(OFFICIAL, ("clip", "fold"), folds)
+    else:
+        files.write_csv(OFFICIAL, COLUMNS, official(dataset, unfinished) if official else ())
     files.publish(unfinished, VIDEOS)
     shutil.rmtree(files.folder("fetch"))
     classes = {name.split("/")[0] for name in names}
@@ -47,6 +52,8 @@ def fetch() -> None:
     else:
         groups = {name: segments.group_of(name, dataset.group_pattern) for name in names}
     print(segments.describe_groups(groups))
+    if any(path.is_file() for path in FORMER.rglob("*")):
+        print(f"{FORMER} is no longer used and stays as it is. Keep your own clips in videos/.")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from har.app.limits import Limits
-from har.clips import splits, video
+from har.clips import segments, splits, video
 from har.errors import UserError
 from har.predictor import annotation
 from har.predictor.prediction import as_json
@@ -215,6 +215,7 @@ def examples(data: Path, folder: Path, card: dict[str, Any]) -> list[Path]:
     found = []
     for label in sorted(clips)[:_EXAMPLES]:
         with contextlib.suppress(video.UnreadableVideoError, OSError):
-            annotation.playable(data / "videos" / clips[label], folder / f"{label}.mp4")
+            path, start, end = segments.locate(data / "fetched", clips[label])
+            annotation.playable(path, folder / f"{label}.mp4", start, end)
             found.append(folder / f"{label}.mp4")
     return found

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from har import files
 from har.backbones import imagenet, weights
 from har.backbones.feature_store import FeatureStore, write_features
-from har.clips import sampling, video
+from har.clips import sampling, segments, video
 from har.clips.sampling import Sampling
 from har.clips.store import Clip
 from har.errors import UserError
@@ -48,8 +48,8 @@ class Backbone(NamedTuple):
     identity: str
     network: keras.Model | None
 
-    def read(self, path: Path, clip: Clip) -> np.ndarray:
-        """Read the frames of a clip that this network reads; `clip` is its row of clips.csv.
+    def read(self, videos: Path, clip: Clip) -> np.ndarray:
+        """Read the frames that this network takes of a clip, a row of clips.csv, below `videos`.
 
         Returns:
             uint8 (windows·T, H, W, 3) RGB.
@@ -57,7 +57,8 @@ class Backbone(NamedTuple):
         Raises:
             UnreadableVideoError: it does not decode, or has fewer frames than clips.csv says.
         """
-        return self.sampling.read(path, clip)[0]
+        path, start, end = segments.locate(videos, clip.clip)
+        return self.sampling.read(path, clip, start, end)[0]
 
     @property
     def sampling(self) -> Sampling:
@@ -140,7 +141,7 @@ def extract(
 
     def compute(clip: Clip) -> None:
         try:
-            frames = backbone.read(videos / clip.clip, clip)
+            frames = backbone.read(videos, clip)
         except video.UnreadableVideoError as error:
             raise UserError(
                 f"The clip {videos / clip.clip} no longer decodes: {error}. "

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from har.clips.store import Clip, FrameStore
+from har.clips.store import Clip, FrameStore, source_of
 
 FRAMES = 5
 BITS = FRAMES * 128
@@ -70,14 +70,10 @@ def hash_store(frames: FrameStore) -> np.ndarray:
 def near_pairs(
     hashes: np.ndarray, groups: np.ndarray, limit: int = LIMIT, most: int = 10_000, block: int = 512
 ) -> np.ndarray:
-    """Find pairs of clips of different groups whose hashes differ in few bits.
+    """Find the `most` nearest pairs of clips of different groups that differ in ≤ `limit` bits.
 
-    Args:
-        hashes: uint64 (N, words).
-        groups: int (N,), equal for clips of one group.
-        limit: bits that may differ.
-        most: pairs to return; the nearest ones where there are more.
-        block: rows compared with all later ones at a time; memory is 12 · block · N bytes.
+    `hashes` are uint64 (N, words), `groups` int (N,). `block` rows are compared with all later ones
+    at a time; memory is 12 · block · N bytes.
 
     Returns:
         int64 (pairs, 3): i, j > i and the bits that differ; by bits, then by i and j.
@@ -99,18 +95,17 @@ def near_pairs(
     return pairs
 
 
-def across_groups(clips: Sequence[Clip], hashes: np.ndarray) -> list[Pair]:
+def across_groups(clips: Sequence[Clip], hashes: np.ndarray, most: int = 10_000) -> list[Pair]:
     """Return the pairs of clips of different groups that are equal or look alike, nearest first.
 
     g07 of one class and g07 of another are two groups. `hashes`, uint64 (N, 10), are the clips'.
     """
-    ids: dict[tuple[str, str], int] = {}
-    groups = np.array([ids.setdefault((clip.label, clip.group), len(ids)) for clip in clips])
+    groups = np.unique([source_of(c.label, c.group) for c in clips], return_inverse=True)[1]
     return [
         Pair(
             clips[i].clip,
             clips[j].clip,
             None if clips[i].sha256 == clips[j].sha256 else bits / BITS,
         )
-        for i, j, bits in near_pairs(hashes, groups).tolist()
+        for i, j, bits in near_pairs(hashes, groups, most=most).tolist()
     ]

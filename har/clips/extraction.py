@@ -1,24 +1,21 @@
 """A folder of videos to a frame store and a table of clips, on all cores, resumable after a kill.
 
-Workers decode clips and write their pixels straight into a new store under `.work/`; a journal
-beside it names every clip that is done, by content (SHA-256), with a checksum of its pixels. A run
-copies what earlier stores hold, as far as the checksums agree, and decodes the rest.
-
-The last store stays in `.work/extract/`. It shares its blocks with the output where the file
-system links; both are read-only, and no run writes into it. Then a run after some clips were added
-decodes only those.
+Workers write pixels straight into a new store under `.work/`; a journal beside it names every clip
+that is done, by content (SHA-256), with a checksum of its pixels. A run copies what earlier stores
+hold, as far as the checksums agree, and decodes the rest. The last store stays in `.work/extract/`,
+read-only: it shares its blocks with the output where the file system links.
 """
 
 import contextlib
+import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import uuid
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -27,15 +24,14 @@ import cv2
 from tqdm import tqdm
 
 from har import files
-from har.clips import pool, store, video
+from har.clips import pool, segments, store, video
+from har.clips.segments import Segment, is_junk
 from har.clips.store import Clip
 from har.errors import UserError
 
 UNREADABLE = "cannot be read: a link to nothing, or permission denied"
+BATCH_BYTES = 64 << 20  # of frames that one pass through a video keeps
 LOW_RESOLUTION = "GoPro's low-resolution copy of another file"
-# What systems leave in folders that people copy; names that begin with a dot are left out too.
-_JUNK = {"@eadir", "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini"}
-_GROUP = re.compile(r"_(g\d+)_(c\d+)$", re.IGNORECASE)
 
 
 class Rejected(NamedTuple):
@@ -55,32 +51,15 @@ class _Row(NamedTuple):
     facts: video.VideoFacts
 
 
-def group_of(clip: str) -> str:
-    """Return the group of a clip by UCF's naming; a clip that tells none is its own group.
-
-    Example:
-        >>> group_of("Billiards/v_Billards_g07_c02.avi")
-        'g07'
-        >>> group_of("Jumping/holiday.mp4")
-        'Jumping/holiday.mp4'
-    """
-    match = _GROUP.search(Path(clip).stem)
-    return match[1].lower() if match else clip
-
-
 def list_videos(folder: Path) -> list[str]:
-    """List the files of `folder/Class/…`, as sorted POSIX paths below it; links are followed.
-
-    Raises:
-        UserError: there is none, or a folder cannot be read.
-    """
+    """List the files of `folder/Class/…`, as sorted POSIX paths below it; links are followed."""
     clips: list[str] = []
     errors: list[OSError] = []
     for name, folders, file_names in os.walk(folder, onerror=errors.append, followlinks=True):
         inside = Path(name)
-        folders[:] = [f for f in folders if not _is_junk(f) and not _is_loop(inside / f)]
+        folders[:] = [f for f in folders if not is_junk(f) and not _is_loop(inside / f)]
         if inside != folder:
-            paths = (inside / file for file in file_names if not _is_junk(file))
+            paths = (inside / file for file in file_names if not is_junk(file))
             clips += [path.relative_to(folder).as_posix() for path in paths if _is_file(path)]
     for error in errors:
         if folder.exists():
@@ -96,12 +75,8 @@ def list_videos(folder: Path) -> list[str]:
     return sorted(clips)
 
 
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _JUNK
-
-
 def _is_file(path: Path) -> bool:
-    """Leave out sockets and the like; a link to nothing is rejected later, by name."""
+    # Not a socket and the like; a link to nothing is rejected later, by name.
     try:
         return path.is_file() or not path.exists()
     except PermissionError:
@@ -113,49 +88,79 @@ def _is_loop(folder: Path) -> bool:
 
 
 def extract(
-    videos: Path, shape: tuple[int, int, int], output: Path, *, n_jobs: int = -1
+    videos: Path,
+    shape: tuple[int, int, int],
+    output: Path,
+    *,
+    group_pattern: str | None = None,
+    n_jobs: int = -1,
 ) -> tuple[list[Clip], list[Rejected]]:
-    """Decode every video below `videos` into the frame store `output`.
+    """Decode every clip below `videos` into the frame store `output`.
 
     Args:
-        videos: folder of `Class/clip.ext`.
+        videos: folder of `Class/clip.ext`, or of segments.csv and the videos that it names.
         shape: (T, H, W) of the frames to keep of each clip.
         output: the frame store to write; it appears whole or not at all.
+        group_pattern: finds the group in a clip's name, as `segments.group_of` takes it.
         n_jobs: processes; -1 is one a core; 1 is this process, which a decoder that crashes ends.
 
     Returns:
-        The clips that decode, in the order of the store, and the files that do not.
+        The clips that decode, in the order of the store, and those that do not.
 
     Raises:
         UserError: there is no video, a folder cannot be read, or a class has none that decodes.
     """
     videos = videos.absolute()
-    names = list_videos(videos)
+    clips = _find_clips(videos, group_pattern)
+    sources = sorted({clip.source for clip in clips.values()})
     # What frames come out depends on this and on the bytes of the file, on nothing else.
     scratch = files.folder("extract", files.digest(list(shape), video, cv2.__version__)).absolute()
     # Workers get ready while the files are hashed.
-    with pool.decoder(scratch, n_jobs=n_jobs, n_files=len(names)) as decode:
+    with pool.decoder(scratch, n_jobs=n_jobs, n_files=len(sources)) as decode:
         with ThreadPoolExecutor() as threads:
-            hashes = threads.map(_sha256, [videos / name for name in names])
-            digests = dict(zip(names, hashes, strict=True))
-        reasons = {name: reason for name in names if (reason := _refusal(name, digests[name]))}
-        _check_classes(names, reasons)
+            hashes = threads.map(_sha256, [videos / name for name in sources])
+            by_source = dict(zip(sources, hashes, strict=True))
+        digests = {name: _digest(by_source[clip.source], clip) for name, clip in clips.items()}
+        reasons = {name: reason for name in clips if (reason := _refusal(name, digests[name]))}
+        _check_classes(clips, reasons)
         while True:
-            digests = {name: digests[name] for name in names if name not in reasons}
-            part, rows, bad = _fill(scratch, videos, digests, shape, decode)
+            digests = {name: digests[name] for name in clips if name not in reasons}
+            part, rows, bad = _fill(scratch, videos, clips, digests, shape, decode)
             reasons |= bad
-            _check_classes(names, reasons)
+            _check_classes(clips, reasons)
             if not bad:
                 break
     _publish(part, output)
     for folder in scratch.parent.iterdir():
         if folder != scratch:
             shutil.rmtree(folder)  # frames of another shape, or of another version of the code
-    clips = [Clip(name, _label(name), group_of(name), digests[name], *rows[name]) for name in rows]
-    return clips, [
-        Rejected(_printable(name), _printable(_label(name)), reasons[name])
+    found = [
+        Clip(name, _label(name), clips[name].group, digests[name], *rows[name]) for name in rows
+    ]
+    return found, [
+        Rejected(_printable(name), _printable(_label(name)), _with_row(clips[name], reasons[name]))
         for name in sorted(reasons)
     ]
+
+
+def _find_clips(videos: Path, group_pattern: str | None) -> dict[str, Segment]:
+    if (table := segments.read(videos)) is not None:
+        return dict(sorted(table.items()))
+    return {
+        name: Segment(name, 0.0, None, segments.group_of(name, group_pattern) or name)
+        for name in list_videos(videos)
+    }
+
+
+def _digest(source: str | None, clip: Segment) -> str | None:
+    """Return what tells a clip's content: the SHA-256 of its file, or of that and its part."""
+    if source is None or (clip.start, clip.end) == (0.0, None):
+        return source
+    return hashlib.sha256(f"{source} {clip.start} {clip.end}".encode()).hexdigest()
+
+
+def _with_row(clip: Segment, reason: str) -> str:
+    return f"row {clip.row} of the table: {reason}" if clip.row else reason
 
 
 def _sha256(path: Path) -> str | None:
@@ -165,7 +170,6 @@ def _sha256(path: Path) -> str | None:
 
 
 def _refusal(name: str, sha256: str | None) -> str | None:
-    """Return why a file is not even tried, if so."""
     if _printable(name) != name:
         return video.BAD_NAME
     if name.lower().endswith(".lrv"):
@@ -184,14 +188,14 @@ def _label(name: str) -> str:
 def _fill(
     scratch: Path,
     videos: Path,
+    clips: Mapping[str, Segment],
     digests: Mapping[str, str],
     shape: tuple[int, int, int],
     decode: pool.Decoder,
 ) -> tuple[Path, dict[str, video.VideoFacts], dict[str, str]]:
     """Make a store of the frames of `digests` (SHA-256 by name), from earlier ones and by decoding.
 
-    Returns:
-        The store, the facts of each clip that decodes and the reason for each that does not.
+    Returns it, the facts of each clip that decodes and the reason for each that does not.
     """
     earlier = _read_journals(scratch)
     part = scratch / f"{uuid.uuid4().hex}.h5"
@@ -221,22 +225,40 @@ def _fill(
         for path in scratch.iterdir():
             if path.stem != part.stem:
                 path.unlink()  # all of it that is still in use is in `part`
-        jobs = {
-            name: pool.Job(videos / name, shape, part, places[name])
-            for name in digests
-            if name not in done
-        }
-        for name, result in decode(jobs) if jobs else ():
-            if isinstance(result, str):
-                reasons[name] = result
-                bar.update()
-            else:
-                finish(name, *result)
+        jobs = {}
+        for names in _batches(clips, [name for name in digests if name not in done], shape):
+            spans = [(clips[name].start, clips[name].end) for name in names]
+            path = videos / clips[names[0]].source
+            job = pool.Job(path, spans, shape, part, [places[name] for name in names])
+            jobs[names[0]] = names, job
+        decoding = decode({first: job for first, (_, job) in jobs.items()}) if jobs else ()
+        for first, results in decoding:
+            names = jobs[first][0]
+            if isinstance(results, str):
+                results = [results] * len(names)
+            for name, result in zip(names, results, strict=True):
+                if isinstance(result, str):
+                    reasons[name] = result
+                    bar.update()
+                else:
+                    finish(name, *result)
     return part, {name: done[name] for name in digests if name in done}, reasons
 
 
+def _batches(
+    clips: Mapping[str, Segment], names: Iterable[str], shape: tuple[int, int, int]
+) -> Iterator[list[str]]:
+    """Group clips by video, so that one pass decodes them, as far as their frames fit in memory."""
+    by_source = defaultdict(list)
+    for name in names:
+        by_source[clips[name].source].append(name)
+    size = max(BATCH_BYTES // (math.prod(shape) * 3), 1)
+    for together in by_source.values():
+        together.sort(key=lambda name: clips[name].start)
+        yield from (together[i : i + size] for i in range(0, len(together), size))
+
+
 def _read_journals(scratch: Path) -> Mapping[str, list[_Row]]:
-    """Return the rows that earlier runs decoded, by SHA-256 of the video."""
     rows: dict[str, list[_Row]] = defaultdict(list)
     for part in scratch.glob("*.h5"):
         journal = part.with_suffix(".jsonl")
@@ -257,7 +279,6 @@ def _pixels(row: _Row, size: int) -> bytes | None:
 
 
 def _check_classes(names: Iterable[str], reasons: Mapping[str, str]) -> None:
-    """Raise a `UserError` where a class has no clip left."""
     left = {_label(name) for name in names if name not in reasons}
     for name in sorted(reasons):
         if _label(name) not in left:

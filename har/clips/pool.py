@@ -33,12 +33,13 @@ ANSWER_SECONDS = 15  # for a scheduler to answer
 
 
 class Job(NamedTuple):
-    """A clip to decode, and the place of its T·H·W·3 bytes in an existing store."""
+    """Clips of one video to decode, and where each one's T·H·W·3 bytes go in an existing store."""
 
     path: Path
+    spans: list[video.Span]
     shape: tuple[int, int, int]
     store: Path
-    offset: int
+    offsets: list[int]
 
     @property
     def patience(self) -> float:
@@ -46,25 +47,39 @@ class Job(NamedTuple):
         return SECONDS + 2 * self.path.stat().st_size / 1e6
 
 
-Result = tuple[video.VideoFacts, int] | str  # with the pixels' CRC-32; or why nothing decodes
+# Of each clip its facts with the pixels' CRC-32, or why nothing decodes; or why that is so of all.
+Result = list[tuple[video.VideoFacts, int] | str] | str
 Decoder = Callable[[Mapping[str, Job]], Iterator[tuple[str, Result]]]
 
 
-def decode(path: Path, shape: tuple[int, int, int], store: Path, offset: int) -> Result:
-    """Write a clip's frames into a store, where other processes write at the same time."""
+def decode(
+    path: Path,
+    spans: list[video.Span],
+    shape: tuple[int, int, int],
+    store: Path,
+    offsets: list[int],
+) -> Result:
+    """Write the frames of clips into a store, where other processes write at the same time."""
     cv2.setNumThreads(1)  # clips are decoded side by side, a core each
     try:
-        frames, facts = video.read_clip(path, *shape)
+        clips = video.read_spans(path, spans, *shape)
     except video.UnreadableVideoError as error:
         return str(error)
     except FileNotFoundError:
         return "gone during the run, or invisible to this worker"
     except PermissionError:
         return "cannot be read: permission denied"
+    results: list[tuple[video.VideoFacts, int] | str] = []
     with store.open("r+b") as file:
-        file.seek(offset)
-        file.write(frames.data)
-    return facts, zlib.crc32(frames.data)
+        for clip, offset in zip(clips, offsets, strict=True):
+            if isinstance(clip, str):
+                results.append(clip)
+                continue
+            frames, facts = clip
+            file.seek(offset)
+            file.write(frames.data)
+            results.append((facts, zlib.crc32(frames.data)))
+    return results
 
 
 @contextlib.contextmanager
@@ -80,9 +95,6 @@ def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder
     Yields:
         A function of jobs by name, which yields the name and result of each in any order. It
         raises a `UserError` where workers are killed from outside or a cluster does not answer.
-
-    Raises:
-        UserError: the backend is unknown.
     """
     backend = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
     if backend not in BACKENDS:
@@ -202,11 +214,7 @@ def _attempt(
 
 
 def _crash(name: str, death: ProcessExpired) -> str:
-    """Return why a file is lost, whose process died for the second time.
-
-    Raises:
-        UserError: the process was killed from outside.
-    """
+    """Return why a file is lost whose process died twice; a kill from outside is an error."""
     if abs(death.exitcode) in (signal.SIGKILL, signal.SIGTERM):
         raise UserError(
             f"The process that decodes {name} was killed twice, which the system does when memory "
@@ -230,11 +238,6 @@ def _named(name: str, job: Job) -> tuple[str, Result]:
 
 
 def _client(shared: Path) -> Any:
-    """Connect to the Dask cluster.
-
-    Raises:
-        UserError: Dask is not installed, no scheduler answers, or its workers cannot work.
-    """
     address = os.environ.get("HAR_DASK_SCHEDULER", "")
     if not address:
         raise UserError(
@@ -264,7 +267,6 @@ def _client(shared: Path) -> Any:
 
 
 def _check_workers(client: Any, shared: Path) -> None:
-    """Raise a `UserError` where there is no worker, or one lacks `har` or the folder `shared`."""
     token = shared / uuid.uuid4().hex
     token.touch()
     try:

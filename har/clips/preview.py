@@ -34,12 +34,7 @@ def contact_sheet(frames: Path, output: Path, classes: int, seed: int) -> None:
 def report(data: Path, params: Path) -> Iterator[str]:
     """Yield lines: the table of classes, files left out, and clips that are there twice.
 
-    Args:
-        data: folder of frames.h5, clips.csv and, where they exist, rejected.csv and split.csv.
-        params: params.yaml, which names the protocol and fold of split.csv.
-
-    Raises:
-        UserError: frames.h5 or clips.csv is missing, or they are of different runs.
+    `data` is the folder of the pipeline's outputs; `params`, params.yaml, names protocol and fold.
     """
     with FrameStore(data / "frames.h5") as frames:
         clips = store.read_clips(data / "clips.csv")
@@ -118,7 +113,6 @@ def _row(name: str, clips: Sequence[Clip], rejected: int) -> tuple[str, ...]:
 
 
 def _counted(values: Iterable[str]) -> str:
-    """Return the commonest two values, and how many others there are."""
     counts = Counter(values)
     text = ", ".join(value for value, _ in counts.most_common(2))
     return text + (f" +{len(counts) - 2}" if len(counts) > 2 else "")
@@ -131,7 +125,6 @@ def leaking(pairs: Iterable[tuple[str, str]], sides: Mapping[str, str]) -> Count
 
 
 def _sides(path: Path, params: Path) -> tuple[dict[str, str], str]:
-    """Return the side of each clip, and a note on the split or on why there is none."""
     if not (path.exists() and params.exists()):
         return {}, ""
     try:

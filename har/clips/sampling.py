@@ -17,24 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """The frames that a network takes of a clip, as `input` of a model's card names them.
+    """The frames that a network takes of a clip, as `input` of a model's card names them."""
 
-    Attributes:
-        count: frames of a window.
-        height: pixels; of the longer side where `proportional`.
-        width: pixels.
-        step: from one frame of a window to the next; `None` picks `count` frames evenly over the
-            whole clip.
-        windows: one is the middle of the clip, several go from its start to its end.
-        proportional: frames keep their proportions, as what finds people in them needs.
-    """
-
-    count: int
-    height: int
+    count: int  # frames of a window
+    height: int  # pixels; of the longer side where `proportional`
     width: int
-    step: int | None = None
-    windows: int = 1
-    proportional: bool = False
+    step: int | None = None  # between frames of a window; None: evenly over the whole clip
+    windows: int = 1  # one is the middle of the clip, several go from its start to its end
+    proportional: bool = False  # frames keep their proportions, as what finds people needs
 
     def __post_init__(self) -> None:
         numbers = (self.count, self.height, self.width, self.step or 1, self.windows)
@@ -55,28 +45,32 @@ class Sampling:
         return max(round(height * scale), 1), max(round(width * scale), 1)
 
     def read(
-        self, path: Path, facts: "VideoFacts | Clip | None" = None
+        self,
+        path: Path,
+        facts: "VideoFacts | Clip | None" = None,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> "tuple[np.ndarray, VideoFacts | Clip]":
-        """Decode a clip and return its frames, uint8 (windows·count, H, W, 3) RGB.
+        """Decode a clip, `start` to `end` seconds of a video; None is its end.
 
-        Args:
-            path: the video.
-            facts: number and size of its frames, where known; else it may be decoded twice.
+        `facts` are the number and size of its frames; without them it may be decoded twice. Raises
+        an `UnreadableVideoError` where no frame decodes, or fewer than `facts` says.
 
-        Raises:
-            UnreadableVideoError: no frame decodes, or fewer than `facts` says.
+        Returns:
+            Its frames, uint8 (windows·count, H, W, 3) RGB, and the facts.
         """
         if self.step is None and not self.proportional:
-            return video.read_clip(path, self.count, self.height, self.width)
-        facts = facts or video.read_clip(path, 1, 8, 8)[1]
+            return video.read_clip(path, self.count, self.height, self.width, start, end)
+        facts = facts or video.read_clip(path, 1, 8, 8, start, end)[1]
         size = self.size(facts.height, facts.width)
         if self.step is None:
-            return video.read_clip(path, self.count, *size)
+            return video.read_clip(path, self.count, *size, start, end)
         wanted = self.indices(facts.n_frames)
         last, needed = int(wanted.max()), set(wanted.tolist())
+        own = (frame for at, frame in video.timed(path) if video.within(at, start, end))
         taken = {
             index: video.shrink(frame, *size)
-            for index, frame in enumerate(islice(video.iterate(path), last + 1))
+            for index, frame in enumerate(islice(own, last + 1))
             if index in needed
         }
         if last not in taken:
@@ -97,20 +91,15 @@ class Sampling:
 def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:
     """Return the frames of the windows of a clip: `count` frames each, every `step`-th.
 
-    One window is the middle of the clip; several go evenly from its start to its end, and overlap
-    where it is short. A clip shorter than a window is repeated, as Carreira & Zisserman do (CVPR
-    2017). All arguments are at least 1.
+    One window is the middle of the clip; several go evenly from its start to its end. A clip that
+    is too short is repeated, as Carreira & Zisserman do (CVPR 2017).
 
     Returns:
         int64 (windows·count,), window after window.
 
-    Examples:
-        >>> window_indices(10, 3, 2, 1).tolist()
-        [2, 4, 6]
+    Example:
         >>> window_indices(10, 3, 2, 2).tolist()
         [0, 2, 4, 4, 6, 8]
-        >>> window_indices(3, 5, 1, 1).tolist()
-        [0, 1, 2, 0, 1]
     """
     slack = max(n_frames - count * step, 0)
     starts = [slack // 2] if windows == 1 else [slack * i // (windows - 1) for i in range(windows)]

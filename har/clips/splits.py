@@ -1,10 +1,9 @@
 """Folds: which clips are for training, validation and test.
 
-Clips of one group are cut from one source video. `group_fold` keeps a group together and holds
-out the same group numbers in every class, as UCF50's protocol does (Reddy & Shah, Recognizing
-50 human action categories of web videos, MVA 2012). `random_fold` ignores groups, as tutorials
-do: it leaks, and is here to show by how much. `official_1` to `official_3` are UCF101's own
-splits, which keep groups apart too.
+Clips of one group are cut from one source video. `group_fold` keeps a group together and tests the
+same group numbers in every class, as UCF50's protocol does (Reddy & Shah, MVA 2012). `random_fold`
+ignores groups, as tutorials do: it leaks, and shows by how much. `official_1` to `official_3` are
+UCF101's own splits.
 """
 
 import warnings
@@ -20,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from har import files
 from har.clips import store
-from har.clips.store import Clip
+from har.clips.store import Clip, counts_in_class, source_of
 from har.errors import UserError
 
 COLUMNS = ("clip", "class", "group", "group_fold", "random_fold", "duplicate_of")
@@ -28,10 +27,9 @@ OFFICIAL_COLUMNS = ("official_1", "official_2", "official_3")
 
 
 class Assignment(NamedTuple):
-    """A row of split.csv.
+    """A row of split.csv; a fold is the one in which the clip is tested.
 
-    A fold is the one in which the clip is tested. Byte-identical clips count once: the others have
-    no folds, and `duplicate_of` names the one that counts.
+    Byte-identical clips count once; the others have no folds.
     """
 
     clip: str
@@ -39,7 +37,7 @@ class Assignment(NamedTuple):
     group: str
     group_fold: int | None  # groups are kept apart
     random_fold: int | None  # they are not
-    duplicate_of: str
+    duplicate_of: str  # the clip of the same bytes that counts
     official_1: str = ""  # `train` or `test` in UCF101's first split, "" where it is not listed
     official_2: str = ""
     official_3: str = ""
@@ -59,6 +57,7 @@ def assign(
     seed: int,
     official: Mapping[str, tuple[str, str, str]] | None = None,
     alike: Iterable[tuple[str, str]] = (),
+    fixed: Mapping[str, int] | None = None,
 ) -> list[Assignment]:
     """Give every clip a fold under all protocols.
 
@@ -68,28 +67,32 @@ def assign(
         seed: of the random folds.
         official: the sides of the three official splits, by clip.
         alike: pairs of clips whose groups are one, as `merge_groups` takes them.
+        fixed: the group folds that a table asks for, by clip; they count for the whole group.
 
     Raises:
-        UserError: there are more folds than groups, fewer than two classes, or fewer than three
-            groups in a class.
+        UserError: there are more folds than groups, fewer than two classes, fewer than three groups
+            in a class, equal bytes in two classes, or a fixed fold that cannot be.
     """
-    clips = merge_groups(clips, alike)
-    first: dict[str, str] = {}
-    for clip in clips:
-        first.setdefault(clip.sha256, clip.clip)
-    unique = [clip for clip in clips if first[clip.sha256] == clip.clip]
+    merged = merge_groups(clips, alike)
+    first: dict[str, Clip] = {}
+    for clip in merged:
+        if first.setdefault(clip.sha256, clip).label != clip.label:
+            raise UserError(
+                f"{first[clip.sha256].clip} and {clip.clip} have the same bytes in two classes. "
+                "Remove the one whose class is wrong."
+            )
+    unique = [clip for clip in merged if first[clip.sha256] is clip]
     labels = [clip.label for clip in unique]
-    _check(unique, folds)
-    group_folds = dict(
-        zip((c.clip for c in unique), _group_folds(unique, folds, seed), strict=True)
-    )
-    random_folds = dict.fromkeys(group_folds, 0)
+    _check(unique, folds, joined=merged != list(clips))
+    names = [clip.clip for clip in unique]
+    group_folds = dict(zip(names, _group_folds(unique, folds, seed, fixed or {}), strict=True))
+    random_folds = dict.fromkeys(names, 0)
     with warnings.catch_warnings():
         # A class with fewer clips than folds is missing from some random folds; that is all.
         warnings.simplefilter("ignore", UserWarning)
         shuffled = StratifiedKFold(folds, shuffle=True, random_state=seed)
         for fold, (_, test) in enumerate(shuffled.split(labels, labels)):
-            random_folds.update((unique[i].clip, fold) for i in test)
+            random_folds.update((names[i], fold) for i in test)
     return [
         Assignment(
             clip.clip,
@@ -97,50 +100,85 @@ def assign(
             clip.group,
             group_folds.get(clip.clip),
             random_folds.get(clip.clip),
-            "" if clip.clip in group_folds else first[clip.sha256],
+            "" if clip.clip in group_folds else first[clip.sha256].clip,
             *(official or {}).get(clip.clip, ("", "", "")),
         )
-        for clip in clips
+        for clip in merged
     ]
 
 
-def merge_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list[Clip]:
-    """Join groups with near-duplicate clips: they are most likely cut from one source video.
+def join_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list[list[Clip]]:
+    """Return the clips of each group, after the groups of each pair of clips `alike` are joined.
 
-    Args:
-        clips: g07 of one class and g07 of another are two groups.
-        alike: pairs of paths of clips; chains of pairs join all their groups.
-
-    Returns:
-        The clips in their order, where all joined groups have the name that sorts first.
+    Near-duplicates are most likely cut from one source video. Chains of pairs join all.
     """
-    group_of = {clip.clip: (clip.label, clip.group) for clip in clips}
-    groups = DisjointSet(group_of.values())
+    source = {clip.clip: source_of(clip.label, clip.group) for clip in clips}
+    groups = DisjointSet(source.values())
     for one, other in alike:
-        groups.merge(group_of[one], group_of[other])
-    names = {
-        group: min(name for _, name in joined) for joined in groups.subsets() for group in joined
+        groups.merge(source[one], source[other])
+    joined: dict[str, list[Clip]] = {}
+    for clip in clips:
+        joined.setdefault(groups[source[clip.clip]], []).append(clip)
+    return list(joined.values())
+
+
+def merge_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list[Clip]:
+    """Give joined groups one name, the one that sorts first; the clips keep their order."""
+    name = {
+        clip.clip: min(other.group for other in group)
+        for group in join_groups(clips, alike)
+        for clip in group
     }
-    return [replace(clip, group=names[group_of[clip.clip]]) for clip in clips]
+    return [replace(clip, group=name[clip.clip]) for clip in clips]
 
 
-def _group_folds(clips: Sequence[Clip], folds: int, seed: int) -> Sequence[int]:
-    numbered = sorted({clip.group for clip in clips})
-    if not any(clip.group == clip.clip for clip in clips):
+def _group_folds(
+    clips: Sequence[Clip], folds: int, seed: int, fixed: Mapping[str, int]
+) -> list[int]:
+    names = sorted({clip.group for clip in clips})
+    if all(map(counts_in_class, names)) or len(names) == folds:
         # With as many folds as groups this is leave-one-group-out: fold 0 tests g01, and so on.
-        fold_of = {group: rank % folds for rank, group in enumerate(numbered)}
-        return [fold_of[clip.group] for clip in clips]
-    # Files whose names tell no group: scikit-learn balances classes over the folds.
-    result = np.zeros(len(clips), int)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    labels = [clip.label for clip in clips]
-    groups = [clip.group for clip in clips]
-    for fold, (_, test) in enumerate(splitter.split(labels, labels, groups)):
-        result[test] = fold
-    return result.tolist()
+        fold_of = {group: rank % folds for rank, group in enumerate(names)}
+    else:
+        # Names say nothing of the order: scikit-learn balances classes over the folds.
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        labels, groups = zip(*((clip.label, clip.group) for clip in clips), strict=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # `missing_folds` says it
+            split = enumerate(splitter.split(labels, labels, groups))
+            fold_of = {groups[i]: fold for fold, (_, test) in split for i in test}
+    asked: dict[str, int] = {}
+    for clip in clips:
+        fold = fixed.get(clip.clip)
+        if fold is not None and fold >= folds:
+            raise UserError(
+                f"Expected folds from 0 to {folds - 1} in the table, by split.folds. "
+                f"Received: {fold} for {clip.clip}. Change one of the two."
+            )
+        if fold is not None and asked.setdefault(clip.group, fold) != fold:
+            raise UserError(
+                f"Expected all clips of group {clip.group} in one fold of the table. Received: "
+                f"{asked[clip.group]} and {fold}. Correct the table or, where near-duplicates "
+                "joined groups, set split.merge_duplicates: false."
+            )
+    return [(fold_of | asked)[clip.group] for clip in clips]
 
 
-def _check(clips: Sequence[Clip], folds: int) -> None:
+def missing_folds(rows: Iterable[Assignment], folds: int) -> list[str]:
+    """Return a warning for each class of which a fold tests no clip."""
+    found: dict[str, set[tuple[int, str]]] = {}
+    for row in rows:
+        if row.group_fold is not None:
+            found.setdefault(row.label, set()).add((row.group_fold, row.group))
+    return [
+        f"Warning: class {label} has {len(pairs)} groups for {folds} folds. No clip of it is "
+        f"tested in {', '.join(f'fold {fold}' for fold in missing)}."
+        for label, pairs in sorted(found.items())
+        if (missing := sorted(set(range(folds)) - {fold for fold, _ in pairs}))
+    ]
+
+
+def _check(clips: Sequence[Clip], folds: int, joined: bool) -> None:
     groups: dict[str, set[str]] = {}
     for clip in clips:
         groups.setdefault(clip.label, set()).add(clip.group)
@@ -148,12 +186,13 @@ def _check(clips: Sequence[Clip], folds: int) -> None:
         raise UserError(
             f"Expected at least two classes. Received: {', '.join(groups)}. Add another class."
         )
+    hint = " Or, as near-duplicates joined groups, set split.merge_duplicates: false." * joined
     fewest = min(groups, key=lambda label: len(groups[label]))
     if len(groups[fewest]) < 3:
         raise UserError(
             "Expected at least 3 groups (source videos) in every class, for training, validation "
             f"and test. Received: {len(groups[fewest])} in class {fewest}. "
-            "Add source videos or leave the class out with dataset.classes."
+            f"Add source videos or leave the class out with dataset.classes.{hint}"
         )
     most = max(Counter(clip.label for clip in clips).values())
     if most < folds:
@@ -165,7 +204,7 @@ def _check(clips: Sequence[Clip], folds: int) -> None:
     if n_groups < folds:
         raise UserError(
             f"Expected split.folds ≤ the number of groups, {n_groups}. "
-            f"Received: split.folds = {folds}. Lower it or add source videos."
+            f"Received: split.folds = {folds}. Lower it or add source videos.{hint}"
         )
 
 
@@ -177,12 +216,15 @@ def write(path: Path, assignments: Sequence[Assignment]) -> None:
     files.write_csv(path, columns, [row[: len(columns)] for row in assignments])
 
 
-def read_official(path: Path) -> dict[str, tuple[str, str, str]]:
-    """Read official.csv: the sides of the three official splits, by clip."""
-    return {
+def read_official(path: Path) -> tuple[dict[str, tuple[str, str, str]], dict[str, int]]:
+    """Read official.csv: by clip the sides of official splits, and the folds of a table."""
+    rows = store.read_rows(path)
+    sides = {
         row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS)
-        for row in store.read_rows(path)
+        for row in rows
+        if OFFICIAL_COLUMNS[0] in row
     }
+    return sides, {row["clip"]: int(row["fold"]) for row in rows if row.get("fold")}
 
 
 def read(path: Path, protocol: str, fold: int) -> Subsets:
@@ -190,14 +232,7 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
 
     Test is fold `fold`, validation the next one (after the last, the first), training the rest.
     Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
-    fold of its training list, training the rest of that list.
-
-    Except under `random` no group of a class is in two of the three.
-
-    Args:
-        path: split.csv.
-        protocol: `group`, `random` or `official`.
-        fold: the fold to test on, from 0.
+    fold of its training list. Except under `random` no group is in two of the three.
 
     Raises:
         UserError: the fold does not exist, or the data set has no official splits.
@@ -263,8 +298,8 @@ def count(path: Path) -> int:
 
 
 def read_groups(path: Path) -> dict[str, str]:
-    """Return the source video of every clip as `Class/group`: group numbers are per class."""
-    return {row["clip"]: f"{row['class']}/{row['group']}" for row in store.read_rows(path)}
+    """Return the source video of every clip, unique over classes."""
+    return {row["clip"]: source_of(row["class"], row["group"]) for row in store.read_rows(path)}
 
 
 def check_trainable(labels: np.ndarray, classes: Sequence[str]) -> None:

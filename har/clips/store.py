@@ -7,6 +7,7 @@ params as attributes. `clips.csv` holds no pixels and does not depend on the fra
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -31,6 +32,16 @@ class Clip:
     fps: float  # 0.0 where unknown
     width: int
     height: int
+
+
+def counts_in_class(group: str) -> bool:
+    """Return whether a group is a number of its class, as UCF's g07; others are of all classes."""
+    return re.fullmatch(r"g\d+", group) is not None
+
+
+def source_of(label: str, group: str) -> str:
+    """Return a name of the source video that is unique over all classes."""
+    return f"{label}/{group}" if counts_in_class(group) else group
 
 
 CLIP_COLUMNS = tuple("class" if f.name == "label" else f.name for f in fields(Clip))
@@ -63,15 +74,14 @@ def create(
 ) -> list[int]:
     """Create a frame store with room for the pixels, and return each clip's offset in the file.
 
-    All space is allocated at once and uncompressed, so every clip's T·H·W·3 bytes have a fixed
-    place: processes write theirs side by side without a lock, and the same clips give the same
-    bytes whatever finished first.
+    All space is allocated at once, so every clip's T·H·W·3 bytes have a fixed place: processes
+    write side by side without a lock, and the same clips give the same bytes.
 
     Args:
         path: the HDF5 file.
-        clips: the clips' paths, in the order of the rows.
+        clips: in the order of the rows.
         labels: the class name of each clip.
-        shape: (T, H, W) of a clip's frames.
+        shape: (T, H, W).
     """
     classes = sorted(set(labels))
     index = {name: i for i, name in enumerate(classes)}
@@ -95,9 +105,7 @@ def create(
 
 
 class FrameStore:
-    """An open frames.h5, to read from.
-
-    `FeatureStore` has the same interface, so a network learns from either.
+    """An open frames.h5, to read from; `FeatureStore` has the same interface.
 
     Attributes:
         clips: the clips' paths, one a row.
@@ -106,18 +114,13 @@ class FrameStore:
         shape: (T, H, W) of a clip's frames.
         row_shape: (T, H, W, 3), what `read` returns of a clip.
         row_bytes: size of one row, in bytes.
-        path: of the file.
     """
 
     _dataset = "frames"
     _stage = "dvc repro extract"
 
     def __init__(self, path: Path) -> None:
-        """Open `path`.
-
-        Raises:
-            UserError: the file is not there or is no such store.
-        """
+        """Open `path`; raise a `UserError` where it is no such store."""
         self.path = path
         try:
             # Read-only stores need no lock, which some network file systems lack.
@@ -144,10 +147,7 @@ class FrameStore:
         return {"count": T, "height": H, "width": W, **picked}
 
     def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return frames, uint8 (n, T, H, W, 3) RGB, and labels, int64 (n,), of n clips.
-
-        The frames are read straight into the returned array: no second copy exists at any time.
-        """
+        """Return frames, uint8 (n, T, H, W, 3) RGB, and labels, int64 (n,), of n clips."""
         frames = np.empty((len(clips), *self._frames.shape[1:]), self._frames.dtype)
         for target, clip in enumerate(clips):
             self._frames.read_direct(frames, np.s_[self._row[clip]], np.s_[target])

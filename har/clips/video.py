@@ -1,17 +1,17 @@
 """Decode a clip and pick its frames.
 
-Seeking (`CAP_PROP_POS_FRAMES`) lands on the wrong frame in many files, and headers overstate the
-number of frames. So a clip is decoded from front to back and its frames are counted. Which to pick
-is guessed from the header; a clip whose header is wrong is decoded a second time. Where frames are
-not evenly spaced in time, the picks are.
+Seeking (`CAP_PROP_POS_FRAMES`) lands on the wrong frame in many files, so a clip is decoded from
+its start. Which frames to pick is guessed from the header; where that is wrong, it is
+decoded twice.
 """
 
 import contextlib
 import importlib.util
+import math
 import mimetypes
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,9 @@ FAILURES = 50  # grabs in a row; one packet that does not decode, or 4,096 of ot
 GAP = 3600.0  # seconds between frames; more is a broken time stamp, not a pause
 UNEVEN = 0.1  # of the duration; how far frames may be from an even rate and still count as even
 BAD_NAME = "its name is not UTF-8; rename it"
+DEFAULT_FPS = 25.0
+ROUNDING = 0.0005  # seconds; tables are written to the millisecond
+TOLERANCE = 0.1  # seconds by which a part may end after its video: people round
 SLOWEST, FASTEST = 0.01, 1000.0  # frames per second; other rates are errors or time bases
 
 
@@ -41,40 +44,23 @@ class UnreadableVideoError(Exception):
 
 
 class VideoFacts(NamedTuple):
-    """What is known of a video after decoding it.
+    """What is known of a clip after decoding it."""
 
-    Attributes:
-        n_frames: frames that decode, which may be fewer than the header says.
-        fps: frames per second by the header, or by the time stamps where they differ by over a
-            tenth; 0.0 where neither is sensible.
-        width: pixels of the first frame.
-        height: pixels of the first frame.
-    """
-
-    n_frames: int
-    fps: float
-    width: int
+    n_frames: int  # that decode
+    fps: float  # by the header; by time stamps where they differ by a tenth; 0.0 where unknown
+    width: int  # pixels of the first frame
     height: int
 
 
 def even_indices(n_frames: int, count: int) -> np.ndarray:
     """Pick `count` of `n_frames` frames evenly: the middle frame of each of `count` equal parts.
 
-    The segment centres of Wang et al., Temporal Segment Networks (ECCV 2016), in whole numbers.
-    With fewer frames than asked, frames repeat.
-
-    Args:
-        n_frames: frames of the clip, ≥ 1.
-        count: frames to pick, ≥ 1.
-
-    Returns:
-        int64 array of shape (count,), not decreasing, in [0, n_frames).
+    The segment centres of Wang et al., Temporal Segment Networks (ECCV 2016), in whole numbers, as
+    int64 (count,) in [0, n_frames). With fewer frames than asked, frames repeat.
 
     Example:
         >>> even_indices(100, 4).tolist()
         [12, 37, 62, 87]
-        >>> even_indices(2, 4).tolist()
-        [0, 0, 1, 1]
     """
     if n_frames < 1 or count < 1:
         raise ValueError(
@@ -84,14 +70,13 @@ def even_indices(n_frames: int, count: int) -> np.ndarray:
     return (2 * np.arange(count, dtype=np.int64) + 1) * n_frames // (2 * count)
 
 
-def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarray, VideoFacts]:
-    """Decode a video and return frames picked evenly over all that decode.
+def read_clip(
+    path: Path, count: int, height: int, width: int, start: float = 0.0, end: float | None = None
+) -> tuple[np.ndarray, VideoFacts]:
+    """Decode a video, or its part from `start` to `end`, and return frames picked evenly.
 
-    Args:
-        path: a video file.
-        count: frames to pick; frames repeat where the video has fewer.
-        height: pixels of the returned frames.
-        width: pixels of the returned frames.
+    Frames repeat where the clip has fewer than `count`. `start` and `end` are seconds from the
+    first frame; a frame at `end` is not taken, and None is the end of the video.
 
     Returns:
         Frames of shape (count, height, width, 3), uint8, RGB, area-averaged; and the facts.
@@ -99,25 +84,91 @@ def read_clip(path: Path, count: int, height: int, width: int) -> tuple[np.ndarr
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
     """
+    [clip] = read_spans(path, [(start, end)], count, height, width)
+    if isinstance(clip, str):
+        raise UnreadableVideoError(clip)
+    return clip
+
+
+Span = tuple[float, float | None]  # seconds from the first frame; None: to the end
+
+
+def read_spans(
+    path: Path, spans: Sequence[Span], count: int, height: int, width: int
+) -> list[tuple[np.ndarray, VideoFacts] | str]:
+    """Decode parts of one video in one pass; return each as `read_clip`, or why it has no frame."""
     capture = _open(path)
     fps = _rate(capture)
-    expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    guess = even_indices(int(expected), count) if 0 < expected < 1e9 else np.full(count, -1)
-    frames = np.zeros((count, height, width, 3), np.uint8)
-    stamps, size = _decode(capture, guess, frames)
+    guess = np.unique(_guess(spans, capture.get(cv2.CAP_PROP_FRAME_COUNT), fps, count))
+    ends = [end for _, end in spans]
+    until = math.inf if None in ends else max(ends)
+    frames = np.zeros((len(guess), height, width, 3), np.uint8)
+    stamps, size = _decode(capture, guess, frames, until)
     _check_frames(path, capture, len(stamps))
-    wanted, fps = _pick(stamps, fps, count)
-    if (wanted != guess).any():
-        _decode(_open(path), wanted, frames)
-    tall = cv2.cvtColor(frames.reshape(-1, width, 3), cv2.COLOR_BGR2RGB)  # all as one image
-    return tall.reshape(frames.shape), VideoFacts(len(stamps), fps or 0.0, *size)
+    parts = [_part(stamps, fps, span, count) for span in spans]
+    wanted = np.unique([part[0] for part in parts if not isinstance(part, str)])
+    if not np.isin(wanted, guess).all():
+        guess, frames = wanted, np.zeros((len(wanted), height, width, 3), np.uint8)
+        _decode(_open(path), wanted, frames, until)
+    if len(frames):
+        tall = frames.reshape(-1, width, 3)  # all as one image
+        cv2.cvtColor(tall, cv2.COLOR_BGR2RGB, dst=tall)
+    return [
+        part
+        if isinstance(part, str)
+        else (frames[np.searchsorted(guess, part[0])], VideoFacts(*part[1:], *size))
+        for part in parts
+    ]
+
+
+def _guess(spans: Sequence[Span], n_frames: float, fps: float | None, count: int) -> np.ndarray:
+    """Return the frames to take by the header, (len(spans), count); -1 where it tells nothing."""
+    if not 0 < n_frames < 1e9:
+        return np.full((1, count), -1)
+    rate, last = fps or DEFAULT_FPS, int(n_frames)
+    picks = [np.full(count, -1)]
+    for start, end in spans:
+        low = max(math.ceil((start - ROUNDING) * rate), 0)
+        high = last if end is None else min(math.ceil((end - ROUNDING) * rate), last)
+        if low < high:
+            picks.append(low + even_indices(high - low, count))
+    return np.stack(picks[1:] or picks)
+
+
+def _part(
+    stamps: np.ndarray, fps: float | None, span: Span, count: int
+) -> tuple[np.ndarray, int, float] | str:
+    """Return the frames of a part to take, how many it has and its rate, or why it has none."""
+    start, end = span
+    if span == (0.0, None):
+        low, high = 0, len(stamps)
+    else:
+        times = [0.0]
+        for at in (stamps - stamps[0]).tolist()[1:]:
+            times.append(_advance(times[-1], at, fps))
+        length = times[-1] + (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)
+        if max(start, end or 0.0) > length + TOLERANCE:
+            return f"it is {length:.2f} s long by its time stamps, not {end or start:g} s"
+        low, high = np.searchsorted(times, [start - ROUNDING, (end or math.inf) - ROUNDING])
+    if low == high:
+        return f"no frame from {start:g} s to {'its end' if end is None else f'{end:g} s'}"
+    picked, fps = _pick(stamps[low:high], fps, count)
+    return low + picked, int(high - low), fps or 0.0
+
+
+def _advance(seconds: float, at: float, fps: float | None) -> float:
+    """Return the time of the frame after `seconds`: its time stamp `at`, where that can be."""
+    known = fps is not None and 0.5 / FASTEST < at - seconds < GAP
+    return at if known else seconds + 1 / (fps or DEFAULT_FPS)
+
+
+def within(seconds: float, start: float, end: float | None) -> bool:
+    """Return whether a frame at `seconds` belongs to the part from `start` to `end`."""
+    return start <= seconds + ROUNDING < (math.inf if end is None else end)
 
 
 def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
-    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area.
-
-    The result is put into `out` where that is given.
-    """
+    """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area."""
     # Intel's primitives, where OpenCV has them, are five times as fast as its own loop, which
     # took a third of the time of extraction. They round some ties the other way and so are not
     # "exact". The setting belongs to the thread.
@@ -125,19 +176,8 @@ def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = 
     return cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_AREA)
 
 
-def iterate(path: Path) -> Iterator[np.ndarray]:
-    """Yield every frame of a video, decoded in order, as (H, W, 3) uint8 RGB.
-
-    Raises:
-        UnreadableVideoError: the file is not a video that FFmpeg knows.
-    """
-    return (frame for _, frame in timed(path))
-
-
 def length(path: Path) -> float:
-    """Return the seconds of a video, by its header or, where that says little, by decoding.
-
-    A guess to plan by: headers overstate. What decodes is known after `timed`.
+    """Return the seconds of a video by its header, which may overstate, or else by decoding.
 
     Raises:
         UnreadableVideoError: the file is not a video that FFmpeg knows.
@@ -162,10 +202,7 @@ def timed(
     Times are the container's; where they do not go up, as in a raw stream, frames follow one
     another at the header's frame rate, or 25 a second. A turned video (a phone's) comes upright.
 
-    Args:
-        path: a video file.
-        height: pixels of the frames, area-averaged as `read_clip` does; `None` leaves the size.
-        width: the same.
+    Frames are area-averaged to `height` and `width`; None leaves their size.
 
     Yields:
         Seconds from the first frame, increasing; and the frame, (H, W, 3) uint8 RGB.
@@ -175,16 +212,14 @@ def timed(
     """
     capture = _open(path)
     fps = _rate(capture)
-    step = 1 / (fps or 25.0)
-    first, seconds, n_frames = 0.0, -step, 0
+    first, seconds, n_frames = 0.0, 0.0, 0
     while _grab(capture):
         at = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         decoded, frame = capture.retrieve()
         if not decoded:
             continue
         first = first if n_frames else at
-        known = fps is not None and 0.5 / FASTEST < at - first - seconds < GAP
-        seconds = at - first if known else seconds + step
+        seconds = _advance(seconds, at - first, fps) if n_frames else 0.0
         n_frames += 1
         if height and width:
             frame = shrink(frame, height, width)
@@ -212,12 +247,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _open(path: Path) -> Any:
-    """Return a `cv2.VideoCapture` of a video file, or what behaves as one.
-
-    Raises:
-        UnreadableVideoError: the file is not a video that FFmpeg knows.
-        OSError: it cannot be read.
-    """
+    """Return a `cv2.VideoCapture` of a video file, or what behaves as one."""
     path = path.absolute()  # FFmpeg takes "10:30.mp4" for the protocol "10"
     try:
         str(path).encode()
@@ -305,7 +335,6 @@ def _what_it_is(path: Path) -> str:
 
 
 def _check_frames(path: Path, capture: Any, n_frames: int) -> None:
-    """Raise an `UnreadableVideoError` where a file that was decoded is no video."""
     if n_frames < 2 and (reason := _what_it_is(path)):
         raise UnreadableVideoError(reason)
     if n_frames == 0:
@@ -332,12 +361,11 @@ def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray
 
 
 def _decode(
-    capture: Any, indices: np.ndarray, frames: np.ndarray
+    capture: Any, indices: np.ndarray, frames: np.ndarray, until: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decode to the end and put the frames `indices`, small and BGR, into `frames`.
+    """Decode up to the time `until` and put the frames `indices`, small and BGR, into `frames`.
 
-    Returns:
-        The time stamp of every frame, float64 (n,), seconds; and the (width, height) of the first.
+    Returns the time stamp of every frame in seconds, and the (width, height) of the first.
     """
     count, height, width = frames.shape[:3]
     stamps: list[float] = []
@@ -352,9 +380,11 @@ def _decode(
                 continue
             if index == 0:
                 size = (image.shape[1], image.shape[0])
-            while slot < count and indices[slot] == index:
+            if slot < count and indices[slot] == index:
                 shrink(image, height, width, frames[slot])
                 slot += 1
             stop = indices[slot] if slot < count else -1
         stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+        if until <= (stamps[-1] - stamps[0]) / 1000 < until + GAP:
+            break
     return np.array(stamps) / 1000, size

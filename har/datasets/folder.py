@@ -6,29 +6,17 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from har.clips.segments import is_junk
 from har.errors import UserError
 from har.params import DatasetParams
 
-# What systems and cameras leave in folders; hidden files are left out too.
-JUNK = {
-    *("@eadir", "$recycle.bin", "__macosx", "desktop.ini", "lost+found", "recycler"),
-    *("system volume information", "thumbs.db"),
-}
 SIDES = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
 
 
 def fetch(params: DatasetParams, destination: Path) -> None:
-    """Link the clips below `params.path` into `destination`.
+    """Link the clips of `params.classes` (all where empty) below `params.path` into `destination`.
 
     A folder of train, val and test that hold the same classes is joined to one set.
-
-    Args:
-        params: `path` is the folder and `classes` the sub-folders to take, all where empty.
-        destination: an empty folder, or what a killed run left of this one.
-
-    Raises:
-        UserError: `path` is not a folder, cannot be read, holds no `Class/clip.ext`, or lacks a
-            class.
     """
     clips = find_clips(params.path)
     wanted = chosen(params.classes, {name.split("/")[0] for name in clips}, str(params.path))
@@ -36,11 +24,7 @@ def fetch(params: DatasetParams, destination: Path) -> None:
 
 
 def chosen(wanted: Iterable[str], present: Iterable[str], where: str) -> set[str]:
-    """Return the classes to take of those `present`: `wanted`, or all where it is empty.
-
-    Raises:
-        UserError: a wanted one is not present.
-    """
+    """Return the classes to take of those `present`: `wanted`, or all where it is empty."""
     names, known = [nfc(name) for name in wanted], sorted(present)
     if missing := [name for name in names if name not in known]:
         raise UserError(
@@ -51,14 +35,7 @@ def chosen(wanted: Iterable[str], present: Iterable[str], where: str) -> set[str
 
 
 def find_clips(path: Path) -> dict[str, Path]:
-    """Find the clips of a folder.
-
-    Returns:
-        The files by the name `Class/…/clip.ext` in NFC (macOS writes NFD), sorted.
-
-    Raises:
-        UserError: `path` is not a folder, has no file in any sub-folder, or cannot be read.
-    """
+    """Return a folder's files by the name `Class/…/clip.ext` in NFC (macOS writes NFD), sorted."""
     if not path.is_dir():
         raise UserError(
             f"dataset.path: expected a folder of Class/clip.ext. Received: {path}, which "
@@ -80,11 +57,7 @@ def find_clips(path: Path) -> dict[str, Path]:
 
 
 def nfc(name: str) -> str:
-    """Return a name with accents in one coding, NFC.
-
-    Raises:
-        UserError: the name is not UTF-8.
-    """
+    """Return a name with accents in one coding, NFC; a name that is not UTF-8 is an error."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -93,7 +66,7 @@ def nfc(name: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder but hidden ones and `JUNK`; links are followed and named.
+    """Yield the files below a folder but hidden ones and junk; links are followed and named.
 
     Raises:
         UserError: a folder cannot be read, or a link leads to a folder that holds it.
@@ -105,7 +78,7 @@ def walk(folder: Path) -> Iterator[Path]:
             f"{folder} cannot be read ({error.strerror}). Make it readable, or move it away."
         ) from None
     for entry, is_folder, is_file in entries:
-        if entry.name.startswith(".") or entry.name.casefold() in JUNK:
+        if is_junk(entry.name):
             continue
         if is_folder and entry.is_symlink():
             if entry.resolve() in (folder.resolve(), *folder.resolve().parents):

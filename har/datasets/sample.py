@@ -376,18 +376,8 @@ def render(
     """Render the data set below `destination` as Class/v_Class_gNN_cNN.avi.
 
     The bytes of a clip depend on its name alone. Clips already there are kept, and each appears
-    whole by rename, so a killed run goes on where it stopped and ends with the same bytes.
-
-    Args:
-        destination: made if it is missing.
-        classes: from `CLASSES`.
-        groups: per class, 1 to 99.
-        clips_per_group: 1 to 99.
-        n_jobs: processes, as joblib counts them: -1 is one a core.
-        progress: show a bar.
-
-    Raises:
-        UserError: a class is unknown, a number is out of range, or the disk is full.
+    whole by rename, so a killed run goes on where it stopped. `groups` (per class) and
+    `clips_per_group` are from 1 to 99.
     """
     chosen(classes, CLASSES, "the sample data set")
     for what, number in (("groups", groups), ("clips_per_group", clips_per_group)):

@@ -12,39 +12,32 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-
 from har.clips import segments
-from har.clips.segments import Segment
+from har.clips.segments import SOURCES, Segment, is_junk
+from har.clips.store import counts_in_class
 from har.datasets import folder
 from har.errors import UserError
 from har.params import DatasetParams
 
 NEEDED = ("path", "class")
 OPTIONAL = ("group", "start", "end", "fold")
-TOLERANCE_S = 0.1  # by which `end` may lie beyond the video: people round
 
 
 def fetch(params: DatasetParams, destination: Path) -> None:
-    """Link the videos of the table into `destination` and write `segments.csv` there.
-
-    Args:
-        params: `path` of the table, `classes` to take, all where empty, and `group_pattern`.
-        destination: an empty folder, or what a killed run left of this one.
+    """Link the videos of the table `params.path` into `destination` and write `segments.csv` there.
 
     Raises:
-        UserError: names the row that cannot be: no such file, `end` before `start` or beyond the
-            video, a segment twice, a class or number that is none.
+        UserError: names the row that cannot be: no such file, `end` before `start`, a segment
+            twice, a class or number that is none. `extract` finds what is beyond its video.
     """
     rows = list(_rows(params.path))
     wanted = folder.chosen(params.classes, {row["class"] for _, row in rows}, str(params.path))
     sources: dict[Path, str] = {}  # file to its name below `_sources/`
-    lengths: dict[Path, float | None] = {}
     found: dict[str, Segment] = {}
     taken: set[str] = set()  # names of sources (without `/`) and of clips
     seen: dict[tuple[Path, float, float | None], tuple[str, str]] = {}
-    for where, row in rows:
-        label = row["class"]
+    for n, row in rows:
+        where, label = f"{params.path}, row {n}", row["class"]
         if label not in wanted:
             continue
         path = _find(params.path.parent, row["path"], where)
@@ -53,13 +46,6 @@ def fetch(params: DatasetParams, destination: Path) -> None:
         end = _seconds(row["end"], f"{where}, end")
         if end is not None and end <= start:
             raise _wrong(where, f"end after start ({start:g} s)", f"{end:g}")
-        if start or end:
-            if video not in lengths:
-                lengths[video] = _length(video)
-            length = lengths[video]
-            if length and (start >= length or (end or 0) > length + TOLERANCE_S):
-                received = f"{start:g} to {'its end' if end is None else f'{end:g}'}"
-                raise _wrong(where, f"seconds within {row['path']} ({length:.2f} s)", received)
         if (video, start, end) in seen:
             before, other = seen[video, start, end]
             what = f"that of {before} again" + (f", as {other} there" if other != label else "")
@@ -71,18 +57,21 @@ def fetch(params: DatasetParams, destination: Path) -> None:
         stem, ending = Path(source).stem, Path(source).suffix
         if start or end is not None:
             stem += f"_{segments.seconds(start)}-{segments.seconds(end) or 'end'}"
-        group = row["group"] or segments.group_of(source, params.group_pattern) or source
+        group = row["group"]
+        if counts_in_class(group):
+            group = f"group {group}"  # of all classes, as every group of a table
+        group = group or segments.group_of(source, params.group_pattern) or source
         if row["fold"] and not row["fold"].isdecimal():
             raise _wrong(where, "a fold from 0", row["fold"])
         clip = _unique(f"{label}/{stem}{ending}", taken)
         fold = int(row["fold"]) if row["fold"] else None
-        found[clip] = Segment(f"_sources/{source}", start, end, group, fold)
-    folder.link_all({f"_sources/{name}": video for video, name in sources.items()}, destination)
+        found[clip] = Segment(f"{SOURCES}/{source}", start, end, group, fold, n)
+    folder.link_all({f"{SOURCES}/{name}": video for video, name in sources.items()}, destination)
     segments.write(destination, found)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield where a row is and its columns, stripped and in NFC, '' where there is none."""
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line of a row and its columns, stripped and in NFC, '' where there is none."""
     columns = f"{', '.join(NEEDED)} and optionally {', '.join(OPTIONAL)}"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -107,9 +96,9 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
                 label = cells["class"]
                 if not label or label.startswith(".") or set(label) & set('/\\:\0\n"'):
                     raise _wrong(where, "a class that can be a folder's name", label or "nothing")
-                if label == "_sources":
-                    raise _wrong(where, "another class than _sources, which is taken", label)
-                yield where, cells
+                if is_junk(label):
+                    raise _wrong(where, "another class, as this name is left out", label)
+                yield reader.line_num, cells
             if not n_rows:
                 raise _wrong(str(path), "a row for each clip", "the header alone")
     except FileNotFoundError:
@@ -122,7 +111,6 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _find(root: Path, name: str, where: str) -> Path:
-    """Find the file of a row, in whatever coding of accents its name is stored."""
     for form in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
         if name and (path := root / form).is_file():
             return path
@@ -139,14 +127,6 @@ def _seconds(text: str, where: str) -> float | None:
     if not 0 <= value < math.inf:
         raise _wrong(where, "seconds, as 12.5", text)
     return value
-
-
-def _length(video: Path) -> float | None:
-    """Return the seconds by a video's header; None where it has no length."""
-    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
-    count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-    capture.release()
-    return count / rate if count > 0 and rate > 0 else None
 
 
 def _unique(name: str, taken: set[str]) -> str:

@@ -28,18 +28,12 @@ _FLAT = re.compile(r"v_(\w+)_g\d+_c\d+")
 
 @dataclass(frozen=True)
 class Source:
-    """A data set.
+    """A data set."""
 
-    Attributes:
-        name: as people write it, `UCF50`.
-        classes: the names of its folders.
-        url: where it is downloaded from.
-        known: size in bytes and SHA-256 (None where not published) of its archives, by name.
-    """
-
-    name: str
-    classes: tuple[str, ...]
+    name: str  # as people write it, `UCF50`
+    classes: tuple[str, ...]  # the names of its folders
     url: str
+    # Size in bytes and SHA-256 (None where not published) of its archives, by name.
     known: Mapping[str, tuple[int, str | None]]
 
     @cached_property
@@ -49,10 +43,8 @@ class Source:
     def place(self, name: str) -> PurePosixPath | None:
         """Return `Class/clip.ext` for a file of this data set, None for any other.
 
-        Args:
-            name: its path in an archive or a folder, with `/`. The folder next to the file is
-                the class; where that is no class, as in `UCF101_videos.zip`, which is flat, the
-                file's name has it. Upper and lower case do not matter.
+        The folder next to the file is the class; where that is no class, as in the flat
+        `UCF101_videos.zip`, the file's name has it. Case does not matter.
         """
         path = PurePosixPath(name)
         if path.suffix.lower() not in _VIDEOS or any(part.startswith(".") for part in path.parts):
@@ -64,17 +56,7 @@ class Source:
 
 
 def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
-    """Fill `destination` with `Class/clip.ext`.
-
-    Args:
-        source: the data set.
-        params: `classes` to take, all where empty; `path`, `url` and `sha256` of the archive.
-        destination: a folder in which an earlier call may have left a part of the work.
-
-    Raises:
-        UserError: a class is unknown or has no clip, `path` holds nothing of the data set, or
-            download or archive failed.
-    """
+    """Fill `destination`, which an earlier call may have filled in part, with `Class/clip.ext`."""
     folder.chosen(params.classes, source.classes, source.name)
     found = locate(source, params.path)
     if isinstance(found, dict):

@@ -71,15 +71,9 @@ def fetch(params: DatasetParams, destination: Path) -> None:
 
 
 def official_splits(params: DatasetParams, videos: Path) -> list[Row]:
-    """Return the rows of official.csv: on which side of the three splits each clip is.
+    """Return the rows of official.csv: the clips in `videos`, sorted, with three sides each.
 
-    Args:
-        params: as of `fetch`.
-        videos: the folder that `fetch` filled.
-
-    Returns:
-        (clip, side, side, side), sorted; a side is `train`, `test`, or '' for a clip in neither
-        list.
+    A side is `train`, `test`, or '' for a clip in neither list.
     """
     clips = sorted(
         file.relative_to(videos).as_posix() for file in videos.glob("*/*") if file.is_file()
@@ -93,12 +87,7 @@ def official_splits(params: DatasetParams, videos: Path) -> list[Row]:
 
 
 def rows(clips: Sequence[str], texts: Mapping[str, str]) -> list[Row]:
-    """Look the clips `Class/clip.ext` up in the six lists, given by file name.
-
-    Raises:
-        UserError: a list is missing, a line is no clip, a clip is in both lists of a split, or
-            none of the clips is in any list.
-    """
+    """Look the clips `Class/clip.ext` up in the six lists, given by file name."""
     again = "Delete the archive of the lists and run again."
     if missing := sorted(set(LISTS) - set(texts)):
         raise UserError(

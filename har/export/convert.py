@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from har import files
-from har.clips import splits, store, video
+from har.clips import segments, splits, store, video
 from har.errors import UserError
 from har.export import int8 as quantisation
 from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
@@ -181,7 +181,9 @@ def read_clips(recogniser: Recogniser, data: Path) -> Clips:
                 picked = video.even_indices(stored[0], sampling.count)
                 return frames.read(names)[0][:, picked], labels
         try:
-            return np.stack([sampling.read(data / "videos" / name)[0] for name in names]), labels
+            found = [segments.locate(data / "fetched", name) for name in names]
+            taken = [sampling.read(path, None, *span)[0] for path, *span in found]
+            return np.stack(taken), labels
         except video.UnreadableVideoError as error:
             raise UserError(f"A clip in {data / 'videos'} does not decode: {error}.") from None
 

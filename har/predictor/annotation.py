@@ -33,11 +33,15 @@ def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output:
             written.write(seconds, frame, name, segment.probability, share)
 
 
-def playable(path: Path, output: Path) -> None:
-    """Write the video at `path` again as MP4 that browsers play; raises as `annotate` does."""
+def playable(path: Path, output: Path, start: float = 0.0, end: float | None = None) -> None:
+    """Write a video, or its part from `start` to `end` seconds, as MP4 that browsers play.
+
+    Raises as `annotate` does.
+    """
     with AnnotatedVideo(output) as written:
         for seconds, frame in video.timed(path):
-            written.write(seconds, frame, None)
+            if video.within(seconds, start, end):
+                written.write(seconds - start, frame, None)
 
 
 class AnnotatedVideo:

@@ -17,7 +17,7 @@ from har import params
 from har.errors import UserError
 from har.sharing.commands import dvc
 
-VIDEOS = "data/videos"
+VIDEOS = "data/fetched"
 DOWNLOADED = ("ucf50", "ucf101")  # data sets whose clips `dvc repro fetch` downloads
 
 

@@ -1,8 +1,7 @@
 """Unpack the wanted files of a zip or RAR archive, safely.
 
-The first bytes of a file decide its format, not its name. An archive with a link, a device or a
-path that leads outside is refused as a whole. Every file is written under a hidden name and
-renamed when it is whole, so a killed run leaves whole files and the next call unpacks the rest.
+An archive with a link, a device or a path that leads outside is refused as a whole. A file gets its
+name when it is whole, so after a kill the next call unpacks the rest.
 """
 
 import importlib
@@ -41,12 +40,7 @@ class Archive:
     """A zip or RAR archive."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path` and check the paths of its members.
-
-        Raises:
-            UserError: it is no archive, is damaged, or has a member that would not be a plain
-                file inside the folder that it is unpacked to.
-        """
+        """Open `path`; a member that would lie outside, or is no plain file, is an error."""
         self.path = path
         self._reader = _reader(path)
         self.members: list[Member] = self._reader.members()
@@ -71,9 +65,6 @@ class Archive:
 
         Returns:
             The paths of the wanted files, in the archive's order.
-
-        Raises:
-            UserError: the archive is damaged, two files have one place, or the disk is full.
         """
         wanted: dict[str, tuple[PurePosixPath, int]] = {}
         taken: dict[str, str] = {}

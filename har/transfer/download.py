@@ -1,12 +1,10 @@
 """Download one file by HTTPS: resumed after breaks, checked, whole or absent.
 
-Bytes go to `<name>.part`; `<name>.part.json` keeps what the server says of the file (size, ETag,
-Last-Modified). A later try asks for the rest only (RFC 9110, Range with If-Range) and starts over
-where the server's file has changed. The final name appears by rename, after the checks.
+Bytes go to `<name>.part`; `<name>.part.json` keeps what the server says of the file. A later try
+asks for the rest only (RFC 9110, Range with If-Range) and starts over where the file has changed.
 
-TLS policy: verify certificates unless the file's SHA-256 is known. A known SHA-256 refuses wrong
-bytes whatever server sent them. Only then plain http, or a certificate that does not verify, is
-accepted, and a printed line says so.
+TLS policy: verify certificates unless the file's SHA-256 is known, which refuses wrong bytes
+whatever server sent them. Only then plain http, or a certificate that does not verify, is accepted.
 """
 
 import errno
@@ -56,20 +54,10 @@ class _Facts(NamedTuple):
 def download(
     url: str, target: Path, *, sha256: str | None = None, n_bytes: int | None = None
 ) -> str:
-    """Download `url` to `target`, going on with what an earlier call left.
+    """Download `url` (plain http only with `sha256`) to `target` and return its SHA-256.
 
-    Args:
-        url: https; plain http only with `sha256`.
-        target: the file to write. A file that is there is checked and not downloaded again.
-        sha256: 64 lower-case hexadecimal digits, where they are known.
-        n_bytes: the size that the file must have, where it is known.
-
-    Returns:
-        The SHA-256 of the file.
-
-    Raises:
-        UserError: the URL, the server, its certificate, the disk or the bytes are wrong. Wrong
-            bytes are deleted; incomplete ones stay for the next call.
+    A file that is there is checked and not downloaded again. `sha256` and `n_bytes` are what the
+    file must have, where known; wrong bytes are deleted, incomplete ones stay for the next call.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
@@ -88,9 +76,7 @@ def download(
     size, found = _size(part), files.file_sha256(part)
     if n_bytes not in (None, size) or sha256 not in (None, found):
         _discard(part)
-        wish = ([f"{n_bytes:,} bytes"] if n_bytes else []) + (
-            [f"SHA-256 {sha256}"] if sha256 else []
-        )
+        wish = [f"{n_bytes:,} bytes"] * bool(n_bytes) + [f"SHA-256 {sha256}"] * bool(sha256)
         raise UserError(
             f"Expected {' with '.join(wish)} from {url}. Received: {size:,} bytes with SHA-256 "
             f"{found}; deleted. Run again if the transfer may have gone wrong. {_CHANGED}"
@@ -101,7 +87,7 @@ def download(
 
 
 def check_free(folder: Path, n_bytes: int, purpose: str) -> None:
-    """Raise a `UserError` where the disk of `folder` has no room for `n_bytes` and a margin."""
+    """Refuse where the disk of `folder` has no room for `n_bytes` and a margin."""
     free = shutil.disk_usage(folder).free
     if free < n_bytes + MARGIN:
         raise UserError(

@@ -1,8 +1,7 @@
 """RAR archives, versions 1.5 to 5, through the UnRAR library that `unrar2-cffi` bundles.
 
-UnRAR decodes and this module writes: UnRAR's own file handling, with its links and paths, stays
-unused. One pass decodes a solid archive (UCF101.rar is one) once; `rarfile`, which opens one member
-at a time, needs a time that grows with the square of their number.
+UnRAR decodes and this module writes: UnRAR's own links and paths stay unused. One pass decodes a
+solid archive (UCF101.rar) once; `rarfile` opens one member at a time, in quadratic time.
 """
 
 import os

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from har import files
-from har.clips import duplicates, extraction, video
+from har.clips import duplicates, segments, video
 from har.clips.store import Clip
 
 
@@ -121,7 +121,9 @@ def test_real_clips_have_one_equal_pair_and_few_near_ones(real_clips):
         name = f"TrampolineJumping/{path.name}"
         hashes.append(duplicates.hash_clip(frames))
         sha256 = files.file_sha256(path)
-        clips.append(Clip(name, "TrampolineJumping", extraction.group_of(name), sha256, *facts))
+        clips.append(
+            Clip(name, "TrampolineJumping", segments.group_of(name) or name, sha256, *facts)
+        )
     pairs = duplicates.across_groups(clips, np.stack(hashes))
     [same] = [pair for pair in pairs if pair.difference is None]
     assert [same.first[-11:], same.second[-11:]] == ["g08_c01.avi", "g12_c05.avi"]

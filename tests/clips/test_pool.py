@@ -1,6 +1,6 @@
 """Dying, hanging and remote workers, with real processes.
 
-A `sitecustomize.py` on the workers' path spoils `video.read_clip` for some files, by name.
+A `sitecustomize.py` on the workers' path spoils `video.read_spans` for some files, by name.
 """
 
 import json
@@ -19,7 +19,7 @@ import pytest
 from har.clips import extraction, pool, store
 from har.errors import UserError
 
-VIDEOS = Path("data/videos")
+VIDEOS = Path("data/fetched")
 OUTPUT = Path("data/frames.h5")
 SHAPE = (4, 16, 32)
 PROJECT = Path(extraction.__file__).parents[2]
@@ -29,7 +29,7 @@ from pathlib import Path
 import wrapt
 
 def spoil(video):
-    read_clip = video.read_clip
+    read_spans = video.read_spans
     def spoilt(path, *arguments):
         if "segfault" in path.name:
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -40,8 +40,8 @@ def spoil(video):
                 os.kill(os.getpid(), signal.Signals[name])
         if "hang" in path.name:
             time.sleep(600)
-        return read_clip(path, *arguments)
-    video.read_clip = spoilt
+        return read_spans(path, *arguments)
+    video.read_spans = spoilt
 
 wrapt.register_post_import_hook(spoil, "har.clips.video")
 """
@@ -53,7 +53,7 @@ from har.clips import extraction, pool, store
 
 def main():
     pool.SECONDS = float({seconds})
-    clips, rejected = extraction.extract(Path("data/videos"), (4, 16, 32), Path("data/frames.h5"))
+    clips, rejected = extraction.extract(Path("data/fetched"), (4, 16, 32), Path("data/frames.h5"))
     store.write_clips(Path("data/clips.csv"), clips)
     Path("rejected.json").write_text(json.dumps(rejected))
 
@@ -138,7 +138,7 @@ def test_a_file_that_kills_or_hangs_its_worker_costs_itself_alone(
 def test_a_file_whose_worker_was_killed_from_outside_is_kept(clips, spoil, tmp_path, name):
     spoil(clips[7], name)
     assert run_spoilt(tmp_path, 100) == []
-    assert store.read_clips(Path("data/clips.csv"))[-1].clip == max(*clips, f"Run/{name}.avi")
+    assert store.read_spanss(Path("data/clips.csv"))[-1].clip == max(*clips, f"Run/{name}.avi")
     assert Path(f"{name}-{name}").exists()
 
 
@@ -169,7 +169,7 @@ def test_800_files_with_crashes_a_kill_and_a_hang(clips, spoil, tmp_path):
         ["Run/segfault2.avi", "Run", "the decoder crashed (SIGSEGV)"],
     ]
     (VIDEOS / "Run/SIGKILL.avi").unlink()
-    kept = store.read_clips(Path("data/clips.csv"))
+    kept = store.read_spanss(Path("data/clips.csv"))
     assert [clip for clip in kept if clip.clip != "Run/SIGKILL.avi"] == expected
     assert len(kept) == 801
     for name in ("segfault1", "segfault2", "hang"):
@@ -252,11 +252,11 @@ def test_workers_load_neither_keras_nor_the_script_that_starts_them(clips, tmp_p
     (hook / "sitecustomize.py").write_text(
         "import wrapt, sys\n"
         "def note(video):\n"
-        "    read_clip = video.read_clip\n"
+        "    read_spans = video.read_spans\n"
         "    def noted(path, *arguments):\n"
         "        with open('loaded', 'a') as file: file.write(' '.join(sys.modules) + chr(10))\n"
-        "        return read_clip(path, *arguments)\n"
-        "    video.read_clip = noted\n"
+        "        return read_spans(path, *arguments)\n"
+        "    video.read_spans = noted\n"
         "wrapt.register_post_import_hook(note, 'har.clips.video')\n"
     )
     code = DRIVER.format(seconds=100)

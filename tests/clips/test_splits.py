@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from har.clips import extraction, splits, store
+from har.clips import segments, splits, store
 from har.clips.store import Clip
 from har.errors import UserError
 
@@ -14,7 +14,7 @@ SEED = 27
 
 def make_clip(name: str, sha256: str | None = None) -> Clip:
     label = name.split("/")[0]
-    return Clip(name, label, extraction.group_of(name), sha256 or name, 30, 25.0, 64, 32)
+    return Clip(name, label, segments.group_of(name) or name, sha256 or name, 30, 25.0, 64, 32)
 
 
 def ucf(label: str, group: int, clip: int = 1, sha256: str | None = None) -> Clip:
@@ -42,7 +42,8 @@ def tables(draw) -> list[Clip]:
                 sha256 = None
                 # The first clip of a group is no copy, so that every group has one that counts.
                 if clip > 1 and draw(st.integers(0, 9)) == 0:
-                    sha256 = draw(st.sampled_from(clips[-6:])).sha256
+                    same_class = [other for other in clips[-6:] if other.label == label]
+                    sha256 = draw(st.sampled_from(same_class)).sha256
                 clips.append(ucf(label, group, clip, sha256))
     return clips
 
@@ -187,20 +188,26 @@ def test_the_same_seed_gives_the_same_folds_and_another_seed_others():
     assert [row.group_fold for row in other] == [row.group_fold for row in once]
 
 
-def test_duplicates_count_once_within_and_across_groups_and_classes():
+def test_duplicates_count_once_within_and_across_groups():
     clips = table(2, 5, 1)
     copies = [
         ucf("A", 1, 2, sha256=clips[0].sha256),
         ucf("A", 4, 2, sha256=clips[0].sha256),
-        ucf("B", 5, 2, sha256=clips[1].sha256),
+        ucf("B", 5, 2, sha256=clips[6].sha256),
     ]
     rows = splits.assign(clips + copies, 5, SEED)
     assert [row.duplicate_of for row in rows] == [""] * 10 + [
         clips[0].clip,
         clips[0].clip,
-        clips[1].clip,
+        clips[6].clip,
     ]
     assert rows[:10] == splits.assign(clips, 5, SEED)
+
+
+def test_equal_bytes_in_two_classes_are_refused():
+    clips = [*table(2, 5, 1), ucf("B", 5, 2, sha256=ucf("A", 2).sha256)]
+    with pytest.raises(UserError, match=r"A/v_A_g02_c01.avi and B/v_B_g05_c02.avi have the same"):
+        splits.assign(clips, 5, SEED)
 
 
 def test_split_csv(in_tmp_path):
@@ -226,7 +233,7 @@ def test_a_fold_that_does_not_exist(in_tmp_path, protocol, fold):
 
 
 def test_no_split_csv(in_tmp_path):
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="does not exist"):
         splits.read(in_tmp_path / "split.csv", "group", 0)
 
 
@@ -315,3 +322,58 @@ def test_groups_that_are_joined_count_once():
     splits.assign(clips, 3, SEED)
     with pytest.raises(UserError, match=r"Received: 2 in class A"):
         splits.assign(clips, 3, SEED, alike=alike)
+
+
+def named(*groups: str) -> list[Clip]:
+    """A clip of each group in each of two classes, as tables give them."""
+    return [
+        Clip(f"{label}/{group}.mp4", label, group, f"{label}{group}", 30, 25.0, 64, 32)
+        for label in "AB"
+        for group in groups
+    ]
+
+
+PEOPLE = ("anna", "ben", "carl", "dora", "eva", "finn", "group g07")
+
+
+def test_groups_of_a_table_are_on_one_side_over_all_classes(in_tmp_path):
+    rows = splits.assign(named(*PEOPLE), 3, SEED)
+    fold_of = {row.clip: row.group_fold for row in rows}
+    assert set(fold_of.values()) == {0, 1, 2}
+    assert all(fold_of[f"A/{name}.mp4"] == fold_of[f"B/{name}.mp4"] for name in PEOPLE)
+    splits.write(in_tmp_path / "split.csv", rows)
+    groups = splits.read_groups(in_tmp_path / "split.csv")
+    assert groups["A/anna.mp4"] == groups["B/anna.mp4"] == "anna"
+
+
+def test_a_joined_group_of_a_table_is_joined_over_all_classes():
+    merged = splits.merge_groups(named(*PEOPLE), [("A/ben.mp4", "B/dora.mp4")])
+    joined = {clip.clip for clip in merged if clip.group == "ben"}
+    assert joined == {"A/ben.mp4", "A/dora.mp4", "B/ben.mp4", "B/dora.mp4"}
+
+
+def test_folds_of_a_table_are_taken():
+    fixed = {"A/anna.mp4": 2, "B/anna.mp4": 2, "B/ben.mp4": 2, "A/carl.mp4": 0}
+    rows = splits.assign(named(*PEOPLE), 3, SEED, fixed=fixed)
+    fold_of = {row.clip: row.group_fold for row in rows}
+    assert fold_of.items() >= fixed.items()
+    assert fold_of["A/ben.mp4"] == 2
+    assert fold_of["B/carl.mp4"] == 0
+
+
+def test_folds_of_a_table_that_cannot_be():
+    with pytest.raises(UserError, match=r"from 0 to 2 in the table.* Received: 3 for A/anna.mp4"):
+        splits.assign(named(*PEOPLE), 3, SEED, fixed={"A/anna.mp4": 3})
+    apart = {"A/anna.mp4": 0, "B/ben.mp4": 1}
+    splits.assign(named(*PEOPLE), 3, SEED, fixed=apart)
+    with pytest.raises(UserError, match=r"group anna in one fold .* Received: 0 and 1"):
+        splits.assign(named(*PEOPLE), 3, SEED, alike=[("A/anna.mp4", "B/ben.mp4")], fixed=apart)
+
+
+def test_classes_that_a_fold_does_not_test_are_named():
+    clips = [*table(2, 5, 1), *(ucf("C", group) for group in (1, 2, 4))]
+    rows = splits.assign(clips, 5, SEED)
+    assert splits.missing_folds(rows, 5) == [
+        "Warning: class C has 3 groups for 5 folds. No clip of it is tested in fold 2, fold 4."
+    ]
+    assert splits.missing_folds(splits.assign(table(2, 5, 1), 5, SEED), 5) == []

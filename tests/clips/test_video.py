@@ -181,7 +181,7 @@ def test_packets_that_do_not_decode_do_not_end_a_video(
             data[at + 8 : at + 8 + length] = b"\xff" * length
         at += 8 + length + length % 2
     path.write_bytes(data)
-    last = read_indices(np.stack(list(video.iterate(path)))[-1:])
+    last = read_indices(np.stack([frame for _, frame in video.timed(path)])[-1:])
     if codec == "MJPG":  # every frame is a picture by itself
         assert last == [39]
         assert video.read_clip(path, 4, 32, 64)[1].n_frames >= 40 - len(places)
@@ -235,7 +235,7 @@ def test_colours_are_rgb(tmp_path, write_video, codec, colour):
     path = write_video(tmp_path / "clip.avi", np.full((4, 32, 32, 3), colour, np.uint8), codec)
     frames, _ = video.read_clip(path, 2, 16, 16)
     assert np.abs(frames.astype(int) - colour).max() <= 8
-    for frame in video.iterate(path):
+    for _, frame in video.timed(path):
         assert np.abs(frame.astype(int) - colour).max() <= 8
 
 
@@ -274,7 +274,7 @@ def test_fps_is_the_headers_and_zero_where_that_makes_no_sense(
 
 def test_iterate_yields_every_frame_in_order(tmp_path, write_video, coded_frames, read_indices):
     path = write_video(tmp_path / "clip.avi", coded_frames(45), "XVID")
-    frames = np.stack(list(video.iterate(path)))
+    frames = np.stack([frame for _, frame in video.timed(path)])
     assert frames.shape == (45, 32, 64, 3)
     assert read_indices(frames) == list(range(45))
 
@@ -306,7 +306,7 @@ def test_files_that_are_no_videos(tmp_path, spoil, reason, name):
     with pytest.raises(video.UnreadableVideoError, match=reason):
         video.read_clip(path, 2, 16, 16)
     with pytest.raises(video.UnreadableVideoError, match=reason):
-        next(video.iterate(path))
+        next(video.timed(path))
 
 
 def test_pictures_and_sounds_are_no_videos(tmp_path):
@@ -459,7 +459,7 @@ def test_a_real_clip_whose_header_overstates_the_count(real_clips):
     path = real_clips / "JumpingJack" / "v_JumpingJack_g20_c01.avi"
     frames, facts = video.read_clip(path, 20, 64, 64)
     assert facts.n_frames == 116  # the header says 120
-    every = list(video.iterate(path))
+    every = [frame for _, frame in video.timed(path)]
     assert len(every) == 116
     assert (facts.width, facts.height) == (every[0].shape[1], every[0].shape[0])
     assert frames.reshape(20, -1).std(axis=1).min() > 0

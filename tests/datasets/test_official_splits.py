@@ -1,6 +1,6 @@
 import pytest
 
-from har.clips import extraction, splits, store
+from har.clips import segments, splits, store
 from har.clips.store import Clip
 from har.errors import UserError
 from har.params import SplitParams
@@ -13,7 +13,7 @@ TESTED = [range(1, 8), range(8, 15), range(15, 22)]
 
 def clip(label: str, group: int, number: int = 1, sha256: str | None = None) -> Clip:
     name = f"{label}/v_{label}_g{group:02}_c{number:02}.avi"
-    return Clip(name, label, extraction.group_of(name), sha256 or name, 30, 25.0, 64, 32)
+    return Clip(name, label, segments.group_of(name) or name, sha256 or name, 30, 25.0, 64, 32)
 
 
 CLIPS = [clip(label, group, n) for label in LABELS for group in range(1, 26) for n in (1, 2)]
@@ -38,7 +38,7 @@ def split_csv(tmp_path):
 
 
 def groups(clips: list[str]) -> set[tuple[str, str]]:
-    return {(name.split("/")[0], extraction.group_of(name)) for name in clips}
+    return {(name.split("/")[0], segments.group_of(name) or name) for name in clips}
 
 
 @pytest.mark.parametrize("folds", [3, 5, 10, GROUPS])
@@ -101,7 +101,7 @@ def test_fold_that_does_not_exist(split_csv, fold):
 
 @pytest.mark.parametrize(("fold", "valid"), [(0, True), (2, True), (3, False)])
 def test_params(fold, valid):
-    section = {"protocol": "official", "folds": 5, "fold": fold}
+    section = {"protocol": "official", "folds": 5, "fold": fold, "merge_duplicates": True}
     if valid:
         assert SplitParams.model_validate(section).fold == fold
     else:
@@ -124,6 +124,8 @@ def test_too_few_training_groups(split_csv):
 def test_official_csv_is_read(tmp_path):
     path = tmp_path / "official.csv"
     path.write_text("clip,official_1,official_2,official_3\na/b.avi,test,train,\n")
-    assert splits.read_official(path) == {"a/b.avi": ("test", "train", "")}
+    assert splits.read_official(path) == ({"a/b.avi": ("test", "train", "")}, {})
     path.write_text("clip,official_1,official_2,official_3\n")
-    assert splits.read_official(path) == {}
+    assert splits.read_official(path) == ({}, {})
+    path.write_text("clip,fold\na/b.avi,2\n")
+    assert splits.read_official(path) == ({}, {"a/b.avi": 2})

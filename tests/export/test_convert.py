@@ -192,7 +192,7 @@ def test_a_network_with_a_backbone_inside(har, project, write_video):
     small.save(model, project / "models/joined", protocol="group", fold=0, input=sampling)
     with store.FrameStore(Path("data/frames.h5")) as frames:
         for i, name in enumerate(frames.clips):
-            write_video(Path("data/videos") / name, small.moving(20, i, 48, 72))
+            write_video(Path("data/fetched") / name, small.moving(20, i, 48, 72))
     for to in ("onnx", "litert", "savedmodel"):
         code, out, err = har("joined", "--to", to)
         assert (code, err) == (0, "")

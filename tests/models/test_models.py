@@ -197,7 +197,7 @@ def test_a_training_step_with_drawn_frames(approach):
 JAX = """
 import sys
 import numpy as np
-import har
+import har.nn.layers
 import keras
 
 assert keras.backend.backend() == "jax"

@@ -79,7 +79,7 @@ def test_the_registry_gives_the_model(typed):
     for name in ("model.keras", "card.json", "history.csv"):
         assert (got / name).read_bytes() == (project.path / "models/lrcn" / name).read_bytes()
     # The document's last command, with a clip that is here.
-    clip = next((project.path / "data/videos").rglob("*.avi"))
+    clip = next((project.path / "data/fetched").rglob("*.avi"))
     answer = type_in(project, f"har predict {clip} --model .work/lrcn")
     assert "Class0" in answer
     assert "Class1" in answer

@@ -319,12 +319,12 @@ def test_of_ucf50_everything_but_clips_is_stored(origin, server, tmp_path, reque
     assert "up to date" in origin.dvc("status").stdout
     origin.har("push")
     keys = server.objects(request.node.name)
-    clips = len(list((origin.path / "data/videos").rglob("*.avi")))
+    clips = len(list((origin.path / "data/fetched").rglob("*.avi")))
     # frames, tables and pictures; two models of three files and their listing
     assert len(keys) <= len(outputs(origin)) - 3 + 2 * 3, keys
     second = origin.clone(tmp_path / "second")
     told = second.har("pull").stdout
-    assert "All but data/videos is here" in told
+    assert "All but data/fetched is here" in told
     assert (second.path / FRAMES).exists()
     assert second.repro("--pull", "--allow-missing") == []
     second.set(**{"lrcn.learning_rate": 0.01})
