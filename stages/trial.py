@@ -26,8 +26,8 @@ def trial() -> None:
         chosen = Trial(approach, protocol, int(fold), int(seed))
     except ValueError:
         raise UserError(
-            "Expected an approach, a protocol, a fold and a seed, as in "
-            f"`python stages/trial.py lrcn group 0 27`. Received: {' '.join(sys.argv[1:])}."
+            "Expected an approach, a protocol, a fold and a seed, as in `python stages/trial.py "
+            f"lrcn group 0 27`. Received: {' '.join(sys.argv[1:]) or 'nothing'}."
         ) from None
     params = load()
     params.check_approach(approach)

@@ -85,7 +85,7 @@ def test_shapes_and_probabilities(approach):
 
 @pytest.mark.parametrize("approach", ALL)
 def test_no_lstm_is_left_to_cudnn(approach):
-    """Under JAX it predicts wrongly with Keras 3.15; tests/test_devices.py looks at a GPU."""
+    """Under JAX it predicts wrongly with Keras 3.15; tests/training/test_devices.py has a GPU."""
     found = [
         layer
         for layer in build(approach)._flatten_layers(include_self=False)

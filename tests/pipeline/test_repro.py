@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from .conftest import film
+from .conftest import film, processor_seconds
 
 ALL = ["fetch", "extract", "split", "train-convlstm", "train-lrcn", "evaluate"]
 
@@ -35,7 +35,7 @@ EDITS = [
     ("split.fold", change("split.fold", 1), ["train-convlstm", "train-lrcn", "evaluate"]),
     (
         "a comment in plots",
-        edit("har/plots.py", "import matplotlib\n\n", "import matplotlib  # draws\n\n"),
+        edit("har/plots.py", "import matplotlib\n", "import matplotlib  # draws\n"),
         ["evaluate"],
     ),
     (
@@ -65,11 +65,11 @@ def test_a_change_runs_the_stages_that_depend_on_it_and_no_other(new_project):
         )
     for what, make, expected in EDITS:
         make(project)
-        start = time.monotonic()
+        start = processor_seconds()
         # DVC runs the two trainings in either order.
         assert sorted(project.repro()) == sorted(expected), what
         if not expected:
-            assert time.monotonic() - start < 3, "a repro with nothing to do takes under 3 s"
+            assert processor_seconds() - start < 3, "a repro with nothing to do takes under 3 s"
 
 
 @pytest.mark.parametrize(
