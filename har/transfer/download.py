@@ -72,7 +72,8 @@ def download(
     size, found = _size(part), files.file_sha256(part)
     if n_bytes not in (None, size) or sha256 not in (None, found):
         _discard(part)
-        wish = [f"{n_bytes:,} bytes"] * bool(n_bytes) + [f"SHA-256 {sha256}"] * bool(sha256)
+        wish = [f"{n_bytes:,} bytes"] if n_bytes else []
+        wish += [f"SHA-256 {sha256}"] if sha256 else []
         raise UserError(
             f"Expected {' with '.join(wish)} from {url}. Received: {size:,} bytes with SHA-256 "
             f"{found}; deleted. Run again if the transfer may have gone wrong. {_CHANGED}"
