@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 _ADVICE = {
-    "ENOSPC EDQUOT": "Free some space, or use another disk, and run the same command again",
+    "ENOSPC EDQUOT EFBIG": "Free some space, or use another disk, and run the same command again",
     "EACCES EPERM EROFS": "Change its permissions, or use another place",
     "EMFILE": "Raise the limit (`ulimit -n 4096`) and run the same command again",
     "ENFILE": "Close other programs and run the same command again",

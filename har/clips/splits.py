@@ -161,7 +161,13 @@ def _group_folds(
                 f"{asked[clip.group]} and {fold}. Correct the table or, where near-duplicates "
                 "joined groups, set split.merge_duplicates: false."
             )
-    return [(fold_of | asked)[clip.group] for clip in clips]
+    found = [(fold_of | asked)[clip.group] for clip in clips]
+    if empty := sorted(set(range(folds)) - set(found)):
+        raise UserError(
+            f"Expected clips in each of {folds} folds. Received: none in fold {empty[0]}. "
+            "Lower split.folds, or change the folds of the table."
+        )
+    return found
 
 
 def missing_folds(rows: Iterable[Assignment], folds: int) -> list[str]:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from har import files
 from har.errors import UserError
-from har.transfer.download import check_free, explain_full_disk, is_web_page
+from har.transfer.download import check_free, is_web_page
 
 UNFINISHED = ".unpacking"
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -93,7 +93,7 @@ class Archive:
             check_free(destination, n_bytes, f"unpack {self.path.name}")
             bar = tqdm(total=n_bytes, desc=f"Unpacking {self.path.name}", unit="B", unit_scale=True)
             part = unfinished / "part"
-            with bar, explain_full_disk(destination):
+            with bar:
                 for name in self._reader.extract(names, part):
                     target = destination / wanted[name][0]
                     target.parent.mkdir(parents=True, exist_ok=True)

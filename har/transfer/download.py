@@ -7,15 +7,12 @@ TLS policy: verify certificates unless the file's SHA-256 is known, which refuse
 whatever server sent them. Only then plain http, or a certificate that does not verify, is accepted.
 """
 
-import errno
 import json
 import re
 import shutil
 import ssl
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -33,7 +30,6 @@ _TIMEOUT_S = (20, 60)  # to connect, and between two bytes
 _CHUNK = 1 << 16  # bytes; what a break may cost
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _BREAKS = (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError)
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the last: `ulimit -f`, FAT
 _URL = "Correct dataset.url, or name a file that you have with dataset.path."
 _CHANGED = "If the publisher changed it and you trust it, set dataset.sha256 to its SHA-256."
 
@@ -76,7 +72,8 @@ def download(
     size, found = _size(part), files.file_sha256(part)
     if n_bytes not in (None, size) or sha256 not in (None, found):
         _discard(part)
-        wish = [f"{n_bytes:,} bytes"] * bool(n_bytes) + [f"SHA-256 {sha256}"] * bool(sha256)
+        wish = [f"{n_bytes:,} bytes"] if n_bytes else []
+        wish += [f"SHA-256 {sha256}"] if sha256 else []
         raise UserError(
             f"Expected {' with '.join(wish)} from {url}. Received: {size:,} bytes with SHA-256 "
             f"{found}; deleted. Run again if the transfer may have gone wrong. {_CHANGED}"
@@ -94,20 +91,6 @@ def check_free(folder: Path, n_bytes: int, purpose: str) -> None:
             f"Expected {(n_bytes + MARGIN) / 1e9:.2f} GB free on the disk of {folder} to {purpose}."
             f" Received: {free / 1e9:.2f} GB. Free some space and run again."
         )
-
-
-@contextmanager
-def explain_full_disk(path: Path) -> Iterator[None]:
-    """Turn the errors of a full disk into a `UserError` that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise UserError(
-            f"Expected room to write {path}. Received: {error.strerror}. Free some space or raise "
-            "the quota, and run again: it goes on where it stopped."
-        ) from None
 
 
 def is_web_page(head: bytes) -> bool:
@@ -217,7 +200,7 @@ def _receive(
         files.write_text(_facts_file(part), json.dumps(seen))
     check_free(part.parent, (seen.total or 0) - have, f"download {part.stem}")
     bar = tqdm(total=seen.total, initial=have, desc=part.stem, unit="B", unit_scale=True)
-    with bar, explain_full_disk(part), part.open("ab") as file:
+    with bar, part.open("ab") as file:
         for chunk in response.raw.stream(_CHUNK, decode_content=False):
             if not have and is_web_page(chunk):
                 _discard(part)

@@ -138,7 +138,7 @@ def test_a_file_that_kills_or_hangs_its_worker_costs_itself_alone(
 def test_a_file_whose_worker_was_killed_from_outside_is_kept(clips, spoil, tmp_path, name):
     spoil(clips[7], name)
     assert run_spoilt(tmp_path, 100) == []
-    assert store.read_spanss(Path("data/clips.csv"))[-1].clip == max(*clips, f"Run/{name}.avi")
+    assert store.read_clips(Path("data/clips.csv"))[-1].clip == max(*clips, f"Run/{name}.avi")
     assert Path(f"{name}-{name}").exists()
 
 
@@ -169,7 +169,7 @@ def test_800_files_with_crashes_a_kill_and_a_hang(clips, spoil, tmp_path):
         ["Run/segfault2.avi", "Run", "the decoder crashed (SIGSEGV)"],
     ]
     (VIDEOS / "Run/SIGKILL.avi").unlink()
-    kept = store.read_spanss(Path("data/clips.csv"))
+    kept = store.read_clips(Path("data/clips.csv"))
     assert [clip for clip in kept if clip.clip != "Run/SIGKILL.avi"] == expected
     assert len(kept) == 801
     for name in ("segfault1", "segfault2", "hang"):
@@ -181,7 +181,7 @@ def test_800_files_with_crashes_a_kill_and_a_hang(clips, spoil, tmp_path):
 def jobs(clips: list[str], folder: Path) -> dict[str, pool.Job]:
     offsets = store.create(folder / "part.h5", clips, ["A"] * len(clips), SHAPE)
     return {
-        name: pool.Job(VIDEOS.absolute() / name, SHAPE, folder / "part.h5", offset)
+        name: pool.Job(VIDEOS.absolute() / name, [(0.0, None)], SHAPE, folder / "part.h5", [offset])
         for name, offset in zip(clips, offsets, strict=True)
     }
 
@@ -200,7 +200,8 @@ def test_every_job_is_answered_and_no_process_stays(clips, tmp_path, n):
             results = dict(decode(jobs(turn, tmp_path)) if turn else ())
             assert sorted(results) == turn
             for i, name in enumerate(turn):
-                assert results[name][0].n_frames == 40, (i, name)
+                [(facts, _)] = results[name]
+                assert facts.n_frames == 40, (i, name)
     assert workers() == []
 
 

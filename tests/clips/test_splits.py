@@ -370,6 +370,12 @@ def test_folds_of_a_table_that_cannot_be():
         splits.assign(named(*PEOPLE), 3, SEED, alike=[("A/anna.mp4", "B/ben.mp4")], fixed=apart)
 
 
+def test_a_fold_that_a_table_leaves_empty():
+    fixed = {f"A/{name}.mp4": i % 2 for i, name in enumerate(PEOPLE)}
+    with pytest.raises(UserError, match=r"each of 3 folds. Received: none in fold 2"):
+        splits.assign(named(*PEOPLE), 3, SEED, fixed=fixed)
+
+
 def test_classes_that_a_fold_does_not_test_are_named():
     clips = [*table(2, 5, 1), *(ucf("C", group) for group in (1, 2, 4))]
     rows = splits.assign(clips, 5, SEED)

@@ -544,6 +544,7 @@ class TestStage:
         assert clips_of(project / "data/fetched") == {
             "_sources/a.avi": b"a film",
             "segments.csv": (
-                b"clip,class,group,source,start,end,fold\nJump/a.avi,Jump,anna,_sources/a.avi,0,,\n"
+                b"clip,class,group,source,start,end,fold,row\n"
+                b"Jump/a.avi,Jump,anna,_sources/a.avi,0,,,2\n"
             ),
         }

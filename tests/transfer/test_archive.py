@@ -229,7 +229,7 @@ class TestDisk:
         monkeypatch.setattr(archive, "check_free", lambda *_: None)
         files = {f"Punch/{i}.avi": bytes([i]) * 100_000 for i in range(5)}
         maker(tmp_path / "a", files)
-        with pytest.raises(UserError, match="Received: No space left on device"):
+        with pytest.raises(OSError, match="No space left on device"):
             Archive(tmp_path / "a").unpack(small_disk / "out", everything)
         for name, data in unpacked(small_disk / "out").items():
             assert name.startswith(archive.UNFINISHED) or data == files[name]
@@ -239,12 +239,9 @@ class TestDisk:
         maker(tmp_path / "a", FILES)
         run = """
 import resource, sys
-from har.errors import fail, UserError
+from har.errors import run
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
-try:
-    unpack()
-except UserError as error:
-    sys.exit(fail(error))
+run(unpack)
 """
         done = subprocess.run(
             [sys.executable, "-c", UNPACK + run, tmp_path / "a", tmp_path / "out"],
@@ -253,7 +250,7 @@ except UserError as error:
             env=environment(),
         )
         assert done.returncode == 2
-        assert "Received: File too large" in done.stderr.strip().splitlines()[-1]
+        assert "Error: File too large" in done.stderr.strip().splitlines()[-1]
         assert not (tmp_path / "out/UCF50/TaiChi/b.avi").exists()
         Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
         assert unpacked(tmp_path / "out") == FILES

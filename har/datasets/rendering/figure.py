@@ -94,14 +94,10 @@ def _spin(vector: np.ndarray, angle: np.ndarray) -> np.ndarray:
 def joints(
     angles: np.ndarray, proportions: Mapping[str, float] = PROPORTIONS
 ) -> dict[str, np.ndarray]:
-    """Forward kinematics: where every joint is, given the angles.
+    """Forward kinematics: where every joint is, given `angles`, (T, A) radians.
 
     The feet stand still and the body moves over them: the lower ankle is `lift` above its standing
     height and the mean of both ankles stays over the origin.
-
-    Args:
-        angles: (T, A) float, columns as in `ANGLES`, radians.
-        proportions: Segment lengths in statures, keys as in `PROPORTIONS`.
 
     Returns:
         (T, 3) float64 positions in statures by joint name: `pelvis`, `chest`, `chin`, `crown` and,
@@ -224,11 +220,8 @@ CYCLIC = frozenset({"jumping_jack", "squats"})
 def trajectory(motion: str, progress: np.ndarray, style: Style) -> np.ndarray:
     """Joint angles over time: monotone cubics through the key poses, so no joint overshoots.
 
-    Args:
-        motion: A name in `MOTIONS`.
-        progress: (T,) float. A cyclic motion repeats every 1; any other one holds its first pose
-            below 0 and its last above 1.
-        style: How the person moves.
+    A cyclic motion repeats every 1 of `progress`, float (T,); any other one holds its first pose
+    below 0 and its last above 1.
 
     Returns:
         (T, A) float64, columns as in `ANGLES`, radians.
