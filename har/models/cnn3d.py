@@ -1,14 +1,10 @@
 """R(2+1)D: a residual 3D CNN whose convolutions work first in space, then in time.
 
-Idea: a 3 × 3 × 3 convolution split into 1 × 3 × 3 and 3 × 1 × 1, with a ReLU between, has about as
-many weights, more non-linearity, and is easier to fit (Tran et al., A Closer Look at
-Spatiotemporal Convolutions, CVPR 2018). Trained from scratch: a stem of 3 × 3 × 3 and one residual
-block for each entry of `filters`. The stem and every block halve height, width and time. With
-`see: motion` the input is differences of frames (`har.nn.preprocessing.Motion`).
-
+Idea: 1 × 3 × 3 and 3 × 1 × 1 with a ReLU between, for about the weights of 3 × 3 × 3, are easier to
+fit (Tran et al., A Closer Look at Spatiotemporal Convolutions, CVPR 2018).
 Shapes at 20 × 64 × 64: 19 differences; 10×32×32×16 → 5×16×16×32 → 3×8×8×64 → 2×4×4×128, averaged.
-Parameters: 889,428 with 4 classes. Cost: 140 M multiply-adds a clip; 2 min of training on the
-sample, on 2 cores. Reaches: 0.98 on the sample, 0.76 on real clips (docs/results.md).
+Parameters: 889,428 with 4 classes. Cost: 140 M multiply-adds a clip; 2 min of training.
+Reaches: 0.98 on the sample, 0.76 on real clips.
 """
 
 from keras import Model, layers
@@ -30,7 +26,7 @@ class Params(ApproachParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed, params.see)
     x = _norm_relu(_factorised(x, params.stem, 2))
     for filters in params.filters:
@@ -48,7 +44,7 @@ def _residual(x, filters: int):
 
 
 def _factorised(x, filters: int, stride: int):
-    """Convolve along the picture, then along time, with about as many numbers as one 3 × 3 × 3."""
+    # Along the picture, then along time, with about as many weights as one 3 × 3 × 3.
     channels, T = x.shape[-1], x.shape[1]
     between = 27 * channels * filters / (9 * channels + 3 * filters)
     between = CHANNELS * max(1, round(between / CHANNELS))

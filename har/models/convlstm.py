@@ -1,15 +1,10 @@
 """ConvLSTM: a frame CNN, then a convolutional LSTM over its feature maps.
 
-Idea: the gates of the LSTM are convolutions, so its state is a map that keeps positions while it
-follows movement (Shi et al., Convolutional LSTM Network, NeurIPS 2015). The CNN is a small residual
-one on differences of frames (`har.nn.preprocessing.Motion`); with `shift` its features also move
-between frames (`har.nn.time_folding.ShiftFeatures`). The states are averaged over time and space.
-Trained from scratch.
-
-Shapes at 20 × 64 × 64, width 24: 19 differences; 32×32×24 → 16×16×48 → 8×8×72 → 4×4×96 a
-difference; ConvLSTM 4×4×64, averaged. Parameters: 638,028 with 4 classes.
-Cost: 427 M multiply-adds a clip; 3 min of training on the sample, on 2 cores. Reaches: 0.97 on the
-sample, 0.82 on real clips (docs/results.md).
+Idea: the LSTM's gates are convolutions, so its state keeps positions while it follows movement
+(Shi et al., Convolutional LSTM Network, NeurIPS 2015). The states are averaged over time and space.
+Shapes at 20 × 64 × 64, width 24: 19 differences, each 32×32×24 → 16×16×48 → 8×8×72 → 4×4×96;
+ConvLSTM 4×4×64. Parameters: 638,028 with 4 classes. Cost: 427 M multiply-adds a clip; 3 min of
+training. Reaches: 0.97 on the sample, 0.82 on real clips.
 """
 
 from keras import Model, layers
@@ -30,7 +25,7 @@ class Params(SeeingParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed, params.see)
     T = x.shape[1]
     x = UnfoldTime(T)(residual_cnn(FoldTime()(x), params.width, T if params.shift else 0))

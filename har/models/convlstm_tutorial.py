@@ -1,13 +1,10 @@
 """The tutorial's ConvLSTM: convolutional LSTM layers over the frames, then one dense layer.
 
-Idea: as `har.models.convlstm`, on pixels. The architecture is that of the well-known UCF50 tutorial
-(Anwar et al., Bleed AI, 2021): blocks of ConvLSTM2D 3 × 3, tanh, `valid` padding, then 2 × 2
-max-pooling in space, and a dense layer.
-
-Shapes at 20 × 64 × 64: 62×62×4 → 31 → 29×29×8 → 15 → 13×13×14 → 7 → 5×5×16 → 3×3×16 a frame;
-2,880 features. Parameters: 44,524 with 4 classes, 177,050 with 50.
-Cost: 182 M multiply-adds a clip. Reaches: 0.29 on real clips, 0.69 with random folds
-(docs/results.md).
+Idea: as `har.models.convlstm`, on pixels, in the architecture of the UCF50 tutorial (Anwar et al.,
+Bleed AI, 2021): ConvLSTM2D 3 × 3, tanh, `valid` padding, then 2 × 2 max-pooling in space.
+Shapes at 20 × 64 × 64: 62×62×4 → 31 → 29×29×8 → 15 → 13×13×14 → 7 → 5×5×16 → 3×3×16 a frame.
+Parameters: 44,524 with 4 classes, 177,050 with 50. Cost: 182 M multiply-adds a clip.
+Reaches: 0.29 on real clips, 0.69 with random folds.
 """
 
 from keras import Model, layers
@@ -27,7 +24,7 @@ class Params(ApproachParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed)
     last = len(params.filters) - 1
     for block, filters in enumerate(params.filters):

@@ -1,12 +1,10 @@
 """Early fusion: the frames are the channels of one image, which a CNN for images classifies.
 
-Idea: the first convolution sees all frames at once and can learn any filter in time, for one fixed
-number of frames (Karpathy et al., Large-scale Video Classification with CNNs, CVPR 2014).
-
-Shapes at 20 × 64 × 64: 64×64×60 → 64×64×32 → 32×32×32 → 16×16×64 → 8×8×64 → 4×4×64, 1,024
-features, dense 64. Parameters: 175,524 with 4 classes. Cost: 101 M multiply-adds a clip; 40 s of
-training on the sample, on 2 cores. Reaches: 0.47 on the sample, 0.37 on real clips
-(docs/results.md).
+Idea: the first convolution sees all frames and can learn any filter in time, for one fixed number
+of frames (Karpathy et al., Large-scale Video Classification with CNNs, CVPR 2014).
+Shapes at 20 × 64 × 64: 64×64×60 → 64×64×32 → 32×32×32 → 16×16×64 → 8×8×64 → 4×4×64, dense 64.
+Parameters: 175,524 with 4 classes. Cost: 101 M multiply-adds a clip; 40 s of training.
+Reaches: 0.47 on the sample, 0.37 on real clips.
 """
 
 from keras import Model, layers
@@ -23,11 +21,10 @@ class Params(PlainCNNParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed)
     T, H, W = x.shape[1:4]
-    x = layers.Permute((2, 3, 1, 4))(x)
-    x = layers.Reshape((H, W, 3 * T))(x)
+    x = layers.Reshape((H, W, 3 * T))(layers.Permute((2, 3, 1, 4))(x))
     x = plain_cnn(x, params, seed)
     x = layers.Dense(params.units, activation="relu")(x)
     x = layers.Dropout(params.dropout, seed=seed + len(params.filters))(x)

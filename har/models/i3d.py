@@ -1,14 +1,10 @@
 """I3D: a linear classifier of features of a 3D Inception network trained on Kinetics-400.
 
-Idea: features learned from 240,000 clips of 400 actions need no more than a linear classifier
-(Carreira & Zisserman, Quo Vadis, Action Recognition?, CVPR 2017). `stages/features.py` computes the
-features of the frozen backbone (`har.backbones.i3d`) once; every fold reads them. The classifier
-sees the mean of each feature and, with `spread`, its standard deviation over time, averaged over
-the windows. It is fitted by logistic regression (`har.training.linear`).
-
+Idea: features learned from 240,000 clips need only a linear classifier (Carreira & Zisserman, Quo
+Vadis, Action Recognition?, CVPR 2017), fitted by logistic regression (`har.training.linear`).
 Shapes at 3 windows of 64 × 224 × 224: features 3 × 8 moments × 1024; 2,048 numbers a clip.
-Parameters: 8,196 with 4 classes, and 12,279,984 of the backbone. Cost: 111 G multiply-adds a
-window, all of the backbone: 1.5 s a clip on 2 cores. Reaches: docs/results.md.
+Parameters: 8,196 with 4 classes, and 12,279,984 of the backbone (`har.backbones.i3d`). Cost: 111 G
+multiply-adds a window, 1.5 s a clip on 2 cores. Reaches: docs/results.md.
 """
 
 from typing import Any
@@ -30,18 +26,9 @@ class Params(Section):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network.
+    """Build the network, as `har.models` says; `train` and `seed` are not used.
 
-    Args:
-        n_classes: number of classes.
-        shape: (V, T, D) of a clip's features.
-        params: the `i3d` section.
-        train: the `train` section; not used.
-        seed: not used: nothing here is random.
-
-    Returns:
-        A model from features (N, V, T, D) to (N, n_classes) float32 probabilities. The layer
-        `summary` holds what the classifier sees.
+    The layer `summary` holds what the classifier sees.
     """
     features, _ = feature_input(shape)
     parts = [ops.mean(features, axis=(1, 2))]

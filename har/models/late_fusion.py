@@ -1,12 +1,10 @@
 """Late fusion: one CNN sees a few distant frames, and a dense layer compares their features.
 
-Idea: each frame is described by itself, and motion is the difference of the descriptions (Karpathy
-et al., Large-scale Video Classification with CNNs, CVPR 2014, with two frames; here `frames`,
-evenly over the clip). The features are concatenated in the order of time, not averaged.
-
+Idea: motion is the difference of descriptions of frames (Karpathy et al., Large-scale Video
+Classification with CNNs, CVPR 2014, with two frames). Features are concatenated in order of time.
 Shapes at 20 × 64 × 64, 4 frames: 64×64×16 → 16 → 4 → 2 → 1×1×64 a frame, 256 features, dense 64.
-Parameters: 77,220 with 4 classes. Cost: 14 M multiply-adds a clip; 30 s of training on the sample,
-on 2 cores. Reaches: 0.79 on the sample, 0.41 on real clips (docs/results.md).
+Parameters: 77,220 with 4 classes. Cost: 14 M multiply-adds a clip; 30 s of training.
+Reaches: 0.79 on the sample, 0.41 on real clips.
 """
 
 from keras import Model, layers, ops
@@ -25,14 +23,13 @@ class Params(PlainCNNParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed)
     T = x.shape[1]
     count = min(params.frames, T)
     # The middles of `count` equal parts, as `har.clips.video` picks frames of a file.
     picked = [(2 * i + 1) * T // (2 * count) for i in range(count)]
-    x = ops.take(x, picked, axis=1)
-    x = plain_cnn(FoldTime()(x), params, seed)
+    x = plain_cnn(FoldTime()(ops.take(x, picked, axis=1)), params, seed)
     x = layers.Flatten()(UnfoldTime(count)(x))
     x = layers.Dense(params.units, activation="relu")(x)
     x = layers.Dropout(params.dropout, seed=seed + len(params.filters))(x)

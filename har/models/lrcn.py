@@ -1,14 +1,10 @@
 """LRCN: a frame CNN, then an LSTM over the frames' features.
 
-Idea: a CNN describes each frame, an LSTM how the description changes (Donahue et al., Long-term
-Recurrent Convolutional Networks, CVPR 2015). The CNN is a small residual one on differences of
-frames (`har.nn.preprocessing.Motion`). The LSTM runs in both directions and its outputs are
-averaged over time. Trained from scratch.
-
-Shapes at 20 × 64 × 64, width 24: 19 differences; 32×32×24 → 16×16×48 → 8×8×72 → 4×4×96 → 96 a
-difference; LSTM 2 × 64, averaged. Parameters: 351,820 with 4 classes. Cost: 316 M multiply-adds a
-clip; 2.5 min of training on the sample, on 2 cores. Reaches: 0.98 on the sample, 0.80 on real clips
-(docs/results.md).
+Idea: a CNN describes each frame, an LSTM in both directions how the description changes (Donahue et
+al., Long-term Recurrent Convolutional Networks, CVPR 2015). Its outputs are averaged over time.
+Shapes at 20 × 64 × 64, width 24: 19 differences, each 32×32×24 → 16×16×48 → 8×8×72 → 4×4×96 → 96;
+LSTM 2 × 64. Parameters: 351,820 with 4 classes. Cost: 316 M multiply-adds a clip; 2.5 min of
+training. Reaches: 0.98 on the sample, 0.80 on real clips.
 """
 
 from keras import Model, layers
@@ -28,24 +24,12 @@ class Params(SeeingParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network.
-
-    Args:
-        n_classes: number of classes.
-        shape: (T, H, W) of a stored clip.
-        params: the section of the approach.
-        train: the `train` section: how clips are fed.
-        seed: of dropout and augmentation; initial weights follow Keras's global seed.
-
-    Returns:
-        A model from (N, T, H, W, 3) uint8 RGB to (N, n_classes) float32 probabilities.
-    """
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed, params.see)
     T = x.shape[1]
     x = residual_cnn(FoldTime()(x), params.width, T if params.shift else 0)
     x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(params.dropout, seed=seed)(x)
-    x = UnfoldTime(T)(x)
+    x = UnfoldTime(T)(layers.Dropout(params.dropout, seed=seed)(x))
     # cuDNN's LSTM under JAX predicts wrongly with Keras 3.15, so it is never used.
     lstm = layers.LSTM(params.units, return_sequences=True, use_cudnn=False)
     x = layers.Bidirectional(lstm)(x)

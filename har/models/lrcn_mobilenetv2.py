@@ -1,26 +1,20 @@
 """LRCN on MobileNetV2: an LSTM over the features of a CNN pretrained on ImageNet.
 
-Idea: `har.models.lrcn` with transfer learning, as in its source; see
-`har.models.parts.pretrained_lrcn`, also for `tune`.
-
+Idea: `har.models.lrcn` with transfer learning; see `har.models.parts.pretrained_lrcn` for `tune`.
 Shapes at 20 × 224 × 224: features 2 views × 19 × 7168 → 19 × 128 → LSTM 64, and 2 × 7,168.
 Parameters: 1,067,780 with 4 classes, frozen, and 2,257,984 of the backbone. Cost: 37 M
-multiply-adds a clip, and twice the backbone's 0.3 G a frame and view.
-Reaches: 0.95 on real clips (docs/results.md).
+multiply-adds a clip, and twice the backbone's 0.3 G a frame and view. Reaches: 0.95 on real clips.
 """
 
 from keras import Model
 
 from har.backbones import mobilenetv2
 from har.models.parts.on_features import Shape
-from har.models.parts.pretrained_lrcn import LRCNParams, build_on
+from har.models.parts.pretrained_lrcn import LRCNParams as Params
+from har.models.parts.pretrained_lrcn import build_on
 from har.params import TrainParams
 
 
-class Params(LRCNParams):
-    """The `lrcn_mobilenetv2` section."""
-
-
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `pretrained_lrcn.build_on`."""
-    return build_on(mobilenetv2, "lrcn_mobilenetv2", n_classes, shape, params, train, seed)
+    """Build the network, as `har.models` says: on features, or with `tune` on clips."""
+    return build_on(mobilenetv2, n_classes, shape, params, train, seed)

@@ -1,11 +1,10 @@
 """The tutorial's LRCN: a frame CNN, then an LSTM over the frames' features.
 
-Idea: as `har.models.lrcn`, on pixels. The architecture is that of the well-known UCF50 tutorial
-(Anwar et al., Bleed AI, 2021): 3 × 3 convolutions with ReLU, max-pooling and dropout, then an LSTM.
-
+Idea: as `har.models.lrcn`, on pixels, in the architecture of the UCF50 tutorial (Anwar et al.,
+Bleed AI, 2021): 3 × 3 convolutions with ReLU, max-pooling and dropout, then an LSTM.
 Shapes at 20 × 64 × 64: 64×64×16 → 16 → 4 → 2 → 1×1×64 a frame; LSTM 32. Parameters: 73,060 with
 4 classes, 74,578 with 50. Cost: 68 M multiply-adds a clip. Reaches: 0.30 on real clips, 0.81 with
-random folds (docs/results.md).
+random folds.
 """
 
 from keras import Model, layers
@@ -23,7 +22,7 @@ class Params(PlainCNNParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed)
     T = x.shape[1]
     x = UnfoldTime(T)(plain_cnn(FoldTime()(x), params, seed))

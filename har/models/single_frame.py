@@ -1,12 +1,10 @@
 """Single frame: a CNN classifies each frame by itself, and the logits are averaged.
 
 Idea: how far appearance alone goes (Karpathy et al., Large-scale Video Classification with CNNs,
-CVPR 2014). The order of frames does not matter, so the network cannot tell sitting down from
-standing up. Averaged features give averaged logits, so the last layer can be the dense one.
-
-Shapes at 20 × 64 × 64: 64×64×16 → 16 → 4 → 2 → 1×1×64 a frame, dense 64, averaged. Parameters:
-64,932 with 4 classes. Cost: 68 M multiply-adds a clip; 1 min of training on the sample, on 2 cores.
-Reaches: 0.50 on the sample, 0.41 on real clips (docs/results.md).
+CVPR 2014); the order of frames does not matter. Averaged features give averaged logits.
+Shapes at 20 × 64 × 64: 64×64×16 → 16 → 4 → 2 → 1×1×64 a frame, dense 64, averaged.
+Parameters: 64,932 with 4 classes. Cost: 68 M multiply-adds a clip; 1 min of training.
+Reaches: 0.50 on the sample, 0.41 on real clips.
 """
 
 from keras import Model, layers
@@ -24,7 +22,7 @@ class Params(PlainCNNParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed)
     T = x.shape[1]
     x = plain_cnn(FoldTime()(x), params, seed)

@@ -1,15 +1,10 @@
 """A transformer over tubelets: attention within each moment first, then along time.
 
-Idea: a clip is cut into small blocks of space and time, tubelets, each a token. A spatial encoder
-relates the tokens of one moment; their averages are the tokens of a temporal encoder (Arnab et al.,
-ViViT, ICCV 2021, the factorised encoder). For few data, positions come from depth-wise convolutions
-(`har.models.parts.attention`) and tokens are averaged. With `see: motion` the input is differences
-of frames (`har.nn.preprocessing.Motion`). Trained from scratch.
-
-Shapes at 20 × 64 × 64, tubelets 3 × 8 × 8: 7×8×8×64; 7 × 64 tokens in space, 7 in time.
-Parameters: 172,228 with 4 classes. Cost: 54 M multiply-adds a clip; 2 min of training on the
-sample, on 2 cores. Reaches: 0.33 on the sample in 9 epochs, 0.63 on real clips in 80
-(docs/results.md).
+Idea: blocks of space and time are tokens; the average token of each moment goes to a temporal
+encoder (Arnab et al., ViViT, ICCV 2021, the factorised encoder). For few data, positions come from
+depth-wise convolutions. Shapes at 20 × 64 × 64, tubelets 3 × 8 × 8: 7×8×8×64; 7 × 64 tokens in
+space, 7 in time. Parameters: 172,228 with 4 classes. Cost: 54 M multiply-adds a clip; 2 min of
+training. Reaches: 0.33 on the sample in 9 epochs, 0.63 on real clips in 80.
 """
 
 from typing import Annotated
@@ -27,9 +22,8 @@ class Params(ApproachParams):
     """The `transformer` section."""
 
     see: Seen
-    tubelet: Annotated[
-        tuple[PositiveInt, PositiveInt, PositiveInt], Field(strict=False)
-    ]  # frames, height, width
+    # Frames, height, width.
+    tubelet: Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], Field(strict=False)]
     width: PositiveInt  # numbers a token
     heads: PositiveInt
     spatial: PositiveInt  # blocks of the encoder within a moment
@@ -38,7 +32,7 @@ class Params(ApproachParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.lrcn.build`."""
+    """Build the network, as `har.models` says."""
     clips, x = clip_input(shape, train, seed, params.see)
     x = layers.Conv3D(params.width, params.tubelet, params.tubelet, padding="same")(x)
     moments, height, width = x.shape[1:4]

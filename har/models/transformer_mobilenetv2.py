@@ -1,11 +1,9 @@
 """A transformer along time on MobileNetV2's features of frames and of their changes.
 
-Idea: ViViT's factorised encoder (`har.models.transformer`) with a CNN pretrained on ImageNet as its
-spatial half. `stages/features.py` computes the features once.
-
+Idea: ViViT's factorised encoder (`har.models.transformer`) whose spatial half is pretrained.
 Shapes at 20 × 224 × 224: features 2 views × 19 × 7168 → 19 × 128. Parameters: 1,065,732 with
 4 classes, and 2,257,984 of the backbone. Cost: 40 M multiply-adds a clip, and twice the
-backbone's 0.3 G a frame and view. Reaches: 0.88 on real clips (docs/results.md).
+backbone's 0.3 G a frame and view. Reaches: 0.88 on real clips.
 """
 
 from keras import Model, layers
@@ -25,7 +23,7 @@ class Params(ApproachParams):
 
 
 def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
-    """Build the network; arguments and model as in `har.models.i3d.build`."""
+    """Build the network, as `har.models` says."""
     features, x = feature_input(shape)
     x = layers.Dropout(params.dropout, seed=seed)(layers.LayerNormalization()(x))
     x = layers.Dense(params.width)(x)

@@ -4,11 +4,7 @@ from keras import layers
 
 
 def encoder(x, depth: int, heads: int, dropout: float, seed: int):
-    """Apply `depth` pre-norm transformer blocks to tokens, (N, S, D).
-
-    Vaswani et al., Attention Is All You Need (NeurIPS 2017); normalised before each half, and
-    GELU, as in Dosovitskiy et al., An Image Is Worth 16 × 16 Words (ICLR 2021).
-    """
+    """Apply `depth` pre-norm blocks of Dosovitskiy et al. (ViT, ICLR 2021) to tokens, (N, S, D)."""
     width = x.shape[-1]
     for block in range(depth):
         y = layers.LayerNormalization(epsilon=1e-6)(x)
@@ -24,11 +20,9 @@ def encoder(x, depth: int, heads: int, dropout: float, seed: int):
 
 
 def along_time(x, depth: int, heads: int, dropout: float, seed: int):
-    """Encode time steps, (N, T, D), and average them to (N, D).
-
-    A depth-wise convolution over neighbours encodes positions and the direction of time (Chu et
-    al., Conditional Positional Encodings for Vision Transformers, ICLR 2023).
-    """
+    """Encode time steps, (N, T, D), and average them to (N, D)."""
+    # A convolution encodes positions and the direction of time (Chu et al., Conditional Positional
+    # Encodings for Vision Transformers, ICLR 2023).
     x = layers.Add()([x, layers.DepthwiseConv1D(3, padding="same")(x)])
     x = encoder(x, depth, heads, dropout, seed)
     return layers.GlobalAveragePooling1D()(x)

@@ -10,18 +10,11 @@ Shape = tuple[int, int, int]
 
 
 def clip_input(shape: Shape, train: TrainParams, seed: int, see: str = "pixels"):
-    """Return the input and the first tensor of a network.
+    """Return the input, (N, T, H, W, 3) uint8 RGB, and the first tensor, (N', t, H, W, C) float.
 
-    Args:
-        shape: (T, H, W) of a stored clip.
-        train: the `train` section, of which `frames`, `draw`, `augment` and `centre` count.
-        seed: seed of drawing and augmentation.
-        see: `pixels`; `motion`, differences of neighbouring frames, one fewer than frames; or
-            `both`, pixels and the differences that led to them, in six channels.
-
-    Returns:
-        The input, (N, T, H, W, 3) uint8 RGB, and (N, t, H, W, C) float: pixels from -1 to 1 with
-        `centre`, else from 0 to 1. Outside of training N may be a multiple: see `DrawFrames`.
+    Pixels are from -1 to 1 with `train.centre`, else from 0 to 1. `motion` is differences of
+    neighbouring frames, one fewer; `both` is pixels and the differences that led to them, C = 6.
+    Outside of training N' may be a multiple of N: see `DrawFrames`.
     """
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
     x = clips
@@ -41,10 +34,8 @@ def clip_input(shape: Shape, train: TrainParams, seed: int, see: str = "pixels")
 
 
 def classes_of(x, n_classes: int, shape: Shape, train: TrainParams):
-    """Return class probabilities, (N, n_classes) float32, from one vector a clip, (N, D).
-
-    The dense layer is named `classes`: calibration divides its weights by the temperature.
-    """
+    """Return class probabilities, (N, n_classes) float32, from one vector a clip, (N, D)."""
+    # Calibration finds the layer by its name and divides its weights by the temperature.
     x = layers.Dense(n_classes, activation="softmax", dtype="float32", name="classes")(x)
     if train.draw != "middle" and shape[0] > train.frames:
         x = AverageViews(shape[0] // train.frames, dtype="float32", name="views")(x)

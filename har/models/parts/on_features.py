@@ -1,8 +1,4 @@
-"""The first and the last layers of networks that read features of `har.backbones.features`.
-
-A clip has V views: its windows, and perhaps the windows mirrored. The same weights read all of
-them; what they give is averaged before the last layer, which averages the logits.
-"""
+"""The first and the last layers of networks that read features; views share all weights."""
 
 import keras
 from keras import layers
@@ -19,7 +15,7 @@ def feature_input(shape: Shape):
 
 
 def classes_of(x, n_classes: int, n_views: int):
-    """Return class probabilities, (N, n_classes) float32, from one vector a view, (N·V, D)."""
+    """Average one vector a view, (N·V, D), over views; return probabilities, (N, n_classes)."""
     return last_layer(layers.GlobalAveragePooling1D()(UnfoldTime(n_views)(x)), n_classes)
 
 

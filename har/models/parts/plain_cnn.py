@@ -24,10 +24,7 @@ class PlainCNNParams(ApproachParams):
 
 
 def plain_cnn(x, params: PlainCNNParams, seed: int):
-    """Apply the CNN to images, (N, H, W, C), and return their features, (N, D).
-
-    Dropout follows every block but the last, as in the well-known UCF50 tutorial's LRCN.
-    """
+    """Return features of images, (N, H, W, C) to (N, D); no dropout follows the last block."""
     last = len(params.filters) - 1
     for block, (filters, pool) in enumerate(zip(params.filters, params.pools, strict=True)):
         x = PooledConv2D(filters, 3, pool, padding="same", activation="relu")(x)

@@ -1,9 +1,8 @@
 """LRCN on a CNN pretrained on ImageNet, frozen or tuned.
 
-Frozen (`tune: 0` and a line in `features`): the CNN sees each frame and its change from the
-previous one (`har.backbones.imagenet`); `stages/features.py` computes the features once and every
-fold reads them. Tuned (`tune: 20`, say, and no such line): the clips of data/frames.h5 go through
-the CNN, frames alone, and its last layers learn too; set `frames.height` and `.width` to about 224.
+Frozen (`tune: 0` and a line in `features`), it reads features of `har.backbones.imagenet`, computed
+once. Tuned (`tune: 20`, say, and no such line), clips go through the CNN, whose last layers learn
+too; set `frames.height` and `.width` to about 224.
 """
 
 from types import ModuleType
@@ -15,7 +14,7 @@ from pydantic import Field
 
 from har.errors import UserError
 from har.models.parts.on_clips import clip_input
-from har.models.parts.on_features import classes_of, feature_input
+from har.models.parts.on_features import Shape, classes_of, feature_input
 from har.nn.time_folding import FoldTime, UnfoldTime
 from har.params import ApproachParams, PositiveInt, Rate, TrainParams
 
@@ -31,37 +30,25 @@ class LRCNParams(ApproachParams):
 
 def build_on(
     backbone: ModuleType,
-    name: str,
     n_classes: int,
-    shape: tuple[int, int, int],
+    shape: Shape,
     params: LRCNParams,
     train: TrainParams,
     seed: int,
 ) -> keras.Model:
-    """Build the network on features, or with `tune` on clips.
-
-    Args:
-        backbone: module of `har.backbones`.
-        name: name of the model.
-        n_classes: number of classes.
-        shape: (V, T, D) of features; with `tune` (T, H, W) of clips.
-        params: the section of the approach.
-        train: the `train` section.
-        seed: seed of dropout and augmentation.
-
-    Returns:
-        A model from features (N, V, T, D), or from (N, T, H, W, 3) uint8 RGB, to (N, n_classes)
-        float32 probabilities.
+    """Build the network on a module of `har.backbones`; the rest as `har.models` says.
 
     Raises:
         UserError: there is only one step of time, so nothing changes; or `tune` is too high.
     """
+    network = backbone.__name__.rpartition(".")[2]
+    name = f"lrcn_{network}"
     steps = shape[0] if params.tune else shape[1]
     if steps < 2:
-        count = "backbones." + backbone.__name__.rpartition(".")[2] + ".count to 3"
+        remedy = "frames.count to 2" if params.tune else f"backbones.{network}.count to 3"
         raise UserError(
             f"Expected 2 or more steps of time for {name}, which reads their changes. "
-            f"Received: {steps}. Set {'frames.count to 2' if params.tune else count} or more."
+            f"Received: {steps}. Set {remedy} or more."
         )
     if params.tune:
         # Every stored frame: with a tuned backbone clips are few.
@@ -94,7 +81,6 @@ def build_on(
 
 
 def _normalised(x):
-    """Bring every feature to mean 0 and deviation 1, as of the training clips."""
     # Training on features has few steps, too few for Keras's momentum of 0.99.
     return layers.BatchNormalization(center=False, scale=False, momentum=0.9)(x)
 

@@ -1,8 +1,4 @@
-"""A residual CNN for frames, with batch normalisation.
-
-He et al., Deep Residual Learning (CVPR 2016), with the shortcut of ResNet-D: average pooling before
-the 1 × 1 convolution.
-"""
+"""A residual CNN for frames: He et al., Deep Residual Learning (CVPR 2016)."""
 
 from keras import layers
 
@@ -13,25 +9,19 @@ MOMENTUM = 0.95  # of batch statistics; Keras's 0.99 is too slow for the few ste
 
 
 def residual_cnn(x, width: int, n_frames: int = 0):
-    """Apply the CNN to images: (N, H, W, C) to (N, H/16, W/16, 4·width), sizes rounded up.
+    """Map images, (N, H, W, C), to (N, H/16, W/16, 4·width), sizes rounded up.
 
-    Args:
-        x: the images.
-        width: filters of the first convolution.
-        n_frames: images a clip, where blocks shift features between neighbouring images
-            (`har.nn.time_folding.ShiftFeatures`); 0: each image by itself.
+    With `n_frames`, images a clip, blocks shift features between neighbours (`ShiftFeatures`).
     """
-    x = _convolution(x, width, 3, 2)
-    x = layers.ReLU()(x)
+    x = layers.ReLU()(_convolution(x, width, 3, 2))
     for factor in (2, 3, 4):
         x = _block(x, factor * width, n_frames)
     return x
 
 
 def _block(x, filters: int, n_frames: int):
-    """Apply a residual block that halves height and width."""
-    shortcut = layers.AveragePooling2D(2, padding="same")(x)
-    shortcut = _convolution(shortcut, filters, 1)
+    # The shortcut is ResNet-D's: average pooling before the 1 × 1 convolution.
+    shortcut = _convolution(layers.AveragePooling2D(2, padding="same")(x), filters, 1)
     if n_frames:
         x = ShiftFeatures(n_frames)(x)
     x = layers.ReLU()(_convolution(x, filters, 3, 2))
