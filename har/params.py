@@ -146,14 +146,7 @@ class BackboneParams(Section):
 
 
 class Trial(NamedTuple):
-    """One training: an approach on one fold of a protocol, from one seed.
-
-    Attributes:
-        approach: a module of `har.models`.
-        protocol: `group`, `random` or `official`.
-        fold: the fold to test on, from 0.
-        seed: of weights, order of clips, dropout and augmentation.
-    """
+    """One training: an approach on one fold of a protocol, from one seed."""
 
     approach: str
     protocol: str
@@ -192,9 +185,9 @@ class EvaluateParams(Section):
 class Params(Section):
     """The whole of params.yaml.
 
-    A section named like a module of `har.models` belongs to that approach. The module's `Params`
-    checks it in `approach`. So an approach is one file and one section, and a stage that trains
-    nothing does not load its code.
+    A section named like a module of `har.models` belongs to that approach and is checked by the
+    module's `Params` in `approach`. So an approach is one file and one section, and a stage that
+    trains nothing does not load its code.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
@@ -227,7 +220,6 @@ class Params(Section):
         return features
 
     def _own(self, name: str) -> dict[str, Any]:
-        """Return the values that replace those of a section, for the data set that is chosen."""
         return self.sample.get(name, {}) if self.dataset.name == "sample" else {}
 
     def check_approach(self, name: str) -> None:
@@ -241,11 +233,7 @@ class Params(Section):
             )
 
     def approach(self, name: str) -> Any:
-        """Return the section of an approach.
-
-        Raises:
-            UserError: there is no such approach, it has no section, or the section is wrong.
-        """
+        """Return the section of an approach; raise a `UserError` where it is missing or wrong."""
         self.check_approach(name)
         section = getattr(self, name, None)
         if section is None:
@@ -258,11 +246,7 @@ class Params(Section):
         return _validate(importlib.import_module(f"har.models.{name}").Params, section, name)
 
     def recipe(self, name: str) -> TrainParams:
-        """Return the recipe: `train`, replaced by `sample.train` and the approach's own `train`.
-
-        Raises:
-            UserError: as `approach`, or a value is wrong.
-        """
+        """Return the recipe: `train`, replaced by `sample.train` and the approach's own `train`."""
         section = self.approach(name)
         own = section.train
         merged = {**self.train.model_dump(), **self._own("train"), **own}
@@ -308,15 +292,7 @@ def change(values: dict[str, Any], path: Path = Path("params.yaml")) -> None:
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml.
-
-    Args:
-        path: the file, relative to the working directory.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or holds a key or value that cannot be;
-            the message names every wrong key.
-    """
+    """Read and check params.yaml; a `UserError` names every wrong key."""
     try:
         # YAML 1.2, as DVC writes it: `5e-05` is a number.
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -344,7 +320,6 @@ def load(path: Path = Path("params.yaml")) -> Params:
 
 
 def _validate(model: type[Section], values: Any, key: str) -> Any:
-    """Check a part of params.yaml by itself."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -23,17 +23,8 @@ def difference(
     Whole groups are resampled, each with both of its results: clips of one group succeed and fail
     together, and both sides find the same clips hard. The interval is BCa's (Efron, JASA 82,
     1987). That one is too narrow where few groups differ, as when one side is perfect; so the
-    interval includes 0 unless `sign_flip_p` is at most 0.05.
-
-    Args:
-        hits_a: bool (N,), whether the first side recognised each clip.
-        hits_b: bool (N,), likewise the second side, in the same order.
-        groups: (N,), the source video of each clip.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
-
-    Returns:
-        Difference, lower and upper end, in [-1, 1]; NaNs where there are no clips.
+    interval includes 0 unless `sign_flip_p` is at most 0.05. Hits are bool (N,) of the same clips.
+    Without clips all three are NaN.
     """
     if len(hits_a) == 0:
         return math.nan, math.nan, math.nan
@@ -64,12 +55,10 @@ def difference(
 def sign_flip_p(gain: np.ndarray) -> float:
     """Return the two-sided mid-p value of groups' gains if the two sides are interchangeable.
 
-    Swapping the sides flips the sign of a group's gain. Of all flips, equally likely, p is the
-    share with a total farther from 0 than the observed one, and half of the share as far. With
-    one clip a group this is McNemar's mid-p test (Fagerland et al., BMC Med Res Methodol 13, 2013).
-
-    Args:
-        gain: (G,) whole numbers, clips won minus clips lost in each group.
+    Gains are whole numbers (G,), clips won minus clips lost. Swapping the sides flips the sign of
+    a gain. Of all flips, equally likely, p is the share with a total farther from 0 than the
+    observed one, and half of the share as far. With one clip a group this is McNemar's mid-p test
+    (Fagerland et al., BMC Med Res Methodol 13, 2013).
     """
     steps = np.abs(gain[gain != 0]).astype(int)
     chance = np.ones(1)  # chance[i]: probability that the groups which won have won i in all

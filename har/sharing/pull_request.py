@@ -51,14 +51,10 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What the page shows.
+    """What the page shows: differences, stages that ran (with inputs that changed), stale ones.
 
-    Attributes:
-        stages: the stages that ran, each with its inputs that changed.
-        stale: the stages that would run now.
-        pictures: title and both sides' file names in the report's folder, `None` where absent.
-        behind: number of commits of the base that this side lacks.
-        intervals: paired 95 % intervals of changes, by file and key of the metric.
+    Pictures have a title and both sides' file names, `None` where absent. `behind` counts commits
+    of the base that this side lacks. `intervals` are paired 95 % intervals of changes.
     """
 
     base: Commit
@@ -139,12 +135,7 @@ def _describe(judgement: Judgement) -> str:
 
 
 def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
-    """Write the page as Markdown for GitHub and GitLab.
-
-    Args:
-        comparison: what to show.
-        pictures_url: where the pictures are, without a final slash; `None` leaves them out.
-    """
+    """Write the page as Markdown for GitHub and GitLab; without an address without pictures."""
     base, head, metrics, params, stages, unchanged, _, pictures, *_ = comparison
     judged = judge(metrics, comparison.intervals)
     changed = [_metric_row(j) for j in judged if j.verdict != "unchanged"]
@@ -289,15 +280,7 @@ def write(comparison: Comparison, folder: Path, pictures_url: str | None = None)
 
 
 def compare(base: str, folder: Path | None = None) -> Comparison:
-    """Compare the working tree with the commit `base`.
-
-    Args:
-        base: a branch, tag or commit.
-        folder: where to put the pictures, in `pictures/`; `None` for no pictures.
-
-    Raises:
-        UserError: `base` is no commit, or Git or DVC failed.
-    """
+    """Compare the working tree with the commit `base`; copy the pictures to `folder`, if any."""
     from dvc.api import DVCFileSystem
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)

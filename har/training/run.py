@@ -1,8 +1,4 @@
-"""One training, from data to a model folder: what `stages/train.py` and `stages/trial.py` run.
-
-A model folder holds `model.keras`, `card.json` and `history.csv`; that of a trial also holds
-`predictions.csv`, the predictions of the test fold.
-"""
+"""One training, from data to a model folder: what `stages/train.py` and `stages/trial.py` run."""
 
 import importlib
 import shutil
@@ -43,24 +39,19 @@ def train(
     features: Path = Path("data/features"),
     test: bool = False,
 ) -> dict[str, Any]:
-    """Train an approach on one fold from one seed, and write its model folder.
+    """Train an approach on one fold from one seed, write its model folder, and return the card.
 
-    Kill it at any time: the next call goes on from the last finished epoch and writes the same
-    bytes.
+    The folder has `model.keras`, `card.json` and `history.csv`, and with `test` the
+    `predictions.csv` of the test fold; it appears whole or not at all. Kill the training at any
+    time: the next call goes on from the last finished epoch and writes the same bytes.
 
     Args:
         trial: approach, protocol, fold and seed; they replace those of `params`.
         params: the whole of params.yaml.
-        output: the model folder; it appears whole or not at all.
+        output: the model folder.
         data: the folder of frames.h5, clips.csv and split.csv.
         features: the folder of the features that `stages/features.py` made.
-        test: also predict the test fold and write predictions.csv.
-
-    Returns:
-        The card, with `accuracy` of the test fold where there is one.
-
-    Raises:
-        UserError: the approach, its section, its data or the fold does not exist.
+        test: also predict the test fold; the returned card then has its `accuracy`.
     """
     share = distribution.start()
     approach = trial.approach
@@ -173,12 +164,7 @@ def median_seconds(table: Path, clips: Sequence[str]) -> float | None:
 
 
 def check_card(card: dict[str, Any], trial: Trial, classes: list[str], folder: Path) -> None:
-    """Refuse a model that was trained on something else than `trial` says.
-
-    Raises:
-        UserError: the card names another protocol, fold, seed or list of classes. The model may
-            then have been trained on the clips that would test it.
-    """
+    """Refuse a model trained on something else than `trial`, perhaps on its test clips."""
     expected = {"protocol": trial.protocol, "fold": trial.fold, "seed": trial.seed}
     expected |= {"approach": trial.approach, "classes": list(classes)}
     for name, value in expected.items():

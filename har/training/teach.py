@@ -29,17 +29,9 @@ def teach(
     Of each fold, the penalty is chosen on the validation fold, and the classifier is fitted on
     training and validation clips.
 
-    Args:
-        params: the whole of params.yaml.
-        output: the model folder: model.keras, card.json.
-        data: the folder of features, clips.csv and split.csv.
-
     Returns:
         The out-of-fold predictions of all clips; the fold in which each was tested, int (N,); the
         card.
-
-    Raises:
-        UserError: a class has no clip outside a fold, or the features do not exist.
     """
     split = data / "split.csv"
     groups = splits.read_groups(split)
