@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def digest(*parts: Any) -> str:
-    """Return a key of 16 hexadecimal digits of JSON values; a `Path` stands for its file's bytes."""
+    """Return a key of 16 hexadecimal digits of JSON values; a `Path` stands for its file."""
     key = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -81,18 +82,12 @@ def publish(finished: Path, output: Path) -> None:
 def write_bytes(output: Path, data: bytes) -> None:
     """Write `data`, whole or not at all, even if another process writes the same file."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-    part = Path(name)
+    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp gives 0600
+        part.write_bytes(data)
         part.replace(output)
-    except BaseException:
+    finally:
         part.unlink(missing_ok=True)
-        raise
 
 
 def write_text(output: Path, text: str) -> None:

@@ -51,13 +51,8 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int, ti
     figure, both = subplots((9, 3.6), 2)
     epochs = [int(row["epoch"]) for row in history]
     for axes, name in zip(both, ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [float(row[name]) for row in history], marker=".", label="training")
-        axes.plot(
-            epochs,
-            [float(row[f"val_{name}"]) for row in history],
-            marker=".",
-            label="validation",
-        )
+        for label, key in (("training", name), ("validation", f"val_{name}")):
+            axes.plot(epochs, [float(row[key]) for row in history], marker=".", label=label)
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
         axes.set_xlabel("Epoch")
         axes.set_ylabel(name.capitalize() if name == "accuracy" else "Cross-entropy (nats)")

@@ -434,7 +434,9 @@ def test_motion_needs_two_frames(tmp_path, raw, see):
 
 def test_an_unknown_key_without_a_likely_meaning_lists_the_valid_ones(tmp_path, raw):
     place(raw, "split.xyz", 1)
-    with pytest.raises(UserError, match=r"expected one of protocol, folds, fold. Received: .*xyz"):
+    with pytest.raises(
+        UserError, match=r"expected one of protocol, folds, fold, merge_duplicates. Received: .*xyz"
+    ):
         load(tmp_path, raw)
 
 

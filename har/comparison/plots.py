@@ -16,7 +16,7 @@ _COLOURS = {"group": "#1f5c99", "official": "#2e7d32", "random": "#d98c2b"}
 def accuracies(
     path: Path, table: Mapping[str, Mapping[str, Any]], protocols: Sequence[str], chance: float
 ) -> None:
-    """Draw each approach's accuracy and interval; the first protocol ranks, the best is at the top."""
+    """Draw each approach's accuracy and interval, the best of the first protocol at the top."""
     names = sorted(table, key=lambda name: table[name][protocols[0]]["accuracy"])
     figure, axes = subplots((7.5, 1.2 + 0.45 * len(names)))
     for i, protocol in enumerate(protocols):

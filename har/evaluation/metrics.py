@@ -58,10 +58,11 @@ def accuracy_interval(
     if hits.sum() in (0, size.sum()):
         exact = stats.binomtest(len(size) if hits.any() else 0, len(size)).proportion_ci()
         return float(exact.low), float(exact.high)
-    return bootstrap((hits, size), _ratio, resamples=resamples, seed=seed)
+    return bootstrap((hits, size), ratio, resamples=resamples, seed=seed)
 
 
-def _ratio(hits: np.ndarray, size: np.ndarray, axis: int = -1) -> np.ndarray:
+def ratio(hits: np.ndarray, size: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the quotient of two sums, a statistic for `bootstrap`."""
     return hits.sum(axis) / size.sum(axis)
 
 

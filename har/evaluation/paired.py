@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+
+from har.evaluation import metrics
 
 Interval = tuple[float, float]
 _ALPHA = 0.05
@@ -28,25 +29,16 @@ def difference(
     """
     if len(hits_a) == 0:
         return math.nan, math.nan, math.nan
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    size = np.bincount(index)
-    gain = np.bincount(index, weights=np.asarray(hits_b, float) - np.asarray(hits_a, float))
-    mean = gain.sum() / size.sum()
+    gains = np.asarray(hits_b, float) - np.asarray(hits_a, float)
+    gain, size = metrics.per_group(groups, gains, np.ones(len(gains)))
+    mean = metrics.ratio(gain, size)
     if np.ptp(gain / size) == 0:
         # All G groups agree. With 97.5 % confidence at most this share of groups does not (exact,
         # Clopper-Pearson); at worst these lose every clip (-1), at best they win every clip (+1).
         share = 1 - (_ALPHA / 2) ** (1 / len(size))
         low, high = mean - share * (1 + mean), mean + share * (1 - mean)
     else:
-        low, high = stats.bootstrap(
-            (gain, size),
-            lambda gain, size, axis: gain.sum(axis=axis) / size.sum(axis=axis),
-            paired=True,
-            vectorized=True,
-            method="BCa",
-            n_resamples=resamples,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
+        low, high = metrics.bootstrap((gain, size), metrics.ratio, resamples=resamples, seed=seed)
     if sign_flip_p(gain) > _ALPHA:
         low, high = min(low, 0.0), max(high, 0.0)
     return float(mean), float(low), float(high)
