@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -30,11 +31,7 @@ def cache_folder() -> Path:
 
 
 def digest(*parts: Any) -> str:
-    """Return a key of 16 hexadecimal digits.
-
-    Args:
-        parts: values that `json` can write; a `Path` stands for the bytes of the file it names.
-    """
+    """Return a key of 16 hexadecimal digits of JSON values; a `Path` stands for its file."""
     key = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
@@ -61,8 +58,7 @@ def folder(*names: str) -> Path:
 def publish(finished: Path, output: Path) -> None:
     """Move a finished file or folder to `output`, whole or not at all; on another disk too.
 
-    Raises:
-        OSError: it cannot be moved; `finished` and `output` are then as they were.
+    After an `OSError` both are as they were.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     # A rename works within one disk only. So the last step is always a rename beside `output`.
@@ -84,20 +80,14 @@ def publish(finished: Path, output: Path) -> None:
 
 
 def write_bytes(output: Path, data: bytes) -> None:
-    """Write `data` to `output`, whole or not at all, whoever else writes the same file."""
+    """Write `data`, whole or not at all, even if another process writes the same file."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-    part = Path(name)
+    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)  # mkstemp gives 0600
+        part.write_bytes(data)
         part.replace(output)
-    except BaseException:
+    finally:
         part.unlink(missing_ok=True)
-        raise
 
 
 def write_text(output: Path, text: str) -> None:
@@ -120,17 +110,9 @@ def write_csv(output: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
-    """Read a CSV table that a stage wrote.
+    """Read the header and the rows of a CSV table that a stage wrote, all of one length.
 
-    Args:
-        path: the file.
-        columns: names that the header must have.
-
-    Returns:
-        The header and the rows, all of one length.
-
-    Raises:
-        UserError: the file is missing, is not UTF-8, or lacks a column or a field.
+    Raise a `UserError` where the file is missing, is not UTF-8, or lacks a column or a field.
     """
     remedy = "Run `dvc repro` to make it."
     try:
@@ -157,11 +139,7 @@ def read_csv(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that a stage wrote.
-
-    Raises:
-        UserError: the file is missing or holds something else.
-    """
+    """Read a JSON object that a stage wrote; raise a `UserError` where there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):

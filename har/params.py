@@ -4,12 +4,19 @@ import difflib
 import importlib
 import io
 import re
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 from ruamel.yaml import YAML, YAMLError
 
 from har import files
@@ -20,7 +27,12 @@ PositiveInt = Annotated[int, Field(ge=1, le=10_000)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 Part = Annotated[float, Field(ge=0.0, le=1.0)]
 PositiveFloat = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 IntTuple = Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)]
+
+
+Protocol = Literal["group", "random", "official"]
 
 
 class Section(BaseModel):
@@ -36,7 +48,7 @@ class DatasetParams(Section):
     classes: Annotated[tuple[str, ...], Field(strict=False)] = ()
     path: Annotated[Path, Field(strict=False)]
     url: str | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None  # of the archive
+    sha256: Sha256 | None = None  # of the archive
     group_pattern: str | None = None  # in a clip's name; None: UCF's naming
 
     @field_validator("group_pattern")
@@ -61,7 +73,7 @@ class FramesParams(Section):
 class SplitParams(Section):
     """The clips for training, validation and test."""
 
-    protocol: Literal["group", "random", "official"]
+    protocol: Protocol
     folds: Annotated[int, Field(ge=3)]
     fold: Annotated[int, Field(ge=0)]
     merge_duplicates: bool  # groups with near-duplicate clips become one
@@ -135,7 +147,7 @@ class BackboneParams(Section):
     width: Annotated[int, Field(ge=32, le=4096)]
     mirrored: bool  # features of the mirrored clip too
     weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, a file or a URL
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None  # of the file of weights
+    sha256: Sha256 | None  # of the file of weights
 
     @field_validator("windows")
     @classmethod
@@ -146,14 +158,7 @@ class BackboneParams(Section):
 
 
 class Trial(NamedTuple):
-    """One training: an approach on one fold of a protocol, from one seed.
-
-    Attributes:
-        approach: a module of `har.models`.
-        protocol: `group`, `random` or `official`.
-        fold: the fold to test on, from 0.
-        seed: of weights, order of clips, dropout and augmentation.
-    """
+    """One training: an approach on one fold of a protocol, from one seed."""
 
     approach: str
     protocol: str
@@ -169,13 +174,9 @@ class ComparisonParams(Section):
     """The trials of the comparison: every approach on every fold of every protocol."""
 
     approaches: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    protocols: Annotated[
-        tuple[Literal["group", "random", "official"], ...], Field(strict=False, min_length=1)
-    ]
+    protocols: Annotated[tuple[Protocol, ...], Field(strict=False, min_length=1)]
     folds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)
-    ]
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)]
 
     def trials(self, approach: str, protocol: str) -> list[Trial]:
         """Return the trials of an approach under a protocol."""
@@ -192,14 +193,12 @@ class EvaluateParams(Section):
 class Params(Section):
     """The whole of params.yaml.
 
-    A section named like a module of `har.models` belongs to that approach. The module's `Params`
-    checks it in `approach`. So an approach is one file and one section, and a stage that trains
-    nothing does not load its code.
+    A section named like a module of `har.models` belongs to that approach and is checked by the
+    module's `Params` in `approach`. So an approach is one file and one section, and a stage that
+    trains nothing does not load its code.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Seed
     dataset: DatasetParams
     frames: FramesParams
     split: SplitParams
@@ -227,25 +226,19 @@ class Params(Section):
         return features
 
     def _own(self, name: str) -> dict[str, Any]:
-        """Return the values that replace those of a section, for the data set that is chosen."""
         return self.sample.get(name, {}) if self.dataset.name == "sample" else {}
 
     def check_approach(self, name: str) -> None:
         """Raise a `UserError` where there is no approach `name`."""
         known = approaches()
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {close[0]}?" if close else "Choose one of them."
             raise UserError(
-                f"Expected an approach: {', '.join(known)}. Received: {name or 'nothing'}. {hint}"
+                f"Expected an approach: {', '.join(known)}. Received: {name or 'nothing'}. "
+                f"{_hint(name, known) or 'Choose one of them.'}"
             )
 
     def approach(self, name: str) -> Any:
-        """Return the section of an approach.
-
-        Raises:
-            UserError: there is no such approach, it has no section, or the section is wrong.
-        """
+        """Return the section of an approach; raise a `UserError` where it is missing or wrong."""
         self.check_approach(name)
         section = getattr(self, name, None)
         if section is None:
@@ -258,11 +251,7 @@ class Params(Section):
         return _validate(importlib.import_module(f"har.models.{name}").Params, section, name)
 
     def recipe(self, name: str) -> TrainParams:
-        """Return the recipe: `train`, replaced by `sample.train` and the approach's own `train`.
-
-        Raises:
-            UserError: as `approach`, or a value is wrong.
-        """
+        """Return the recipe: `train`, replaced by `sample.train` and the approach's own `train`."""
         section = self.approach(name)
         own = section.train
         merged = {**self.train.model_dump(), **self._own("train"), **own}
@@ -308,15 +297,7 @@ def change(values: dict[str, Any], path: Path = Path("params.yaml")) -> None:
 
 
 def load(path: Path = Path("params.yaml")) -> Params:
-    """Read and check params.yaml.
-
-    Args:
-        path: the file, relative to the working directory.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or holds a key or value that cannot be;
-            the message names every wrong key.
-    """
+    """Read and check params.yaml; a `UserError` names every wrong key."""
     try:
         # YAML 1.2, as DVC writes it: `5e-05` is a number.
         raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -332,57 +313,41 @@ def load(path: Path = Path("params.yaml")) -> Params:
             f"Expected sections ({', '.join(Params.model_fields)}) in {path}. "
             f"Received: {type(raw).__name__}. Restore the file from Git."
         )
-    sections = [*Params.model_fields, *approaches()]
-    unknown = [_unknown(str(key), str(key), sections) for key in raw if key not in sections]
-    try:
-        params = Params.model_validate({key: raw[key] for key in raw if key in sections})
-    except ValidationError as error:
-        raise _wrong(path, error, Params, (), unknown) from None
-    if unknown:
-        raise _wrong(path, None, Params, (), unknown)
-    return params
+    sections = dict.fromkeys(approaches(), (Any, None))  # checked where they are asked for
+    return _validate(create_model("Params", __base__=Params, **sections), raw, path=path)
 
 
-def _validate(model: type[Section], values: Any, key: str) -> Any:
-    """Check a part of params.yaml by itself."""
+def _validate(
+    model: type[Section], values: Any, *above: str, path: Path | str = "params.yaml"
+) -> Any:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise _wrong("params.yaml", error, model, (key,)) from None
+        problems = (f"{path}: {_explain(each, model, above)}" for each in error.errors())
+        raise UserError("\n       ".join(problems)) from None
 
 
-def _wrong(
-    path: Path | str,
-    error: ValidationError | None,
-    model: type[BaseModel],
-    above: tuple[str, ...],
-    problems: Sequence[str] = (),
-) -> UserError:
-    found = [_explain(problem, model, above) for problem in (error.errors() if error else ())]
-    return UserError("\n       ".join(f"{path}: {problem}" for problem in (*found, *problems)))
-
-
-def _explain(problem: dict[str, Any], model: type[BaseModel], above: tuple[str, ...]) -> str:
-    key = ".".join(str(part) for part in (*above, *problem["loc"]))
+def _explain(problem: dict[str, Any], model: type[Section], above: tuple[str, ...]) -> str:
+    *parents, name = map(str, problem["loc"])
+    key = ".".join((*above, *parents, name))
     if problem["type"] == "extra_forbidden":
-        valid = _valid_keys(model, problem["loc"][:-1])
-        return _unknown(key, str(problem["loc"][-1]), valid)
+        valid = _valid_keys(model, parents)
+        hint = _hint(name, valid) or "Remove it or rename it."
+        return f"expected one of {', '.join(valid)}. Received: the unknown key {key}. {hint}"
     if problem["type"] == "missing":
         return f"expected the key {key}. Received: nothing. Add it."
     wish = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    value = problem["input"]
-    return f"{key}: expected {wish}. Received: {value!r}. Change it."
+    return f"{key}: expected {wish}. Received: {problem['input']!r}. Change it."
 
 
-def _unknown(key: str, name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=1)
-    hint = f"Did you mean {close[0]}?" if close else "Remove it or rename it."
-    return f"expected one of {', '.join(valid)}. Received: the unknown key {key}. {hint}"
+def _hint(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"Did you mean {close[0]}?" if close else ""
 
 
-def _valid_keys(model: type[BaseModel], parents: tuple[str | int, ...]) -> list[str]:
+def _valid_keys(model: type[Section], parents: list[str]) -> list[str]:
     for parent in parents:
-        field = model.model_fields.get(str(parent))
+        field = model.model_fields.get(parent)
         if field is None:
             continue  # the name of an entry, as in `backbones`
         found = [field.annotation, *get_args(field.annotation)]

@@ -24,14 +24,7 @@ def subplots(size: tuple[float, float], columns: int = 1) -> tuple[Figure, Any]:
 
 @plain_text
 def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix; from `MANY` classes on without numbers and names.
-
-    Args:
-        path: PNG to write.
-        counts: int (C, C), rows are the true classes, columns the predicted ones.
-        classes: C names.
-        title: above the picture.
-    """
+    """Draw counts, int (C, C), true classes in rows; from `MANY` on without numbers and names."""
     C = len(classes)
     side = 2.5 + 0.45 * min(C, MANY / 2)
     figure, axes = subplots((side + 0.6, side))
@@ -54,24 +47,12 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
 
 @plain_text
 def curves(path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int, title: str) -> None:
-    """Draw loss and accuracy over the epochs, training beside validation.
-
-    Args:
-        path: PNG to write.
-        history: rows of history.csv.
-        best_epoch: marked, from 1.
-        title: above the picture.
-    """
+    """Draw loss and accuracy over the epochs (rows of history.csv), training and validation."""
     figure, both = subplots((9, 3.6), 2)
     epochs = [int(row["epoch"]) for row in history]
     for axes, name in zip(both, ("loss", "accuracy"), strict=True):
-        axes.plot(epochs, [float(row[name]) for row in history], marker=".", label="training")
-        axes.plot(
-            epochs,
-            [float(row[f"val_{name}"]) for row in history],
-            marker=".",
-            label="validation",
-        )
+        for label, key in (("training", name), ("validation", f"val_{name}")):
+            axes.plot(epochs, [float(row[key]) for row in history], marker=".", label=label)
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
         axes.set_xlabel("Epoch")
         axes.set_ylabel(name.capitalize() if name == "accuracy" else "Cross-entropy (nats)")
@@ -87,14 +68,7 @@ def curves(path: Path, history: Sequence[Mapping[str, Any]], best_epoch: int, ti
 def contact_sheet(
     path: Path, rows: Sequence[tuple[str, np.ndarray]], title: str, n_frames: int = 8
 ) -> None:
-    """Draw a row a clip: its caption above frames picked evenly.
-
-    Args:
-        path: PNG to write.
-        rows: caption and frames, uint8 (T, H, W, 3) RGB, of each clip; may be empty.
-        title: above the picture.
-        n_frames: frames shown of a clip.
-    """
+    """Draw a row a clip: its caption above `n_frames` of its frames, uint8 (T, H, W, 3) RGB."""
     strips = [contact_strip(frames, n_frames) for _, frames in rows]
     height, width = rows[0][1].shape[1:3] if rows else (8, 16)
     width *= n_frames
@@ -112,14 +86,9 @@ def contact_sheet(
 
 
 def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
-    """Lay `n_frames` of a clip's frames, evenly picked, side by side.
+    """Lay frames of uint8 (T, H, W, 3), evenly picked, side by side.
 
-    Args:
-        frames: uint8 (T, H, W, 3).
-        n_frames: frames to show; all where the clip has fewer.
-
-    Returns:
-        uint8 (H, min(T, n_frames)·W, 3).
+    The result is uint8 (H, min(T, n_frames)·W, 3).
     """
     picked = np.linspace(0, len(frames) - 1, min(n_frames, len(frames))).round().astype(int)
     return np.concatenate(list(frames[picked]), axis=1)

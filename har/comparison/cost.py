@@ -27,16 +27,13 @@ _FREE = (layers.BatchNormalization, layers.LayerNormalization)
 
 
 def of(model: keras.Model, backbone: str | None, params: Params) -> dict[str, Any]:
-    """Return the cost of a trained network.
+    """Return `parameters`, `multiply_adds` and `latency_ms` of one clip at batch 1.
 
     Args:
         model: from frames to probabilities; from features where `backbone` is given.
-        backbone: a backbone that is no Keras model, and so is no part of `model`.
+        backbone: a backbone that is no Keras model, and so is no part of `model`; its multiply-adds
+            are unknown, so the sum is `None`.
         params: the whole of params.yaml, for the section of that backbone.
-
-    Returns:
-        `parameters`; `multiply_adds` of one clip, `None` with a `backbone`; `latency_ms`, the
-        median time of one clip at batch 1 on this machine, backbone included.
     """
     rng = np.random.default_rng(0)
     if backbone is None:
@@ -79,11 +76,7 @@ def machine() -> str:
 def multiply_adds(model: keras.Model) -> int:
     """Return the multiply-adds of one clip.
 
-    Args:
-        model: from clips, or features of clips, to probabilities.
-
-    Raises:
-        TypeError: a layer with weights is of a kind whose cost is not known here.
+    Raise a `TypeError` where a layer with weights is of a kind whose cost is not known here.
     """
     calls = []
     call = layers.Layer.__call__

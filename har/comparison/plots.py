@@ -16,14 +16,7 @@ _COLOURS = {"group": "#1f5c99", "official": "#2e7d32", "random": "#d98c2b"}
 def accuracies(
     path: Path, table: Mapping[str, Mapping[str, Any]], protocols: Sequence[str], chance: float
 ) -> None:
-    """Draw each approach's accuracy and interval under each protocol, the best at the top.
-
-    Args:
-        path: PNG to write.
-        table: figures by approach and protocol.
-        protocols: the first one ranks.
-        chance: drawn as a line.
-    """
+    """Draw each approach's accuracy and interval, the best of the first protocol at the top."""
     names = sorted(table, key=lambda name: table[name][protocols[0]]["accuracy"])
     figure, axes = subplots((7.5, 1.2 + 0.45 * len(names)))
     for i, protocol in enumerate(protocols):
@@ -56,14 +49,7 @@ def accuracies(
 def front(
     path: Path, points: Mapping[str, tuple[float, float]], best: Sequence[str], protocol: str
 ) -> None:
-    """Draw accuracy over latency, and the approaches that no faster one beats.
-
-    Args:
-        path: PNG to write.
-        points: latency (ms) and accuracy by approach.
-        best: the Pareto front, the fastest first.
-        protocol: of the accuracies.
-    """
+    """Draw accuracy over latency (ms), and the Pareto front `best`, the fastest first."""
     figure, axes = subplots((7.5, 4.8))
     steps = [points[name] for name in best]
     axes.step(*zip(*steps, strict=True), where="post", color="#1f5c99", alpha=0.6, label="front")
@@ -96,13 +82,7 @@ def front(
 
 @plain_text
 def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: str) -> None:
-    """Draw the part of each class's clips that each approach recognised.
-
-    Args:
-        path: PNG to write.
-        recalls: by approach, then by class.
-        protocol: of the trials.
-    """
+    """Draw the part of each class's clips that each approach recognised."""
     names = list(recalls)
     columns = sorted({name for row in recalls.values() for name in row})
     values = np.array([[recalls[name].get(c, np.nan) for c in columns] for name in names])
@@ -124,12 +104,7 @@ def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: st
 
 @plain_text
 def pairs(path: Path, accuracies: Mapping[str, Mapping[str, float]]) -> None:
-    """Draw how well each approach tells an action from the same action backwards.
-
-    Args:
-        path: PNG to write.
-        accuracies: by approach, then by pair of classes.
-    """
+    """Draw how well each approach tells an action from the same action backwards."""
     names = sorted(accuracies, key=lambda name: np.mean(list(accuracies[name].values())))
     both = list(next(iter(accuracies.values())))
     figure, axes = subplots((7.5, 1.2 + 0.45 * len(names)))

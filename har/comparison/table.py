@@ -14,11 +14,7 @@ REVERSED = (("SitDown", "StandUp"), ("PickUp", "PutDown"))
 
 
 def pool(parts: Sequence[Predictions]) -> Predictions:
-    """Put the predictions of folds and seeds together.
-
-    Raises:
-        UserError: the trials are not of the same classes.
-    """
+    """Put the predictions of folds and seeds together; their classes must be the same."""
     if len({tuple(part.classes) for part in parts}) > 1:
         raise UserError("The trials are of different classes. Run `make compare`.")
     columns = [np.concatenate([part[i] for part in parts]) for i in range(4)]
@@ -26,17 +22,10 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
 
 
 def figures(parts: Sequence[Predictions], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Return the figures of an approach under one protocol.
+    """Return the figures of an approach's trials under one protocol.
 
-    Args:
-        parts: the predictions of each of its trials.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        What `har.evaluation.metrics.figures` says of all tested clips together, with `mean` and
-        `sd` of the trials' accuracies, and these (`trials`). `sd` is that of a sample; 0.0 with one
-        trial.
+    These are `har.evaluation.metrics.figures` of all tested clips together, `mean` and sample `sd`
+    of the trials' accuracies (0.0 with one trial), and these themselves, `trials`.
     """
     whole = pool(parts)
     accuracies = [float(part.right.mean()) for part in parts]
@@ -53,18 +42,9 @@ def figures(parts: Sequence[Predictions], *, resamples: int, seed: int) -> dict[
 def gap(
     leaking: Sequence[Predictions], honest: Sequence[Predictions], *, resamples: int, seed: int
 ) -> dict[str, float]:
-    """Return how much higher an approach scores where groups leak.
+    """Return how much higher an approach scores where groups leak, and the 95 % interval.
 
     Groups are drawn once for both sides, because both test clips of the same source videos.
-
-    Args:
-        leaking: trials under the random protocol.
-        honest: trials under the group protocol.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        `gap`, the difference of the accuracies, and its 95 % interval `gap_low`, `gap_high`.
     """
     sides = pool(leaking), pool(honest)
     groups = np.concatenate([side.groups for side in sides])
@@ -96,9 +76,7 @@ def recalls(parts: Sequence[Predictions]) -> dict[str, float]:
 def pair_accuracies(parts: Sequence[Predictions]) -> dict[str, float]:
     """Return how often the right one of two reversed classes has the higher probability.
 
-    Returns:
-        For each pair of `REVERSED` that the data set has, as `A / B`, the share of the clips of
-        both whose own class got more probability than the other; chance is 0.5.
+    The keys are those pairs of `REVERSED` that the data set has, as `A / B`; chance is 0.5.
     """
     whole = pool(parts)
     result = {}
@@ -114,8 +92,7 @@ def pair_accuracies(parts: Sequence[Predictions]) -> dict[str, float]:
 def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
     """Return the names whose accuracy no cheaper one reaches, the cheapest first.
 
-    Args:
-        points: cost and accuracy by name.
+    Points are cost and accuracy by name.
     """
     front: list[str] = []
     best = -np.inf
@@ -127,14 +104,7 @@ def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
 
 
 def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str, machine: str) -> str:
-    """Return the table as Markdown, the best approach under the first protocol first.
-
-    Args:
-        table: what `stages/compare.py` writes to comparison.json.
-        chance: accuracy of guessing.
-        trials: one sentence about what was tried.
-        machine: what the times were measured on.
-    """
+    """Return the table of comparison.json as Markdown, the best under the first protocol first."""
     protocols = [p for p in ("group", "official", "random") if p in next(iter(table.values()))]
     head = ["approach", "parameters", "multiply-adds", "latency", "training"]
     for protocol in protocols:

@@ -20,19 +20,11 @@ def figures(
     resamples: int,
     seed: int,
 ) -> dict[str, float | int]:
-    """Return the test figures of a network.
+    """Return the test figures of a network, by name.
 
-    Args:
-        probabilities: (N, C), rows sum to 1.
-        labels: int (N,), the true classes.
-        groups: (N,), the source video of each clip, unique over classes.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Returns:
-        `accuracy` with its 95 % interval `accuracy_low`, `accuracy_high`; `top5`; `macro_f1` over
-        the classes in `labels` or predicted; `loss`, the cross-entropy in nats;
-        `calibration_error`; `n_test` and `n_groups`.
+    `accuracy_low` and `accuracy_high` are the 95 % interval, `macro_f1` is over the classes in
+    `labels` or predicted, `loss` is the cross-entropy in nats. Probabilities are (N, C) with rows
+    that sum to 1; labels int (N,); groups the N source videos, unique over classes.
     """
     predicted = probabilities.argmax(axis=1)
     right = predicted == labels
@@ -55,31 +47,22 @@ def figures(
 def accuracy_interval(
     right: np.ndarray, groups: Sequence[str], *, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the accuracy, resampling whole groups.
+    """Return the 95 % interval of the accuracy of hits bool (N,), resampling whole groups.
 
-    Clips of one group succeed and fail together, so resampling clips would give an interval that
-    is too narrow (Field & Welsh, Bootstrapping clustered data, JRSS B 2007). The bootstrap is
-    bias-corrected and accelerated (Efron, Better bootstrap confidence intervals, JASA 1987). It has
-    no width where all clips are right or all are wrong. There the interval is the exact binomial
-    one of the number of groups (Clopper & Pearson, Biometrika 1934).
-
-    Args:
-        right: bool (N,), whether each clip was recognised.
-        groups: (N,), the group of each clip.
-        resamples: number of resamples.
-        seed: of the resampling.
-
-    Returns:
-        The lower and the upper end, in [0, 1].
+    Clips of one group succeed and fail together: resampling clips gives too narrow an interval
+    (Field & Welsh, JRSS B 2007). The bootstrap is bias-corrected and accelerated (Efron, JASA
+    1987). Where all clips are right or all are wrong it has no width; there the interval is the
+    exact binomial one of the number of groups (Clopper & Pearson, Biometrika 1934).
     """
     hits, size = per_group(groups, np.asarray(right, float), np.ones(len(right)))
     if hits.sum() in (0, size.sum()):
         exact = stats.binomtest(len(size) if hits.any() else 0, len(size)).proportion_ci()
         return float(exact.low), float(exact.high)
-    return bootstrap((hits, size), _ratio, resamples=resamples, seed=seed)
+    return bootstrap((hits, size), ratio, resamples=resamples, seed=seed)
 
 
-def _ratio(hits: np.ndarray, size: np.ndarray, axis: int = -1) -> np.ndarray:
+def ratio(hits: np.ndarray, size: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the quotient of two sums, a statistic for `bootstrap`."""
     return hits.sum(axis) / size.sum(axis)
 
 
@@ -92,17 +75,9 @@ def per_group(groups: Sequence[str], *values: np.ndarray) -> list[np.ndarray]:
 def bootstrap(
     sums: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], *, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Return the 95 % BCa interval of a statistic over groups.
+    """Return the 95 % BCa interval of a statistic over groups, or the statistic where all agree.
 
-    Args:
-        sums: arrays (G,), an entry a group; groups are drawn, all arrays alike.
-        statistic: of these arrays along `axis`, vectorised.
-        resamples: number of resamples.
-        seed: of the resampling.
-
-    Returns:
-        The lower and the upper end. Both are the statistic where all groups agree, or where there
-        is one group.
+    `sums` are arrays (G,), an entry a group; `statistic` takes them and `axis`, vectorised.
     """
     value = float(statistic(*sums))
     if len(sums[0]) < 2 or len(set(zip(*(array.tolist() for array in sums), strict=True))) == 1:
@@ -132,10 +107,6 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     Clips are sorted into 10 bins of equal width by the probability of the predicted class. Each
     bin's distance between mean probability and accuracy is weighted by its clips. With few clips
     the estimate is too high.
-
-    Args:
-        probabilities: (N, C), rows sum to 1.
-        labels: int (N,).
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

@@ -23,14 +23,8 @@ def write(
 ) -> None:
     """Write predictions.csv, per_class.csv, confusion.png, mistakes.png and curves.png.
 
-    Args:
-        folder: where to write.
-        title: of the pictures.
-        tested: the predictions of N clips.
-        frames: uint8 (N, T, H, W, 3) RGB, of the same clips.
-        n_mistakes: largest number of clips on the sheet of mistakes.
-        history: rows of history.csv; without any there are no curves.
-        best_epoch: the epoch of the weights, from 1.
+    `frames` are uint8 (N, T, H, W, 3) RGB of the tested clips. Without a history there are no
+    curves. Epochs count from 1.
     """
     clips, _, labels, probabilities, classes = tested
     guesses = probabilities.argmax(axis=1)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+
+from har.evaluation import metrics
 
 Interval = tuple[float, float]
 _ALPHA = 0.05
@@ -23,39 +24,21 @@ def difference(
     Whole groups are resampled, each with both of its results: clips of one group succeed and fail
     together, and both sides find the same clips hard. The interval is BCa's (Efron, JASA 82,
     1987). That one is too narrow where few groups differ, as when one side is perfect; so the
-    interval includes 0 unless `sign_flip_p` is at most 0.05.
-
-    Args:
-        hits_a: bool (N,), whether the first side recognised each clip.
-        hits_b: bool (N,), likewise the second side, in the same order.
-        groups: (N,), the source video of each clip.
-        resamples: number of bootstrap resamples.
-        seed: seed of the resampling.
-
-    Returns:
-        Difference, lower and upper end, in [-1, 1]; NaNs where there are no clips.
+    interval includes 0 unless `sign_flip_p` is at most 0.05. Hits are bool (N,) of the same clips.
+    Without clips all three are NaN.
     """
     if len(hits_a) == 0:
         return math.nan, math.nan, math.nan
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    size = np.bincount(index)
-    gain = np.bincount(index, weights=np.asarray(hits_b, float) - np.asarray(hits_a, float))
-    mean = gain.sum() / size.sum()
+    gains = np.asarray(hits_b, float) - np.asarray(hits_a, float)
+    gain, size = metrics.per_group(groups, gains, np.ones(len(gains)))
+    mean = metrics.ratio(gain, size)
     if np.ptp(gain / size) == 0:
         # All G groups agree. With 97.5 % confidence at most this share of groups does not (exact,
         # Clopper-Pearson); at worst these lose every clip (-1), at best they win every clip (+1).
         share = 1 - (_ALPHA / 2) ** (1 / len(size))
         low, high = mean - share * (1 + mean), mean + share * (1 - mean)
     else:
-        low, high = stats.bootstrap(
-            (gain, size),
-            lambda gain, size, axis: gain.sum(axis=axis) / size.sum(axis=axis),
-            paired=True,
-            vectorized=True,
-            method="BCa",
-            n_resamples=resamples,
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
+        low, high = metrics.bootstrap((gain, size), metrics.ratio, resamples=resamples, seed=seed)
     if sign_flip_p(gain) > _ALPHA:
         low, high = min(low, 0.0), max(high, 0.0)
     return float(mean), float(low), float(high)
@@ -64,12 +47,10 @@ def difference(
 def sign_flip_p(gain: np.ndarray) -> float:
     """Return the two-sided mid-p value of groups' gains if the two sides are interchangeable.
 
-    Swapping the sides flips the sign of a group's gain. Of all flips, equally likely, p is the
-    share with a total farther from 0 than the observed one, and half of the share as far. With
-    one clip a group this is McNemar's mid-p test (Fagerland et al., BMC Med Res Methodol 13, 2013).
-
-    Args:
-        gain: (G,) whole numbers, clips won minus clips lost in each group.
+    Gains are whole numbers (G,), clips won minus clips lost. Swapping the sides flips the sign of
+    a gain. Of all flips, equally likely, p is the share with a total farther from 0 than the
+    observed one, and half of the share as far. With one clip a group this is McNemar's mid-p test
+    (Fagerland et al., BMC Med Res Methodol 13, 2013).
     """
     steps = np.abs(gain[gain != 0]).astype(int)
     chance = np.ones(1)  # chance[i]: probability that the groups which won have won i in all

@@ -13,15 +13,7 @@ COLUMNS = ("clip", "group", "actual", "predicted")  # then one column a class: i
 
 
 class Predictions(NamedTuple):
-    """The predictions of tested clips, of one trial or of several.
-
-    Attributes:
-        clips: N paths.
-        groups: N source videos, unique over classes.
-        labels: int (N,), the true classes.
-        probabilities: (N, C), rows sum to 1.
-        classes: C names.
-    """
+    """Tested clips and their source videos, labels int (N,) and probabilities (N, C)."""
 
     clips: Sequence[str]
     groups: Sequence[str]
@@ -52,11 +44,7 @@ def write(path: Path, predictions: Predictions) -> None:
 
 
 def read(path: Path) -> Predictions:
-    """Read predictions.csv.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
+    """Read predictions.csv; raise a `UserError` where it is missing or damaged."""
     header, rows = files.read_table(path, COLUMNS)
     classes = header[len(COLUMNS) :]
     if not rows or not classes:

@@ -1,8 +1,7 @@
 """Merge dvc.lock by stage after a merge in conflict.
 
-Git merges dvc.lock by lines and does not know stages. Two people who change different models each
-have a good entry for their own training stage; only what both have run, at least the evaluation,
-has to run again on the merged project.
+Git merges by lines. Two people who change different models each have a good entry for their own
+training stage; only what both have run has to run again on the merged project.
 """
 
 from pathlib import Path
@@ -18,16 +17,10 @@ Lock = dict[str, Any]
 
 
 def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
-    """Merge three dvc.lock files by stage.
+    """Merge three dvc.lock files by stage; `base` is `{}` where there was none.
 
-    Args:
-        base: the file of the common ancestor, `{}` where it had none.
-        ours: the file of this side.
-        theirs: the file of the other side.
-
-    Returns:
-        The merged file, without the stages that both sides changed, and the names of these
-        stages: they have to run again.
+    Returns the merged file without the stages that both sides changed, and their names: they have
+    to run again.
     """
     sides = [side.get("stages", {}) for side in (base, ours, theirs)]
     stages, again = {}, []
@@ -48,11 +41,8 @@ def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
 def resolve() -> list[str]:
     """Merge every dvc.lock in conflict, take one side of its outputs, and stage both in Git.
 
-    Returns:
-        The stages that have to run again.
-
-    Raises:
-        UserError: no merge is in progress, or another file is in conflict too.
+    Returns the stages that have to run again. Raises a `UserError` where no merge is in progress,
+    or another file is in conflict too.
     """
     unmerged = _unmerged()
     if not unmerged:
@@ -92,11 +82,7 @@ def resolve() -> list[str]:
 def rerun(pull: bool) -> None:
     """Run what is left of the pipeline and stage dvc.lock and the outputs that Git keeps.
 
-    Args:
-        pull: bring outputs that the other side computed from the storage.
-
-    Raises:
-        UserError: a stage failed.
+    `pull` brings outputs that the other side computed from the storage.
     """
     dvc("repro", *(["--pull"] if pull else []), capture=False)
     git("add", "--update", "--", "dvc.lock", "metrics")

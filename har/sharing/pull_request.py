@@ -5,6 +5,7 @@ interval of its change excludes 0. Where both sides have predictions for the sam
 interval of the paired difference (`har.evaluation.paired`).
 """
 
+import contextlib
 import csv
 import html
 import io
@@ -30,6 +31,8 @@ MAX_ROWS = 60  # of a table: a comment holds 65,536 characters
 MAX_NAMES = 8  # of a sentence
 VERDICTS = ("beyond noise", "within noise", "unchanged", "new", "gone")
 TEST_FIGURES, TEST_PARAMS = (".n_test", ".n_groups"), ("dataset.", "split.")
+Intervals = Mapping[tuple[str, str], Interval]  # by file and key of the metric
+ReadBoth = Callable[[str], list[bytes | None]]  # a file of the base and of the working tree
 
 
 class Commit(NamedTuple):
@@ -51,14 +54,10 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What the page shows.
+    """What the page shows: differences, stages that ran (with inputs that changed), stale ones.
 
-    Attributes:
-        stages: the stages that ran, each with its inputs that changed.
-        stale: the stages that would run now.
-        pictures: title and both sides' file names in the report's folder, `None` where absent.
-        behind: number of commits of the base that this side lacks.
-        intervals: paired 95 % intervals of changes, by file and key of the metric.
+    Pictures have a title and both sides' file names, `None` where absent. `behind` counts commits
+    of the base that this side lacks. `intervals` are paired 95 % intervals of changes.
     """
 
     base: Commit
@@ -81,13 +80,8 @@ class Judgement(NamedTuple):
     interval: Interval | None
 
 
-def judge(
-    metrics: Sequence[Difference], intervals: Mapping[tuple[str, str], Interval]
-) -> list[Judgement]:
-    """Judge each metric `x` by the interval of its change, else by `x_low` and `x_high`.
-
-    The bounds themselves are not in the result.
-    """
+def judge(metrics: Sequence[Difference], intervals: Intervals) -> list[Judgement]:
+    """Judge each metric `x` by the interval of its change, else by `x_low` and `x_high`."""
     values = {(m.file, m.key): m for m in metrics}
     judged = []
     for metric in metrics:
@@ -101,9 +95,8 @@ def judge(
             verdict = "new" if old is None else "gone" if new is None else "unchanged"
             interval = None
         elif not interval and low and high and None not in (*low, *high):
-            interval = paired.separate_difference(
-                (old, low.old, high.old), (new, low.new, high.new)
-            )
+            sides = zip(metric[2:], low[2:], high[2:], strict=True)
+            interval = paired.separate_difference(*sides)
         if interval:  # metrics are rounded: an interval that ends at 0 includes it
             within = interval[0] <= 1e-9 and interval[1] >= -1e-9
             verdict = "within noise" if within else "beyond noise"
@@ -139,12 +132,7 @@ def _describe(judgement: Judgement) -> str:
 
 
 def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
-    """Write the page as Markdown for GitHub and GitLab.
-
-    Args:
-        comparison: what to show.
-        pictures_url: where the pictures are, without a final slash; `None` leaves them out.
-    """
+    """Write the page as Markdown for GitHub and GitLab; without an address without pictures."""
     base, head, metrics, params, stages, unchanged, _, pictures, *_ = comparison
     judged = judge(metrics, comparison.intervals)
     changed = [_metric_row(j) for j in judged if j.verdict != "unchanged"]
@@ -163,10 +151,11 @@ def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
     if unchanged:
         lines += [f"Did not run: {_codes(unchanged)}.", ""]
     if pictures and pictures_url is not None:
-        rows = [
-            [_cell(title), *(_image(title, name, pictures_url) for name in names)]
-            for title, *names in pictures
-        ]
+        rows = []
+        for title, *names in pictures:
+            label = _cell(title)
+            shown = [f"![{label}]({pictures_url}/{n})" if n else "not at hand" for n in names]
+            rows.append([label, *shown])
         lines += ["### Pictures", "", *_table(["", base.name, head.name], rows, ":--|:-:|:-:")]
     lines += [
         "<sub>A figure moved beyond noise if the 95 % interval of its change excludes 0. The "
@@ -259,7 +248,7 @@ def _table(head: list[str], rows: list[list[str]], align: str) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    """Make any text safe in a table cell, and free of HTML and of links to people."""
+    # No HTML, no ends of cells, no links to people.
     text = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"[|`*@\\[\]]", lambda mark: f"&#{ord(mark[0])};", text)
 
@@ -277,10 +266,6 @@ def _value(value: Any) -> str:
     return "" if value is None else _code(value)
 
 
-def _image(title: str, name: str | None, url: str) -> str:
-    return f"![{_cell(title)}]({url}/{name})" if name else "not at hand"
-
-
 def write(comparison: Comparison, folder: Path, pictures_url: str | None = None) -> Path:
     """Write report.md, for a comment, and report.html, to look at; return the latter's path."""
     files.write_text(folder / "report.md", markdown(comparison, pictures_url))
@@ -289,15 +274,7 @@ def write(comparison: Comparison, folder: Path, pictures_url: str | None = None)
 
 
 def compare(base: str, folder: Path | None = None) -> Comparison:
-    """Compare the working tree with the commit `base`.
-
-    Args:
-        base: a branch, tag or commit.
-        folder: where to put the pictures, in `pictures/`; `None` for no pictures.
-
-    Raises:
-        UserError: `base` is no commit, or Git or DVC failed.
-    """
+    """Compare the working tree with the commit `base`; copy the pictures to `folder`, if any."""
     from dvc.api import DVCFileSystem
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)
@@ -320,8 +297,11 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
     base_files = DVCFileSystem(rev=sha, subrepos=True)
     prefix = git("rev-parse", "--show-prefix")
 
-    def read_base(path: str) -> bytes:
-        return base_files.read_bytes(prefix + path)
+    def read(path: str) -> list[bytes | None]:
+        sides: list[bytes | None] = [None, Path(path).read_bytes() if Path(path).exists() else None]
+        with contextlib.suppress(Exception):  # any error of a storage: the page says "not at hand"
+            sides[0] = base_files.read_bytes(prefix + path)
+        return sides
 
     return Comparison(
         Commit(base, *git(*named, sha).split("\n", 1)),
@@ -335,9 +315,9 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
         {name: _reasons(old.get(name), new[name]) for name in new if new[name] != old.get(name)},
         [name for name in new if new[name] == old.get(name)],
         re.findall(r"^Running stage '(.+)'", planned, re.MULTILINE),
-        _pictures(old, new, read_base, folder / "pictures") if folder else [],
+        _pictures(old, new, read, folder / "pictures") if folder else [],
         int(git("rev-list", "--count", f"HEAD..{sha}", "--", ".")),
-        _paired(metrics, read_base),
+        _paired(metrics, read),
     )
 
 
@@ -368,7 +348,6 @@ def _stages(sha: str | None) -> dict[str, dict[str, Any]]:
 
 
 def _reasons(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]:
-    """Return the inputs of a stage that changed: its command, params and dependencies."""
     if not old:
         return ["a new stage"]
     was, now = (
@@ -388,34 +367,20 @@ def _flat(sections: Iterable[Mapping[str, Any]], prefix: str = "") -> Iterator[t
                 yield f"{prefix}{key}", value
 
 
-def _read(read_base: Callable[[str], bytes], path: str) -> list[bytes | None]:
-    """Return an output of the base and of the working tree, `None` where it is not at hand."""
-    sides = []
-    for read in (read_base, lambda path: Path(path).read_bytes()):
-        try:
-            sides.append(read(path))
-        except Exception:  # whatever a storage raises; the page says that it is not at hand
-            sides.append(None)
-    return sides
-
-
-def _paired(
-    metrics: Sequence[Difference], read_base: Callable[[str], bytes]
-) -> dict[tuple[str, str], Interval]:
+def _paired(metrics: Sequence[Difference], read: ReadBoth) -> Intervals:
     """Return the intervals of accuracies whose predictions both sides have for the same clips."""
     found = {}
     for file, key, old, new in metrics:
         if key.endswith(".accuracy") and old != new and None not in (old, new):
             path = Path(file).parent / key.removesuffix(".accuracy") / "predictions.csv"
-            was, now = map(_hits, _read(read_base, path.as_posix()))
+            was, now = map(_hits, read(path.as_posix()))
             if was and was.keys() == now.keys():
                 hits = [np.array([side[clip] for clip in was]) for side in (was, now)]
                 found[file, key] = paired.difference(*hits, [group for *_, group in was])[1:]
     return found
 
 
-def _hits(table: bytes | None) -> dict[tuple[str, ...], bool]:
-    """Return whether each clip of a predictions.csv was recognised, by clip, class and group."""
+def _hits(table: bytes | None) -> dict[tuple[str, ...], bool]:  # by clip, class and group
     rows = csv.DictReader(io.StringIO((table or b"").decode(errors="replace")))
     if not {"clip", "group", "actual", "predicted"} <= set(rows.fieldnames or ()):
         return {}
@@ -423,9 +388,8 @@ def _hits(table: bytes | None) -> dict[tuple[str, ...], bool]:
 
 
 def _pictures(
-    old: Mapping[str, Any], new: Mapping[str, Any], read_base: Callable[[str], bytes], folder: Path
+    old: Mapping[str, Any], new: Mapping[str, Any], read: ReadBoth, folder: Path
 ) -> list[tuple[str, str | None, str | None]]:
-    """Copy the pictures that changed to `folder`, of both sides where they are at hand."""
     was, now = (
         {out["path"]: out.get("md5") for entry in side.values() for out in entry.get("outs", [])}
         for side in (old, new)
@@ -434,12 +398,11 @@ def _pictures(
     for path in sorted(now):
         if Path(path).name in PICTURES and was.get(path) != now[path]:
             title, names = f"{Path(path).parent.name} {Path(path).stem}", []
-            for data in _read(read_base, path):
+            for data in read(path):
                 # Named by content: servers cache pictures by their address.
-                name = f"{title.replace(' ', '-')}-{files.digest(data.hex())}.png" if data else None
+                name = data and f"{title.replace(' ', '-')}-{files.digest(data.hex())}.png"
                 if data:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    (folder / name).write_bytes(data)
+                    files.write_bytes(folder / name, data)
                 names.append(name)
             pictures.append((title, *names))
     return pictures

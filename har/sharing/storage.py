@@ -1,8 +1,8 @@
 """Push and pull the results of a commit with DVC, so that a push is whole.
 
-DVC lists what it pushes and pulls in an index. A killed command leaves half a list there, which
-DVC later takes for the whole; so the index is dropped first. A listing of a folder on the storage
-stands for all its files, for DVC; so after a push the storage is asked for every single file.
+A killed DVC command leaves half an index, which DVC later takes for the whole; so the index is
+dropped first. For DVC a listing of a folder on the storage stands for all its files; so after a
+push the storage is asked for every single file.
 """
 
 import json
@@ -24,11 +24,7 @@ DOWNLOADED = ("ucf50", "ucf101")  # data sets whose clips `dvc repro fetch` down
 def push(clips: bool = False) -> str:
     """Send every output of this commit to the storage and return a line to print.
 
-    Args:
-        clips: send the downloaded clips of UCF50 and UCF101 too.
-
-    Raises:
-        UserError: no storage is set, DVC failed, or an output is neither here nor there.
+    With `clips` the downloaded clips of UCF50 and UCF101 go too.
     """
     targets = _prepare(clips)
     for attempt in range(2):
@@ -47,11 +43,7 @@ def push(clips: bool = False) -> str:
 def pull(force: bool = False) -> str:
     """Bring every output of this commit from the storage and return a line to print.
 
-    Args:
-        force: replace outputs that were changed by hand.
-
-    Raises:
-        UserError: no storage is set, or DVC failed.
+    `force` replaces outputs that were changed by hand.
     """
     targets = _prepare(clips=False)
     dvc("pull", *(["--force"] if force else []), *targets, capture=False)

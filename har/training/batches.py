@@ -1,10 +1,8 @@
 """Batches of clips, uint8 until they are on the device.
 
-Frames that fit into the memory of the accelerator stay there, and a step only sends indices. Else
-they are in the host's memory. Frames that do not fit there stay in the HDF5 file and are read a few
-batches ahead. The batches are the same in all three cases.
-
-`HAR_FEED` overrides the choice: `device`, `memory` or `file`.
+Frames that fit there stay in the memory of the accelerator, and a step sends indices only. Else
+they are in the host's memory, or in the HDF5 file, read a few batches ahead. The batches are the
+same. `HAR_FEED` overrides the choice: `device`, `memory` or `file`.
 """
 
 import math
@@ -28,11 +26,7 @@ GROUP = Path("/sys/fs/cgroup")  # control groups, version 2, as a container sees
 
 
 class StoredFrames:
-    """Clips of a store, indexed like an array: `frames[rows]` reads them from the file.
-
-    Attributes:
-        shape: (N, T, H, W, 3); of features (N, V, T, D).
-    """
+    """Clips of a store, (N, T, H, W, 3) or features; `frames[rows]` reads them from the file."""
 
     def __init__(self, store: FrameStore, clips: Sequence[str]) -> None:
         self._store, self._clips = store, clips
@@ -46,17 +40,9 @@ class StoredFrames:
 
 
 def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFrames, np.ndarray]:
-    """Return the frames of `clips`, in memory if they fit there, and their labels.
+    """Return the frames of `clips`, in memory if they fit there, and their labels, int64 (N,).
 
-    Args:
-        store: keep it open while the frames are used.
-        clips: names in the store.
-
-    Returns:
-        Frames, uint8 (N, T, H, W, 3) RGB or the same to be read row by row, and int64 (N,).
-
-    Raises:
-        UserError: `HAR_FEED` names no place.
+    Frames are uint8 (N, T, H, W, 3) RGB; those not in memory need the store to stay open.
     """
     n_bytes = len(clips) * store.row_bytes
     if _chosen() == "file" or (not _chosen() and n_bytes > ROOM * available_memory()):
@@ -86,26 +72,19 @@ def _chosen() -> str | None:
 
 
 class Batches(keras.utils.PyDataset):
-    """Clips in batches.
+    """Clips in batches; `place`, one of `PLACES`, says where the frames are.
 
     In training the last batch of an epoch is filled up with clips of the first one, so that a step
     is compiled for one size. With several devices (`har.training.distribution`) every batch is
     filled up, so that it divides evenly, and each process gets its part.
 
     Args:
-        frames: uint8 (N, T, H, W, 3) RGB, an array or `StoredFrames`; never copied as a whole
-            within the host's memory.
+        frames: uint8 (N, T, H, W, 3) RGB, an array or `StoredFrames`; never copied as a whole.
         labels: (N, …), any numbers.
         batch: clips a batch; without a seed the last one may be smaller.
+        seed: the order of an epoch depends on seed and epoch alone; `None` keeps the order.
         weights: (N,), of each clip in the loss; a batch then has them too. Keras's `class_weight`
             would fetch the labels of every batch back from the device.
-        seed: the order of an epoch depends on seed and epoch alone; `None` keeps the order.
-
-    Attributes:
-        place: where the frames are, one of `PLACES`.
-
-    Raises:
-        UserError: the batch does not divide evenly among the devices.
     """
 
     def __init__(
@@ -173,8 +152,7 @@ class Batches(keras.utils.PyDataset):
         """Return what `fit` and `predict` take: this object, or on TensorFlow a tf.data of it.
 
         On TensorFlow Keras wraps a `PyDataset` in threads that add 0.1 s an epoch, or in a tf.data
-        that tunes itself and wakes ever more rarely. tf.data has no epoch hook; call `start_epoch`
-        yourself.
+        that tunes itself and wakes ever more rarely. tf.data has no epoch hook; call `start_epoch`.
         """
         if keras.backend.backend() != "tensorflow":
             return self
@@ -217,16 +195,7 @@ def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
 
 
 def predict(model: keras.Model, frames: np.ndarray | StoredFrames, batch: int) -> np.ndarray:
-    """Return class probabilities of clips.
-
-    Args:
-        model: from clips, or features of clips, to probabilities.
-        frames: what the model takes, of N clips; never held as floats beyond one batch.
-        batch: clips at a time.
-
-    Returns:
-        float64 (N, C), rows sum to 1.
-    """
+    """Return class probabilities of clips, float64 (N, C) with rows that sum to 1."""
     clips = Batches(frames, np.zeros(len(frames), np.int64), batch)
     probabilities = model.predict(clips.for_keras(), verbose=0).astype(np.float64)
     return probabilities / probabilities.sum(axis=1, keepdims=True)

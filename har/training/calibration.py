@@ -8,19 +8,16 @@ from har.training.batches import Batches
 
 
 def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature of the lowest cross-entropy.
+    """Return the temperature, from 0.25 to 16, of the lowest cross-entropy.
 
     Logits are divided by it, before views are averaged. Above 1 the network was overconfident (Guo
     et al., On Calibration of Modern Neural Networks, ICML 2017). The predicted class of a view does
-    not change.
+    not change. The lower limit matters where every clip is right: the cross-entropy then falls
+    without end.
 
     Args:
         probabilities: (N, V, C), of V views of each clip; rows sum to 1.
-        labels: int (N,), the true classes. Of validation clips, never of test clips.
-
-    Returns:
-        A number from 0.25 to 16. The lower limit matters where every validation clip is right: the
-        cross-entropy then falls for ever.
+        labels: int (N,), of validation clips, never of test clips.
     """
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
 
@@ -40,19 +37,10 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def calibrate(model: keras.Model, clips: np.ndarray, labels: np.ndarray, batch: int) -> float:
-    """Divide the logits of `model` by the temperature that fits validation clips.
+    """Divide the logits of `model` by the temperature that fits validation clips; return it.
 
-    The weights of its layer `classes` are divided, so a loaded or an exported network is calibrated
-    too.
-
-    Args:
-        model: ends in the dense softmax layer `classes`, averaged over views or not.
-        clips: what it takes, of N validation clips.
-        labels: int (N,).
-        batch: clips at a time.
-
-    Returns:
-        The temperature.
+    The weights of its dense softmax layer `classes` are divided, so a loaded or an exported network
+    is calibrated too. Predictions of several views may be averaged after that layer.
     """
     layer = model.get_layer("classes")
     views = keras.Model(model.input, layer.output)

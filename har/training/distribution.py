@@ -20,13 +20,7 @@ VARIABLES = (
 
 
 class Share(NamedTuple):
-    """How a batch is divided.
-
-    Attributes:
-        devices: number of devices of all processes.
-        processes: number of processes.
-        process: index of this process, from 0.
-    """
+    """How a batch is divided: devices of all processes, processes, this one's index from 0."""
 
     devices: int = 1
     processes: int = 1
@@ -47,15 +41,9 @@ class Share(NamedTuple):
 
 
 def start() -> Share:
-    """Join the other processes that the environment names, and use all visible devices.
+    """Join the processes that the environment names, use all visible devices; return the share.
 
     Call it before anything else of Keras. With one process and one device it does nothing.
-
-    Returns:
-        How batches are divided from now on.
-
-    Raises:
-        UserError: the environment names processes in a way that cannot be, or on TensorFlow.
     """
     given = {name: os.environ[name] for name in VARIABLES if os.environ.get(name)}
     if keras.backend.backend() != "jax":
@@ -111,12 +99,7 @@ def share() -> Share:
 
 
 def alone(build: Callable[[], keras.Model], model: keras.Model) -> keras.Model:
-    """Return `model` on one device of this process, and end the distribution.
-
-    Args:
-        build: makes a network like `model`.
-        model: trained on one device or more.
-    """
+    """Return `model` on one device of this process, and end the distribution."""
     if keras.distribution.distribution() is None:
         return model
     weights = model.get_weights()

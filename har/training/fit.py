@@ -24,14 +24,10 @@ CHECK_LOSS_EVERY = 32  # steps; reading the loss synchronises with the GPU
 
 
 class Fit(NamedTuple):
-    """A finished training.
+    """A finished training: the model of the best epoch, and a history of one row an epoch.
 
-    Attributes:
-        model: with the weights of the best epoch.
-        history: one row an epoch, as in `HISTORY_COLUMNS`; epochs count from 1. Losses are
-            cross-entropies in nats, without label smoothing and class weights.
-        best_epoch: the epoch with the lowest validation loss.
-        epochs_run: epochs that were trained by this call; fewer than all in a resumed training.
+    Epochs count from 1. Losses are cross-entropies in nats, without label smoothing and class
+    weights. `epochs_run` leaves out those before a resumption.
     """
 
     model: keras.Model
@@ -56,24 +52,20 @@ def fit(
     Training lasts `recipe.epochs` epochs, or as many more as `recipe.steps` steps take, or until
     the validation loss has not fallen for `recipe.patience` epochs.
 
-    The optimizer is AdamW (Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019),
-    or Adam where `weight_decay` is 0. With `average`, the moving average of the weights is
-    validated and kept (Polyak & Juditsky, 1992). `balance` weighs each clip by the inverse share
-    of its class.
+    The optimizer is AdamW (Loshchilov & Hutter, ICLR 2019), or Adam where `weight_decay` is 0. With
+    `average`, the moving average of the weights is validated and kept (Polyak & Juditsky, 1992).
+    `balance` weighs each clip by the inverse share of its class.
 
     Args:
         build: makes the network, from clips to class probabilities.
         train: frames uint8 (N, T, H, W, 3), or features, and labels int64 (N,).
         validation: the same, of groups that are neither in training nor in test.
-        n_classes: number of classes.
+        n_classes: C.
         learning_rate: the highest of the schedule.
         recipe: the `train` section.
         seed: of initial weights, order of clips, dropout and augmentation.
         backup: file of the state after each epoch. Where it exists, training goes on from it and
             ends with the same bytes as an unbroken one.
-
-    Raises:
-        UserError: the loss is no finite number.
     """
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(seed)
@@ -188,8 +180,8 @@ class AveragedAdamW(_WarmAverage, keras.optimizers.AdamW):
 class TrainingState(keras.callbacks.Callback):
     """Early stopping and the state behind it, in a file that is replaced after each epoch.
 
-    Keras's `BackupAndRestore` forgets the counters and the best weights of `EarlyStopping`; with
-    all of it in one file, a resumed training is the unbroken one.
+    Keras's `BackupAndRestore` forgets the counters and best weights of `EarlyStopping`; here a
+    resumed training is the unbroken one.
     """
 
     def __init__(self, backup: Path, patience: int, epochs: int) -> None:
@@ -260,7 +252,6 @@ class TrainingState(keras.callbacks.Callback):
                 )
 
     def _variables(self) -> list[keras.Variable]:
-        """All that training changes: weights, seeds of random layers, optimizer state."""
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _save(self) -> None:

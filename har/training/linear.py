@@ -1,8 +1,7 @@
 """A linear classifier of features, by logistic regression, as the weights of a dense layer.
 
-On the few hundred clips that people have, logistic regression is quicker than a head trained by
-gradient steps, has one setting, and is at least as accurate (docs/results.md). The optimum is
-unique: the result depends on no seed.
+On a few hundred clips it is quicker than a head trained by gradient steps, has one setting, and is
+at least as accurate (docs/results.md). The optimum is unique: the result depends on no seed.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +19,7 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 class Linear(NamedTuple):
-    """Weights of a dense softmax layer.
-
-    Attributes:
-        kernel: float32 (D, C).
-        bias: float32 (C,).
-    """
+    """Weights of a dense softmax layer: kernel float32 (D, C), bias float32 (C,)."""
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -38,26 +32,15 @@ class Linear(NamedTuple):
 
 
 def summaries(model: keras.Model, features: np.ndarray) -> np.ndarray:
-    """Return what the classifier of a model sees: the output of its layer `summary`.
-
-    Args:
-        model: from features to probabilities, as `har.models.i3d.build` makes it.
-        features: (N, V, T, D).
-
-    Returns:
-        float32 (N, D').
-    """
+    """Return what the classifier of a model of features (N, V, T, D) sees: float32 (N, D')."""
     part = keras.Model(model.input, model.get_layer("summary").output)
     return part.predict(np.asarray(features, np.float32), batch_size=64, verbose=0)
 
 
 def fit(x: np.ndarray, labels: np.ndarray, strength: float) -> Linear:
-    """Fit a logistic regression; classes count the same, whatever their number of clips.
+    """Fit a logistic regression to x (N, D); classes count the same, whatever their clips.
 
-    Args:
-        x: (N, D), standardised here; the standardisation is folded into the weights.
-        labels: int (N,), every class from 0 to C - 1 at least once.
-        strength: inverse strength of the L2 penalty.
+    `strength` is the inverse strength of the L2 penalty. Every class needs a label.
     """
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale[scale == 0] = 1.0
@@ -75,9 +58,7 @@ def choose(
 ) -> float:
     """Return the strength with the lowest mean cross-entropy on validation groups.
 
-    Args:
-        parts: training summaries and labels, validation summaries and labels, of one fold or more.
-        n_classes: C.
+    Of each part: training summaries and labels, validation summaries and labels.
     """
     losses = []
     for strength in STRENGTHS:
@@ -97,14 +78,8 @@ def fit_head(
 ) -> Fit:
     """Fit the last layer of a network of features, as `har.training.fit.fit` trains all layers.
 
-    Args:
-        build: makes the network.
-        train: features (N, V, T, D) and labels int (N,).
-        validation: the same; chooses the strength of the penalty.
-        n_classes: C.
-
-    Returns:
-        The network and a history of one row.
+    Features are (N, V, T, D), labels int (N,); validation chooses the strength of the penalty. The
+    history has one row.
     """
     model = build()
     parts = [(summaries(model, features[:]), labels) for features, labels in (train, validation)]

@@ -1,8 +1,4 @@
-"""One training, from data to a model folder: what `stages/train.py` and `stages/trial.py` run.
-
-A model folder holds `model.keras`, `card.json` and `history.csv`; that of a trial also holds
-`predictions.csv`, the predictions of the test fold.
-"""
+"""One training, from data to a model folder: what `stages/train.py` and `stages/trial.py` run."""
 
 import importlib
 import shutil
@@ -25,15 +21,6 @@ from har.training import batches, calibration, distribution, fit
 PACKAGE = Path(__file__).parents[1]
 
 
-def open_store(approach: str, params: Params, data: Path, features: Path) -> FrameStore:
-    """Open what an approach reads: frames, or the features of its backbone."""
-    if approach in params.features:
-        from har.backbones.feature_store import FeatureStore  # networks of frames do without
-
-        return FeatureStore(features / f"{approach}.h5")
-    return FrameStore(data / "frames.h5")
-
-
 def train(
     trial: Trial,
     params: Params,
@@ -43,24 +30,19 @@ def train(
     features: Path = Path("data/features"),
     test: bool = False,
 ) -> dict[str, Any]:
-    """Train an approach on one fold from one seed, and write its model folder.
+    """Train an approach on one fold from one seed, write its model folder, and return the card.
 
-    Kill it at any time: the next call goes on from the last finished epoch and writes the same
-    bytes.
+    The folder has `model.keras`, `card.json` and `history.csv`, and with `test` the
+    `predictions.csv` of the test fold; it appears whole or not at all. Kill the training at any
+    time: the next call goes on from the last finished epoch and writes the same bytes.
 
     Args:
         trial: approach, protocol, fold and seed; they replace those of `params`.
         params: the whole of params.yaml.
-        output: the model folder; it appears whole or not at all.
+        output: the model folder.
         data: the folder of frames.h5, clips.csv and split.csv.
         features: the folder of the features that `stages/features.py` made.
-        test: also predict the test fold and write predictions.csv.
-
-    Returns:
-        The card, with `accuracy` of the test fold where there is one.
-
-    Raises:
-        UserError: the approach, its section, its data or the fold does not exist.
+        test: also predict the test fold; the returned card then has its `accuracy`.
     """
     share = distribution.start()
     approach = trial.approach
@@ -68,16 +50,19 @@ def train(
     module = importlib.import_module(f"har.models.{approach}")
     split = data / "split.csv"
     subsets = splits.read(split, trial.protocol, trial.fold)
-    groups = splits.read_groups(split)
-    with open_store(approach, params, data, features) as source:
+    if approach in params.features:
+        from har.backbones.feature_store import FeatureStore  # networks of frames do without
+
+        source = FeatureStore(features / f"{approach}.h5")
+    else:
+        source = FrameStore(data / "frames.h5")
+    with source:
         train_clips, validation = (batches.load(source, clips) for clips in subsets[:2])
         splits.check_trainable(train_clips[1], source.classes)
         # An edit of what computes the weights starts a training again.
-        code = [Path(str(module.__file__)), *sorted((PACKAGE / "models/parts").glob("*.py"))]
-        code += [
-            *sorted((PACKAGE / "nn").glob("*.py")),
-            *sorted(Path(__file__).parent.glob("*.py")),
-        ]
+        code = [Path(str(module.__file__))]
+        for package in ("models/parts", "nn", "training"):
+            code += sorted((PACKAGE / package).glob("*.py"))
         chosen = str([trial, recipe, settings])
         key = files.digest(source.path, split, chosen, *code, fit.versions())
         unfinished = files.folder("train", str(trial))
@@ -102,23 +87,22 @@ def train(
                 seed=trial.seed,
                 backup=unfinished / f"{key}.npz",
             )
-        _note_seconds(trial, (time.perf_counter() - start) / max(result.epochs_run, 1), result)
+        if result.epochs_run:  # a time of this machine is no output
+            seconds = (time.perf_counter() - start) / result.epochs_run * len(result.history)
+            note = {"seconds": round(seconds, 1), "epochs": len(result.history)}
+            files.write_json(times_file(trial), note)
         if share.process:
             return {}  # the first process writes
         model = distribution.alone(build, result.model)
         temperature = calibration.calibrate(model, *validation, recipe.batch)
         card = {
             "approach": approach,
-            "classes": source.classes,
-            "dataset": describe_dataset(params, groups, [c for part in subsets for c in part]),
-            "input": source.input,
-            "seconds": median_seconds(data / "clips.csv", subsets.train),
+            **describe(source, params, data, [c for part in subsets for c in part], subsets.train),
             "backbone": None,
             "parameters": model.count_params(),
             "temperature": round(temperature, 4),
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),
-            "n_train": len(subsets.train),
             "n_validation": len(subsets.validation),
             "protocol": trial.protocol,
             "fold": trial.fold,
@@ -129,6 +113,7 @@ def train(
         if test:
             from har.evaluation import predictions
 
+            groups = splits.read_groups(split)
             tested, labels = batches.load(source, subsets.test)
             said = predictions.Predictions(
                 subsets.test,
@@ -156,29 +141,34 @@ def train(
     return card | ({"accuracy": float(said.right.mean())} if test else {})
 
 
-def describe_dataset(
-    params: Params, groups: dict[str, str], clips: Sequence[str]
+def describe(
+    source: FrameStore, params: Params, data: Path, clips: Sequence[str], trained: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the card's entry about the clips; `grouped`: whether names tell source videos."""
-    n_groups = len({groups[clip] for clip in clips})
-    facts = {"name": params.dataset.name, "clips": len(clips), "groups": n_groups}
-    return facts | {"grouped": n_groups < len(clips)}
+    """Return a card's entries about the data; `grouped`: whether names tell source videos.
 
-
-def median_seconds(table: Path, clips: Sequence[str]) -> float | None:
-    """Return the median length of clips in seconds, from clips.csv; None where none is known."""
-    wanted = set(clips)
-    seconds = [c.n_frames / c.fps for c in store.read_clips(table) if c.clip in wanted and c.fps]
-    return round(float(np.median(seconds)), 2) if seconds else None
+    `clips` are those of all subsets; `seconds` is the median length of those `trained` on, None
+    where it is not known.
+    """
+    groups = splits.read_groups(data / "split.csv")
+    n_groups, wanted = len({groups[clip] for clip in clips}), set(trained)
+    table = store.read_clips(data / "clips.csv")
+    seconds = [c.n_frames / c.fps for c in table if c.clip in wanted and c.fps]
+    return {
+        "classes": source.classes,
+        "dataset": {
+            "name": params.dataset.name,
+            "clips": len(clips),
+            "groups": n_groups,
+            "grouped": n_groups < len(clips),
+        },
+        "input": source.input,
+        "seconds": round(float(np.median(seconds)), 2) if seconds else None,
+        "n_train": len(trained),
+    }
 
 
 def check_card(card: dict[str, Any], trial: Trial, classes: list[str], folder: Path) -> None:
-    """Refuse a model that was trained on something else than `trial` says.
-
-    Raises:
-        UserError: the card names another protocol, fold, seed or list of classes. The model may
-            then have been trained on the clips that would test it.
-    """
+    """Refuse a model trained on something else than `trial`, perhaps on its test clips."""
     expected = {"protocol": trial.protocol, "fold": trial.fold, "seed": trial.seed}
     expected |= {"approach": trial.approach, "classes": list(classes)}
     for name, value in expected.items():
@@ -187,13 +177,6 @@ def check_card(card: dict[str, Any], trial: Trial, classes: list[str], folder: P
                 f"Expected a model with the {name} {value} in {folder}. "
                 f"Received: {card.get(name)}. Run `dvc repro` to train it."
             )
-
-
-def _note_seconds(trial: Trial, seconds_an_epoch: float, result: fit.Fit) -> None:
-    """Keep the training time in `.work/`: a time of this machine is no output."""
-    if result.epochs_run:
-        seconds = round(seconds_an_epoch * len(result.history), 1)
-        files.write_json(times_file(trial), {"seconds": seconds, "epochs": len(result.history)})
 
 
 def times_file(trial: Trial) -> Path:

@@ -18,7 +18,7 @@ from har.evaluation.predictions import Predictions
 from har.nn import model_files
 from har.params import Params
 from har.training import calibration, fit, linear
-from har.training.run import describe_dataset, median_seconds
+from har.training.run import describe
 
 
 def teach(
@@ -29,25 +29,18 @@ def teach(
     Of each fold, the penalty is chosen on the validation fold, and the classifier is fitted on
     training and validation clips.
 
-    Args:
-        params: the whole of params.yaml.
-        output: the model folder: model.keras, card.json.
-        data: the folder of features, clips.csv and split.csv.
-
     Returns:
         The out-of-fold predictions of all clips; the fold in which each was tested, int (N,); the
         card.
-
-    Raises:
-        UserError: a class has no clip outside a fold, or the features do not exist.
     """
     split = data / "split.csv"
     groups = splits.read_groups(split)
     with FeatureStore(data / "features" / "i3d.h5") as store:
-        classes, facts, shape, shown = store.classes, store.facts, store.shape, store.input
+        classes, facts, shape = store.classes, store.facts, store.shape
         folds = [splits.read(split, "group", fold) for fold in range(splits.count(split))]
         clips = [clip for fold in folds for clip in fold.test]
         features, labels = store.read(clips)
+        about = describe(store, params, data, clips, clips)
     i3d = importlib.import_module("har.models.i3d")
     head = i3d.build(len(classes), shape, params.approach("i3d"), params.recipe("i3d"), 0)
     x, row = linear.summaries(head, features), {clip: i for i, clip in enumerate(clips)}
@@ -71,15 +64,11 @@ def teach(
     model, joined = joined_model.join(head, facts, params.backbones)
     card = {
         "approach": "i3d",
-        "classes": classes,
-        "dataset": describe_dataset(params, groups, clips),
-        "input": shown,
-        "seconds": median_seconds(data / "clips.csv", clips),
+        **about,
         "backbone": None,
         "parameters": model.count_params(),
         "strength": strength,
         "temperature": round(temperature, 4),
-        "n_train": len(clips),
         "protocol": "group",
         "fold": None,  # all clips; the figures are those of the folds
         "seed": params.seed,
