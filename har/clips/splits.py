@@ -161,7 +161,15 @@ def _group_folds(
                 f"{asked[clip.group]} and {fold}. Correct the table or, where near-duplicates "
                 "joined groups, set split.merge_duplicates: false."
             )
-    found = [(fold_of | asked)[clip.group] for clip in clips]
+    if asked:  # the largest of the other groups first, each to the fold with the fewest clips
+        sizes, loads = (
+            Counter(clip.group for clip in clips),
+            Counter(dict.fromkeys(range(folds), 0)),
+        )
+        for group, size in sorted(sizes.items(), key=lambda item: (item[0] not in asked, -item[1])):
+            fold_of[group] = asked.get(group, min(loads, key=loads.__getitem__))
+            loads[fold_of[group]] += size
+    found = [fold_of[clip.group] for clip in clips]
     if empty := sorted(set(range(folds)) - set(found)):
         raise UserError(
             f"Expected clips in each of {folds} folds. Received: none in fold {empty[0]}. "
