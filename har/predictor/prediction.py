@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from har.clips import video
+from har.errors import UserError
 from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import UNKNOWN, Segment, Smoothing, segments
 from har.predictor.windows import Window, windows
@@ -78,12 +79,14 @@ def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str)
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
     """
+    if not path.exists():
+        raise UserError(f"There is no video at {path}. Name a file.")
     length = video.length(path)
     kind = settings.kind or (CLIP if length <= settings.clip_seconds else TIMELINE)
     if kind == CLIP:
-        frames, facts = recogniser.sampling.read(path)
+        frames, facts = recogniser.read(path)
         spans = [(0.0, facts.n_frames / (facts.fps or 25.0))]
-        rows = recogniser.probabilities(frames[None])
+        rows = recogniser.probabilities(frames).mean(axis=0, keepdims=True)
         return of_windows(recogniser, source, CLIP, spans, rows, settings.smoothing)
     seconds = settings.window or recogniser.seconds
     stride = settings.stride or seconds / 4
@@ -108,10 +111,11 @@ def predict_frames(recogniser: Recogniser, frames: np.ndarray, fps: float) -> Pr
             "Expected frames, uint8 (n, H, W, 3) RGB. "
             f"Received: {frames.dtype} {frames.shape}. Convert them."
         )
-    sampling = recogniser.sampling
+    sampling = recogniser.clip_sampling(len(frames))
     size = sampling.size(*frames.shape[1:3])
-    taken = [video.shrink(frames[i], *size) for i in sampling.indices(len(frames))]
-    rows = recogniser.probabilities(np.stack(taken)[None])
+    taken = np.stack([video.shrink(frames[i], *size) for i in sampling.indices(len(frames))])
+    windows = taken.reshape(-1, recogniser.shape[0], *taken.shape[1:])
+    rows = recogniser.probabilities(windows).mean(axis=0, keepdims=True)
     return of_windows(recogniser, "frames", CLIP, [(0.0, len(frames) / fps)], rows, Smoothing())
 
 

