@@ -19,7 +19,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run `har` and exit: 0; 2 after a mistake of the user; 130 after Ctrl-C."""
+    """Run `har` and exit; exit codes as in `har.errors.run`."""
     run(app)
 
 
@@ -206,43 +206,31 @@ def predict(
     max_minutes: Annotated[float, Option(min=0.1, help="Longest download, in minutes.")] = 150,
 ) -> None:
     """Recognise actions in clips, long videos and on a camera."""
+    from har.nn import process
     from har.predictor.prediction import CLIP, TIMELINE, Settings
     from har.predictor.session import Outputs, Session
-    from har.predictor.sources import Camera, camera_of, files_of
+    from har.predictor.sources import camera_of, files_of
     from har.predictor.timeline import Smoothing
     from har.predictor.web_video import Bounds
 
+    kind = {None: TIMELINE if window or stride else None, True: TIMELINE, False: CLIP}[timeline]
+    settings = Settings(kind, 30.0, window, stride, Smoothing(smooth, threshold, hysteresis))
     outputs = Outputs(top, as_json, csv, srt, vtt, video)
     outputs.check(sources)
-    cameras = [camera_of(name) for name in sources]
-    if any(camera is not None for camera in cameras) and len(sources) > 1:
-        raise UserError(
-            f"Expected a camera by itself. Received: {', '.join(sources)}. "
-            "Run `har predict` once for the camera and once for the rest."
-        )
-    if timeline is None and (window or stride):
-        timeline = True
-    kind = {None: None, True: TIMELINE, False: CLIP}[timeline]
-    settings = Settings(kind, 30.0, window, stride, Smoothing(smooth, threshold, hysteresis))
     # Report a missing file or camera before the model loads, which takes seconds.
-    camera = None if cameras[0] is None else Camera(cameras[0])
+    camera = camera_of(sources)
     if camera is None and len(sources) == 1 and not as_json:
         files_of(sources[0])
-    session = Session(_open(model), settings, outputs, Bounds(max_mb, max_minutes))
-    if camera:
-        session.watch(camera, seconds)
-    else:
-        session.run(sources)
-
-
-def _open(model: str | None):
-    from har.nn import process
-
     process.prepare()
     from har.predictor.figures import best_model
     from har.predictor.recogniser import Recogniser
 
-    return Recogniser.open(model or best_model())
+    recogniser = Recogniser.open(model or best_model())
+    session = Session(recogniser, settings, outputs, Bounds(max_mb, max_minutes))
+    if camera:
+        session.watch(camera, seconds)
+    else:
+        session.run(sources)
 
 
 @app.command()

@@ -85,8 +85,7 @@ class Service:
                     )
                 folder = self._models / name
                 recogniser = Recogniser.open(folder if folder.is_dir() else name)
-                Stream(recogniser)  # divides the network for live use, which takes seconds
-                recogniser.probabilities(np.zeros((1, *recogniser.shape, 3), np.uint8))
+                _ = recogniser.split, recogniser.milliseconds  # compiles, which takes seconds
                 self._recognisers[name] = recogniser
             return self._recognisers[name]
 
@@ -95,22 +94,18 @@ class Service:
         return figures.read(self._metrics)
 
     def confusion(self, name: str) -> str | None:
-        """Return the path of a model's confusion matrix, if there is one."""
+        """Return the path of the picture of a model's confusion matrix, if there is one."""
         path = self._metrics / name / "confusion.png"
         return str(path) if name in self.names() and path.exists() else None
 
     @contextlib.contextmanager
     def downloaded(self, url: str) -> Iterator[Path]:
-        """Provide the video of an address as a file, which is deleted afterwards.
-
-        Raises:
-            UserError: there is no video, or this server takes no addresses.
-        """
+        """Provide the video of an address as a file, which is deleted afterwards."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            yield web_video.fetch(url, Path(folder), self.limits.download)[0]
+            yield web_video.fetch(url, Path(folder), self.limits.download)
 
     def recognise(self, path: Path, name: str, source: str) -> Answer:
-        """Recognise a video with the model `name`; `source` is what to call the video.
+        """Recognise a video, called `source` in the answer, with the model `name`.
 
         Raises:
             UserError: it is no video, or more than the limits allow.
@@ -126,13 +121,13 @@ class Service:
         """Draw the labels on the video at `path`.
 
         Returns:
-            The MP4, and frames as the network saw them, uint8 (N, H, W, 3) RGB: all of a clip's, or
-            one of each segment of a timeline.
+            The MP4, and frames as the network saw them, uint8 (N, H, W, 3) RGB: some of a clip's,
+            or one of each segment of a timeline.
         """
         prediction, recogniser = answer.prediction, answer.recogniser
         film = Path(tempfile.mkdtemp(dir=self.films)) / "recognised.mp4"
         with self._jobs, _readable(prediction.source):
-            annotation.annotate(prediction, recogniser, path, film)
+            annotation.annotate(prediction, path, film)
             if prediction.kind == CLIP:
                 windows = recogniser.read(path)[0]
                 frames = windows.reshape(-1, *windows.shape[2:])
@@ -166,7 +161,7 @@ class Service:
         """Take a frame of a visitor's camera and answer on the last seconds.
 
         Args:
-            visitor: an identifier of the visitor.
+            visitor: any identifier.
             frame: uint8 (H, W, 3) RGB.
             name: one of `names`; another model than before starts again.
             now: seconds of a monotonic clock.
@@ -185,8 +180,9 @@ class Service:
             if camera is None and len(self._cameras) >= self.limits.cameras:
                 raise UserError("All cameras of this server are in use. Try again in a minute.")
             if camera is None or camera.model != name:
-                smoother = Smoother(Smoothing(), recogniser.background)
-                camera = _Camera(name, Stream(recogniser), smoother, now, now)
+                stream = Stream(recogniser)
+                smoother = Smoother(stream.smoothing(Smoothing()), recogniser.background)
+                camera = _Camera(name, stream, smoother, now, now)
                 self._cameras[visitor] = camera
         # Two requests of one camera can run at once, and the later frame come first.
         with camera.lock:
@@ -197,12 +193,12 @@ class Service:
             label = camera.smoother.label
             rate = camera.frames / max(now - camera.began, 0.1)
             filled = (now - camera.began) / camera.stream.seconds
-            wait = "" if filled >= 1 else f" · first window {filled:.0%} full"
-            speed = (
-                f"{camera.stream.milliseconds[-1]:.1f} ms an answer · {rate:.0f} frames a second"
-            )
+            milliseconds = camera.stream.milliseconds[-1]
+            speed = f"{milliseconds:.1f} ms an answer · {rate:.0f} frames a second"
+            if filled < 1:
+                speed += f" · first window {filled:.0%} full"
             named = UNKNOWN if label is None else recogniser.names[label]
-            return named, smoothed, speed + wait
+            return named, smoothed, speed
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor's camera."""
@@ -240,10 +236,8 @@ def _readable(source: str) -> Iterator[None]:
 
 
 def _extent(path: Path) -> tuple[int, float, int]:
-    """Return pixels of a frame, minutes and frames, without decoding anything.
-
-    The packets are counted: a header can say anything, and 100 MB can hold days of a still picture.
-    """
+    # Pixels of a frame, minutes, frames. The packets are counted, not decoded: a header can say
+    # anything, and 100 MB can hold days of a still picture.
     pixels, rate, n_frames, times = 0, 25.0, 0, []
     # Where there is no video, or one that breaks off, the decoder says so later.
     with (

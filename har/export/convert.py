@@ -37,42 +37,25 @@ LOSS = 0.02  # of accuracy, with int8
 
 
 class Clips(NamedTuple):
-    """The clips that an exported network is compared on.
+    """The clips that an exported network is compared on."""
 
-    Attributes:
-        test: names, of the fold that the model was not trained on.
-        training: names, at most `CALIBRATED`, evenly taken of the training clips.
-        read: from names to frames as the network takes them, uint8 (N, T, H, W, 3) RGB, and
-            labels, int64 (N,).
-    """
-
-    test: list[str]
-    training: list[str]
+    test: list[str]  # of the fold that the model was not trained on
+    training: list[str]  # at most `CALIBRATED`, evenly taken of the training clips
+    # From names to frames, uint8 (N, T, H, W, 3) RGB, and labels, int64 (N,).
     read: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
 
 
 class Report(NamedTuple):
-    """An exported network beside the original; pairs are (exported, original).
+    """An exported network beside the original; pairs are (exported, original)."""
 
-    Attributes:
-        output: the file or folder that was written.
-        difference: the largest difference of a probability of a test clip.
-        n_test: number of test clips.
-        accuracy: on the test clips.
-        megabytes: size of the files.
-        milliseconds: median time of one clip.
-        floats: with int8, kinds of the operations that stayed float, in the order they run.
-        n_operations: with int8, number of all operations.
-    """
-
-    output: Path
-    difference: float
+    output: Path  # the file or folder that was written
+    difference: float  # the largest, of a probability of a test clip
     n_test: int
     accuracy: tuple[float, float]
     megabytes: tuple[float, float]
-    milliseconds: tuple[float, float]
-    floats: tuple[str, ...] = ()
-    n_operations: int = 0
+    milliseconds: tuple[float, float]  # median time of one clip
+    floats: tuple[str, ...] = ()  # with int8: kinds of the operations that stayed float, in order
+    n_operations: int = 0  # with int8: of all kinds
 
     def __str__(self) -> str:
         """Return a table."""
@@ -148,12 +131,39 @@ def export(
     return report
 
 
-def read_clips(recogniser: Recogniser, data: Path) -> Clips:
-    """Return the clips of the project that `recogniser` was trained and tested on.
+def check(to: str, *, int8: bool) -> None:
+    """Raise a `UserError` for a format that cannot be exported here."""
+    if int8 and to != LITERT:
+        raise UserError(f"Expected --to litert with --int8. Received: --to {to}. Leave --int8 out.")
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"Expected the TensorFlow backend. Received: {keras.backend.backend()}. Model files do "
+            "not depend on it: set KERAS_BACKEND=tensorflow for the export."
+        )
+    for package in _PACKAGES[to]:
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise UserError(
+                f"The package {package}, which {to} needs, is not installed. "
+                'Run `pip install "har[export]"`.'
+            ) from None
 
-    Args:
-        recogniser: its card names the split.
-        data: folder of frames.h5, split.csv and, for networks that take other frames, videos.
+
+def check_output(to: str, output: Path) -> None:
+    """Raise a `UserError` where `output` is a folder that an export would replace with all in it.
+
+    An older SavedModel may be replaced by a newer one.
+    """
+    if output.is_dir() and not (to == SAVED_MODEL and (output / "saved_model.pb").exists()):
+        raise UserError(
+            f"Expected a new file or folder to write. Received: {output}, a folder with other "
+            f"content. Name what to write in it: {output / f'model{_SUFFIX[to]}'}, say."
+        )
+
+
+def read_clips(recogniser: Recogniser, data: Path) -> Clips:
+    """Return the clips, in `data`, that `recogniser` was trained and tested on.
 
     Raises:
         UserError: they are not there, or are clips of other classes.
@@ -192,7 +202,6 @@ def read_clips(recogniser: Recogniser, data: Path) -> Clips:
 def _compare(
     recogniser: Recogniser, run: Callable, clips: Clips, output: Path, size: tuple[float, float]
 ) -> Report:
-    """Run both networks on the test clips, a part of them in memory at a time."""
     difference, right = 0.0, np.zeros(2)
     for start in range(0, len(clips.test), PART):
         frames, labels = clips.read(clips.test[start : start + PART])
@@ -219,42 +228,11 @@ def _check_answers(report: Report, *, int8: bool) -> None:
         )
 
 
-def check(to: str, *, int8: bool) -> None:
-    """Raise a `UserError` for a format that cannot be exported here."""
-    if int8 and to != LITERT:
-        raise UserError(f"Expected --to litert with --int8. Received: --to {to}. Leave --int8 out.")
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"Expected the TensorFlow backend. Received: {keras.backend.backend()}. Model files do "
-            "not depend on it: set KERAS_BACKEND=tensorflow for the export."
-        )
-    for package in _PACKAGES[to]:
-        try:
-            importlib.import_module(package)
-        except ImportError:
-            raise UserError(
-                f"The package {package}, which {to} needs, is not installed. "
-                'Run `pip install "har[export]"`.'
-            ) from None
-
-
-def check_output(to: str, output: Path) -> None:
-    """Raise a `UserError` where `output` is a folder that an export would replace with all in it.
-
-    An older SavedModel may be replaced by a newer one.
-    """
-    if output.is_dir() and not (to == SAVED_MODEL and (output / "saved_model.pb").exists()):
-        raise UserError(
-            f"Expected a new file or folder to write. Received: {output}, a folder with other "
-            f"content. Name what to write in it: {output / f'model{_SUFFIX[to]}'}, say."
-        )
-
-
 def portable(model: keras.Model) -> keras.Model:
-    """Return the same network of operations that every runtime has, with its weights.
+    """Return the same network, with its weights, of operations that every runtime has.
 
-    Loops over frames are unrolled, because quantisation does not see into a loop. Pooling within
-    frames becomes pooling of images, because LiteRT has no pooling over three axes.
+    Loops over frames are unrolled: quantisation does not see into a loop. Pooling within frames
+    becomes pooling of images: LiteRT has no pooling over three axes.
     """
     copy = keras.models.clone_model(model, clone_function=_portable_layer)
     copy.set_weights(model.get_weights())
@@ -310,7 +288,7 @@ def _convert(model: keras.Model, to: str, path: Path, training: np.ndarray | Non
 
 
 def _runner(to: str, path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the exported network as a function of one clip, (1, T, H, W, 3) to (1, C)."""
+    # The exported network as a function of one clip, (1, T, H, W, 3) to (1, C).
     if to == ONNX:
         import onnxruntime
 
@@ -364,7 +342,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Drop what converters write; exceptions still come through."""
+    # Converters write to the file descriptors.
     sys.stdout.flush()
     sys.stderr.flush()
     saved = [os.dup(descriptor) for descriptor in (1, 2)]

@@ -5,6 +5,7 @@ import functools
 import json
 import math
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class Recogniser:
         sampling: the frames that it takes of a clip.
         windows: most windows of a clip whose probabilities are averaged.
         shape: (T, H, W) of these frames.
+        batch: most clips at a time.
         seconds: median length of the clips that it learnt from: the default window.
         backbone: what makes the features that `model` takes; `None` where it takes frames.
         model: from uint8 (N, T, H, W, 3) RGB, or features (N, V, T', D), to probabilities (N, C).
@@ -60,6 +62,7 @@ class Recogniser:
         self.sampling = _sampling(card)
         count = self.sampling.windows * self.sampling.count
         self.shape = (count, self.sampling.height, self.sampling.width)
+        self.batch = max(min(_BATCH, _BATCH_BYTES // math.prod((*self.shape, 3))), 1)
         self.seconds = float(card.get("seconds") or _SECONDS)
         self.windows = int(card.get("windows") or 1)
 
@@ -130,8 +133,8 @@ class Recogniser:
 
         Args:
             path: the video.
-            window: seconds of video behind an answer; `seconds` if not given.
-            stride: seconds from one answer to the next; a quarter of the window if not given.
+            window: seconds of video behind an answer, by default `seconds`.
+            stride: seconds from one answer to the next, by default a quarter of the window.
         """
         from har.predictor import prediction
 
@@ -139,7 +142,7 @@ class Recogniser:
         return prediction.predict(self, Path(path), settings, str(path))
 
     def stream(self, seconds: float | None = None) -> "Stream":
-        """Return what answers while frames come in, over the last `seconds`."""
+        """Return what answers on the last `seconds` while frames come in."""
         from har.predictor.live import Stream
 
         return Stream(self, seconds)
@@ -153,11 +156,10 @@ class Recogniser:
         Returns:
             float64 (N, C), rows sum to 1.
         """
-        size = self.batch_size(clips[0].nbytes)
         rows = []
         with self._lock:  # Keras makes its function of the model at the first call
-            for start in range(0, len(clips), size):
-                batch = clips[start : start + size]
+            for start in range(0, len(clips), self.batch):
+                batch = clips[start : start + self.batch]
                 if self.backbone:
                     batch = np.stack([self.backbone.features(clip) for clip in batch])
                 rows.append(np.asarray(self.model.predict_on_batch(batch)))
@@ -180,9 +182,14 @@ class Recogniser:
         frames, facts = sampling.read(path, facts)
         return frames.reshape(-1, self.shape[0], *frames.shape[1:]), facts
 
-    def batch_size(self, clip_bytes: int) -> int:
-        """Return how many clips of so many bytes to recognise at a time."""
-        return max(min(_BATCH, _BATCH_BYTES // clip_bytes), 1)
+    @functools.cached_property
+    def milliseconds(self) -> float:
+        """The time of one window, measured once."""
+        blank = np.zeros((1, *self.shape, 3), np.uint8)
+        self.probabilities(blank)  # the first call compiles
+        begun = time.perf_counter()
+        self.probabilities(blank)
+        return (time.perf_counter() - begun) * 1000
 
     @functools.cached_property
     def split(self) -> "tuple[FramePart | None, str | None]":
@@ -190,22 +197,20 @@ class Recogniser:
         from har.predictor.streaming_model import FramePart, NoFramePartError
 
         if self.backbone or self.sampling.step:
-            return None, "it takes neighbouring frames or another network's features"
+            return None, "it takes neighbouring frames, or features of another network"
         try:
             return FramePart(self.model), None
         except NoFramePartError as reason:
             return None, str(reason)
 
-    def top(self, probabilities: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """Return the `k` likeliest of one row of probabilities by name, likeliest first."""
-        order = np.argsort(-probabilities, kind="stable")[:k]
-        return [(self.names[i], float(probabilities[i])) for i in order]
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """What the card says of the data set: `name`, `clips`, `groups`, `grouped`."""
+        return self.card.get("dataset") or {}
 
     def describe(self) -> str:
         """Return one line that tells the model, its data set, and the clips behind it."""
-        facts = self.card.get("dataset")
-        facts = facts if isinstance(facts, dict) else {}
-        data = facts.get("name")
+        facts, data = self.dataset, self.dataset.get("name")
         known = f"{len(self.classes) - (self.background is not None)} actions"
         if data is None:
             return f"{self.name}: {known}; its card names no data set"
@@ -230,6 +235,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
         classes, seconds = card["classes"], card.get("seconds") or _SECONDS
         if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
             raise ValueError(f"the classes {classes}")
+        if not isinstance(card.get("dataset") or {}, dict):
+            raise ValueError(f"the data set {card['dataset']}")
         if not 0 < seconds < 1e6:
             raise ValueError(f"clips of {seconds} s")
         return card

@@ -24,7 +24,7 @@ def windows(
     stride: float,
     indices: Callable[[int], np.ndarray],
 ) -> Iterator[Window]:
-    """Cut a video into windows of equal length, holding about one window of frames at a time.
+    """Cut a video into windows of equal length; one window of frames is in memory at a time.
 
     Windows start at 0, `stride`, 2 `stride` …; a last one ends with the video. A video shorter
     than a window is one window. While the picture stands still, only the first and the last of

@@ -23,6 +23,7 @@ from har.predictor import figures as har_figures
 from har.predictor import live
 from har.predictor.figures import best_model
 from har.predictor.live import Stream
+from har.predictor.prediction import likeliest
 from har.predictor.recogniser import Recogniser
 from har.predictor.streaming_model import FramePart, NoFramePartError
 
@@ -69,8 +70,9 @@ def test_the_card(folder):
 
 def test_top(folder):
     recogniser = Recogniser.open(folder / "lrcn")
-    assert recogniser.top(np.array([0.2, 0.5, 0.3]), 2) == [("Run", 0.5), ("Swim", 0.3)]
-    assert len(recogniser.top(np.array([0.2, 0.5, 0.3]), 9)) == 3
+    row = np.array([0.2, 0.5, 0.3])
+    assert likeliest(row, recogniser.names, 2) == [("Run", 0.5), ("Swim", 0.3)]
+    assert len(likeliest(row, recogniser.names, 9)) == 3
 
 
 # At 24 frames a second a window of 2 s has 48, and its 6 ticks have 8 each.
@@ -420,7 +422,7 @@ def test_python_predicts_what_evaluate_does(in_tmp_path, write_video, more):
     expected = np.asarray(model.predict_on_batch(frames[sampling.indices(50)][None]))[0]
     found = recogniser.predict(path)
     assert np.abs(found.overall - expected).max() < 1e-5
-    assert (found.kind, found.seconds, found.model) == ("clip", 2.0, "lrcn")
+    assert (found.kind, found.seconds, found.model) == ("clip", 2.0, recogniser.describe())
     again = recogniser.predict(np.stack(list(video.iterate(path))))
     assert np.abs(again.overall - expected).max() < 1e-5
     # A timeline's window and a stream's are cut in the same way.
