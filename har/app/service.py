@@ -50,15 +50,12 @@ class _Camera:
 class Service:
     """The models of a project and the work for visitors; safe to call from many threads.
 
-    Attributes:
-        limits: what a visitor may ask for.
-        folder: the files of visitors, in `uploads` and `films`; deleted by `close`.
-        examples: clips to try.
+    `folder` has the files of visitors, in `uploads` and `films`; `close` deletes it.
     """
 
     def __init__(self, models: Path, metrics: Path, limits: Limits) -> None:
         self.limits, self._models, self._metrics = limits, models, metrics
-        self.examples: list[Path] = []
+        self.examples: list[Path] = []  # clips to try
         self.folder = Path(tempfile.mkdtemp(prefix=f"har-serve-{os.getpid()}-")).resolve()
         self.uploads, self.films = self.folder / "uploads", self.folder / "films"
         self.uploads.mkdir()
@@ -158,11 +155,11 @@ class Service:
     def look(
         self, visitor: str, frame: np.ndarray, name: str, now: float
     ) -> tuple[str, np.ndarray, str]:
-        """Take a frame of a visitor's camera and answer on the last seconds.
+        """Take a frame, uint8 (H, W, 3) RGB, of a visitor's camera; answer on the last seconds.
 
         Args:
             visitor: any identifier.
-            frame: uint8 (H, W, 3) RGB.
+            frame: the frame.
             name: one of `names`; another model than before starts again.
             now: seconds of a monotonic clock.
 

@@ -35,8 +35,8 @@ def open_model() -> tuple[keras.Model, dict[str, Any]]:
 
     Returns:
         A model from (N, 64, 256, 340, 3) uint8 RGB to probabilities (N, 400) float32, and what
-        card.json holds: `classes`, `input`, `windows`, `seconds` of a window, `dataset`, `licence`, `source`,
-        `note`.
+        card.json holds: `classes`, `input`, `windows`, `seconds` of a window, `dataset`, `licence`,
+        `source`, `note`.
 
     Raises:
         UserError: the weights are not installed, or are others.

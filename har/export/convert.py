@@ -9,9 +9,8 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from har import files
 from har.clips import splits, store, video
 from har.errors import UserError
 from har.export import int8 as quantisation
+from har.nn import process
 from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
 from har.predictor.figures import MODELS
 from har.predictor.recogniser import Recogniser
@@ -82,9 +82,8 @@ def export(
         folder: of the model, or its name, as `Recogniser.open` takes them.
         to: one of `FORMATS`.
         data: folder of frames.h5, split.csv and videos.
-        output: the file, or folder of a SavedModel; the card lies beside it, `….json`. By default
-            it is in `exports/`.
-        int8: arithmetic of 8 bits from the first weights on, see `har.export.int8`; LiteRT only.
+        output: file, or folder of a SavedModel; by default in `exports/`. The card lies beside it.
+        int8: 8-bit arithmetic from the first weights on, see `har.export.int8`; LiteRT only.
 
     Raises:
         UserError: a package is missing, the format cannot hold the network, or the exported
@@ -107,7 +106,7 @@ def export(
     with contextlib.ExitStack() as stack:
         stack.callback(_remove, made)  # what is published is no longer there
         try:
-            with _quietly():
+            with process.without_standard_error():  # converters write there
                 _convert(recogniser.model, to, made, training)
                 run = _runner(to, made)
         except Exception as error:  # converters raise exceptions of any kind
@@ -338,22 +337,3 @@ def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if line.startswith("TF Select ops:")]
     return (named or lines or [type(error).__name__])[0][:300].rstrip(".")
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    # Converters write to the file descriptors.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a descriptor is wanted)
-        for descriptor in (1, 2):
-            os.dup2(nowhere.fileno(), descriptor)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, old in zip((1, 2), saved, strict=True):
-            os.dup2(old, descriptor)
-            os.close(old)

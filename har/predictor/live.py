@@ -57,8 +57,10 @@ class Stream:
     @property
     def slow(self) -> bool:
         """Whether a thread computes the answers, and `answer` returns the last one."""
-        known = self._recogniser.milliseconds if not self.milliseconds else self.milliseconds[-1]
-        return bool(self.whole_windows) and known > _SLOW
+        if not self.whole_windows:
+            return False
+        times = self.milliseconds or [self._recogniser.milliseconds]
+        return times[-1] > _SLOW
 
     def smoothing(self, smoothing: Smoothing) -> Smoothing:
         """Return `smoothing`; without averages where answers are slow and share few frames."""

@@ -61,15 +61,10 @@ class Prediction:
         return self.probabilities.mean(axis=0)
 
     def __repr__(self) -> str:
-        """Return the three likeliest classes of a clip, or the segments, one a line."""
-        lines = [f"{self.source}, {self.seconds:.1f} s, by {self.model}"]
-        if self.kind == CLIP:
-            best = likeliest(self.overall, self.names, 3)
-            return "\n".join([*lines, *(f"  {p:6.1%}  {name}" for name, p in best)])
-        for s in self.segments:
-            name = name_of(s, self.names)
-            lines.append(f"  {s.start:7.1f} to {s.end:7.1f} s  {s.probability:6.1%}  {name}")
-        return "\n".join(lines)
+        """Return what `har predict` prints."""
+        from har.predictor import outputs
+
+        return f"{self.model}\n{outputs.table(self, 3)}"
 
 
 def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str) -> Prediction:

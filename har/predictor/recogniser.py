@@ -40,10 +40,8 @@ class Recogniser:
         classes: names, in the order of the probabilities.
         names: what to call them in answers: `_background` is `unknown`.
         background: index of the class `_background`; `None` where there is none.
-        sampling: the frames that it takes of a clip.
+        sampling: the frames that it takes of a clip; `shape`, (T, H, W), is theirs.
         windows: most windows of a clip whose probabilities are averaged.
-        shape: (T, H, W) of these frames.
-        batch: most clips at a time.
         seconds: median length of the clips that it learnt from: the default window.
         backbone: what makes the features that `model` takes; `None` where it takes frames.
         model: from uint8 (N, T, H, W, 3) RGB, or features (N, V, T', D), to probabilities (N, C).
@@ -92,9 +90,8 @@ class Recogniser:
             model = model_files.load_model(path / "model.keras")
         except (AttributeError, ImportError, LookupError, RuntimeError) as error:
             # Keras does not document what it raises for a model of another version.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"Expected a Keras model at {path / 'model.keras'}. Received: {reason}. "
+                f"Expected a Keras model at {path / 'model.keras'}. Received: {_reason(error)}. "
                 "It may be of another version: train it again with `dvc repro`."
             ) from None
         backbone = _backbone(path, card, model) if card.get("backbone") else None
@@ -113,10 +110,11 @@ class Recogniser:
         """Recognise a clip as a whole, as `evaluate` does.
 
         Args:
-            clip: a video file; or its frames, uint8 (n, H, W, 3) RGB of any number and size.
-            fps: frames a second, where frames are given.
+            clip: a video file; or its frames, uint8 (n, H, W, 3) RGB, `fps` a second.
+            fps: frames a second.
 
         Raises:
+            UserError: there is no such file.
             UnreadableVideoError: no frame of the file decodes.
         """
         from har.predictor import prediction
@@ -129,12 +127,10 @@ class Recogniser:
     def timeline(
         self, path: Path | str, window: float | None = None, stride: float | None = None
     ) -> "Prediction":
-        """Recognise what happens when in a video file.
+        """Recognise what happens when in a video file; raises as `predict` does.
 
-        Args:
-            path: the video.
-            window: seconds of video behind an answer, by default `seconds`.
-            stride: seconds from one answer to the next, by default a quarter of the window.
+        An answer looks at `window` seconds, by default `seconds`; the next comes `stride` seconds
+        later, by default a quarter of the window.
         """
         from har.predictor import prediction
 
@@ -171,7 +167,7 @@ class Recogniser:
         if self.windows == 1:
             return self.sampling
         n = math.ceil(n_frames / (self.sampling.count * (self.sampling.step or 1)))
-        return dataclasses.replace(self.sampling, windows=max(min(n, self.windows), 1))
+        return dataclasses.replace(self.sampling, windows=min(n, self.windows))
 
     def read(self, path: Path) -> "tuple[np.ndarray, VideoFacts]":
         """Read a clip: its windows, uint8 (N, T, H, W, 3) RGB with N ≤ `windows`, and its facts."""
@@ -247,11 +243,14 @@ def _read_card(folder: Path) -> dict[str, Any]:
                 f"There is no model at {folder}: it has no card.json. "
                 f"Models here: {', '.join([*there, KINETICS])}."
             ) from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"Expected a model's card with classes and input at {path}. Received: {reason}. "
-            "It is damaged or of another version: train the model again."
+            f"Expected a model's card with classes and input at {path}. Received: "
+            f"{_reason(error)}. It is damaged or of another version: train the model again."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _sampling(card: dict[str, Any]) -> Sampling:
@@ -279,7 +278,7 @@ def _backbone(folder: Path, card: dict[str, Any], model: "keras.Model") -> "Back
     except (KeyError, TypeError, ValueError, ImportError) as error:
         raise UserError(
             f"Expected a backbone and its features in {folder / 'card.json'}. "
-            f"Received: {str(error).splitlines()[0]}. Train the model again."
+            f"Received: {_reason(error)}. Train the model again."
         ) from None
 
 

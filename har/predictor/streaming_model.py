@@ -24,8 +24,8 @@ class FramePart:
     Attributes:
         context: frames behind one vector of features: 1, or 2 where the network sees motion.
         spacing: places in a clip from one frame of a context to the next.
-        places: int64 (V, t): the place in a clip of the newest frame behind each feature that the
-            head takes, for each of the V views that the network has of a clip.
+        places: int64 (V, t): for each of V views, places in a clip of the newest frame behind the
+            features that the head takes.
         features_model: from uint8 (N, context, H, W, 3) RGB to features (N, …).
         head_model: from features (N·V, t, …) to probabilities (N, C).
     """

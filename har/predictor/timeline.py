@@ -18,31 +18,22 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How windows become labels.
+    """How windows become labels."""
 
-    Attributes:
-        windows: how many of the last windows are averaged, ≥ 1.
-        threshold: a label appears where its probability reaches this.
-        hysteresis: a label that is shown stays until its probability falls this far below the
-            threshold or another's is this much higher.
-    """
-
-    windows: int = 3
-    threshold: float = 0.5
+    windows: int = 3  # how many of the last are averaged, ≥ 1
+    threshold: float = 0.5  # a label appears where its probability reaches this
+    # A label stays until its probability falls this far below the threshold, or another's is this
+    # much higher.
     hysteresis: float = 0.1
 
 
 class Segment(NamedTuple):
-    """A stretch of a video with one label; times in seconds.
+    """A stretch of a video with one label."""
 
-    `label` is the index of the class, `None` where unknown. `probability` is the mean over the
-    stretch of the label's smoothed probability; of the likeliest class where unknown.
-    """
-
-    start: float
+    start: float  # seconds
     end: float
-    label: int | None
-    probability: float
+    label: int | None  # index of the class; None where unknown
+    probability: float  # mean smoothed probability of the label, or of the likeliest class
 
 
 class Smoother:
