@@ -181,7 +181,7 @@ class Recogniser:
     @functools.cached_property
     def milliseconds(self) -> float:
         """The time of one window, measured once."""
-        blank = np.zeros((1, *self.shape, 3), np.uint8)
+        blank = np.zeros((1, self.shape[0], *self.sampling.size(2, 3), 3), np.uint8)
         self.probabilities(blank)  # the first call compiles
         begun = time.perf_counter()
         self.probabilities(blank)
