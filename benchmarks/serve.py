@@ -28,8 +28,10 @@ import requests
 
 from har.clips.extraction import list_videos
 from har.errors import UserError, run
+from har.nn import process
+from har.predictor.figures import best_model
 from har.predictor.prediction import Settings, predict
-from har.predictor.recogniser import Recogniser, best_model
+from har.predictor.recogniser import Recogniser
 
 N_CLIPS = 24
 TOLERANCE = 1e-5
@@ -43,6 +45,7 @@ def main() -> None:
     parser.add_argument("--clients", type=harness.count, default=8)
     parser.add_argument("--minutes", type=float, default=5.0)
     options = parser.parse_args()
+    process.prepare()
     model = best_model()
     recogniser = Recogniser.open(model)
     names = list_videos(Path("data/fetched"))

@@ -1,7 +1,5 @@
 """The `har` command. A command imports what it needs when it runs, so `har --help` is quick."""
 
-import itertools
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +19,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run `har` and exit: 0; 2 after a mistake of the user; 130 after Ctrl-C."""
+    """Run `har` and exit; exit codes as in `har.errors.run`."""
     run(app)
 
 
@@ -52,36 +50,26 @@ def _check_project() -> None:
 @app.command()
 def results(metrics: Annotated[Path, Option(help="Folder of figures.")] = Path("metrics")) -> None:
     """Show the test figures of the last run and name its pictures."""
-    paths = [path for name in ("metrics", "teach") if (path := metrics / f"{name}.json").exists()]
-    if not paths:
+    from har.predictor import figures
+
+    found = figures.read(metrics)
+    if not found:
         _check_project()
         raise UserError(f"There are no test figures in {metrics}. Run `dvc repro` first.")
     form = "{:12}{:>9}  {:14}{:>9}{:>7}{:>8}{:>12}"
-    lines = [
-        form.format("", "accuracy", "95 % interval", "macro F1", "clips", "groups", "parameters")
-    ]
-    chance, unproven = None, []
-    try:
-        rows = [json.loads(path.read_text(encoding="utf-8")).items() for path in paths]
-        for approach, row in itertools.chain(*rows):
-            interval = f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}"
-            shares = f"{row['accuracy']:.3f}", interval, f"{row['macro_f1']:.3f}"
-            counts = row["n_test"], row["n_groups"], f"{row['parameters']:,}"
-            lines.append(form.format(approach, *shares, *counts))
-            chance = row["chance"]
-            if row["accuracy_low"] <= chance:
-                unproven.append(approach)
-        lines.append(f"Chance is {chance:.3f}. Figures: {', '.join(map(str, paths))}")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise UserError(
-            f"Expected test figures in {metrics}. Received: other content. Run `dvc repro` again."
-        ) from None
-    if unproven:
-        lines.append(
+    print(form.format("", "accuracy", "95 % interval", "macro F1", "clips", "groups", "parameters"))
+    for name, row in found.items():
+        interval = f"{row['accuracy_low']:.3f} to {row['accuracy_high']:.3f}"
+        shares = f"{row['accuracy']:.3f}", interval, f"{row['macro_f1']:.3f}"
+        print(form.format(name, *shares, row["n_test"], row["n_groups"], f"{row['parameters']:,}"))
+    chances = sorted({f"{row['chance']:.3f}" for row in found.values()})
+    print(f"Chance is {' or '.join(chances)}. Figures: {metrics.as_posix()}/")
+    if unproven := [name for name, row in found.items() if row["accuracy_low"] <= row["chance"]]:
+        print(
             f"The interval holds chance: {', '.join(unproven)}. This shows no learning: add clips "
             "to each class, or run `har teach FOLDER`, which needs fewer."
         )
-    print("\n".join([*lines, *(f"  {p.as_posix()}" for p in sorted(metrics.glob("*/*.png")))]))
+    print("\n".join(f"  {path.as_posix()}" for path in sorted(metrics.glob("*/*.png"))))
 
 
 @app.command()
@@ -190,7 +178,7 @@ def predict(
         Argument(help="Files, folders, camera:0, addresses (web pages need har[youtube])."),
     ],
     model: Annotated[
-        str | None, Option(help="Name, folder or kinetics; default: the best of metrics.json.")
+        str | None, Option(help="Name, folder or kinetics; default: the best of `har results`.")
     ] = None,
     top: Annotated[int, Option(min=1, help="Number of classes to show of a clip.")] = 5,
     timeline: Annotated[
@@ -218,42 +206,31 @@ def predict(
     max_minutes: Annotated[float, Option(min=0.1, help="Longest download, in minutes.")] = 150,
 ) -> None:
     """Recognise actions in clips, long videos and on a camera."""
+    from har.nn import process
     from har.predictor.prediction import CLIP, TIMELINE, Settings
     from har.predictor.session import Outputs, Session
-    from har.predictor.sources import Camera, camera_of, files_of
+    from har.predictor.sources import camera_of, files_of
     from har.predictor.timeline import Smoothing
     from har.predictor.web_video import Bounds
 
+    kind = {None: TIMELINE if window or stride else None, True: TIMELINE, False: CLIP}[timeline]
+    settings = Settings(kind, 30.0, window, stride, Smoothing(smooth, threshold, hysteresis))
     outputs = Outputs(top, as_json, csv, srt, vtt, video)
     outputs.check(sources)
-    cameras = [camera_of(name) for name in sources]
-    if any(camera is not None for camera in cameras) and len(sources) > 1:
-        raise UserError(
-            f"Expected a camera by itself. Received: {', '.join(sources)}. "
-            "Run `har predict` once for the camera and once for the rest."
-        )
-    if timeline is None and (window or stride):
-        timeline = True
-    kind = {None: None, True: TIMELINE, False: CLIP}[timeline]
-    settings = Settings(kind, 30.0, window, stride, Smoothing(smooth, threshold, hysteresis))
     # Report a missing file or camera before the model loads, which takes seconds.
-    camera = None if cameras[0] is None else Camera(cameras[0])
+    camera = camera_of(sources)
     if camera is None and len(sources) == 1 and not as_json:
         files_of(sources[0])
-    session = Session(_open(model), settings, outputs, Bounds(max_mb, max_minutes))
+    process.prepare()
+    from har.predictor.figures import best_model
+    from har.predictor.recogniser import Recogniser
+
+    recogniser = Recogniser.open(model or best_model())
+    session = Session(recogniser, settings, outputs, Bounds(max_mb, max_minutes))
     if camera:
         session.watch(camera, seconds)
     else:
         session.run(sources)
-
-
-def _open(model: str | None):
-    from har.nn import process
-
-    process.prepare()
-    from har.predictor.recogniser import Recogniser, best_model
-
-    return Recogniser.open(model or best_model(Path("metrics/metrics.json"), Path("models")))
 
 
 @app.command()
@@ -280,7 +257,7 @@ def export(
 @app.command()
 def serve(
     models: Annotated[Path, Option(help="Folder of the models.")] = Path("models"),
-    metrics: Annotated[Path, Option(help="Test figures.")] = Path("metrics/metrics.json"),
+    metrics: Annotated[Path, Option(help="Folder of the test figures.")] = Path("metrics"),
     host: Annotated[str, Option(help="0.0.0.0 lets other machines connect.")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="0 takes a free port.")] = 7860,
     root_path: Annotated[str, Option(help="Path of the page behind a proxy, as /har.")] = "",

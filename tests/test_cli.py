@@ -54,16 +54,26 @@ def test_results_prints_the_table_and_the_pictures(metrics, monkeypatch, capsys)
         *["accuracy", "95", "%", "interval", "macro", "F1", "clips", "groups"],
         "parameters",
     ]
-    assert lines[1].split()[:2] == ["convlstm", "0.500"]
-    assert lines[2].split() == [
+    assert lines[2].split()[:2] == ["convlstm", "0.500"]
+    assert lines[1].split() == [
         *["lrcn", "0.912", "0.850", "to", "0.957", "0.907", "96", "24", "73,620"]
     ]
     assert "Chance is 0.167" in lines[3]
-    assert "metrics/metrics.json" in lines[3]
+    assert "Figures: metrics/" in lines[3]
     assert [line.strip() for line in lines[4:]] == [
         "metrics/lrcn/confusion.png",
         "metrics/lrcn/mistakes.png",
     ]
+
+
+def test_what_teach_trained_comes_first(metrics, monkeypatch, capsys):
+    (metrics / "teach.json").write_text(json.dumps({"i3d": FIGURES | {"accuracy": 0.6}}))
+    har(monkeypatch, "results")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["i3d", "lrcn", "convlstm"]
+    (metrics / "teach.json").write_text("{")
+    assert har(monkeypatch, "results") == 2
+    assert "Expected test figures in metrics/teach.json." in capsys.readouterr().err
 
 
 def test_columns_stand_under_their_heads(metrics, monkeypatch, capsys):
@@ -71,7 +81,7 @@ def test_columns_stand_under_their_heads(metrics, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     for head, value in (("accuracy", "0.912"), ("clips", " 96"), ("parameters", "73,620")):
         end = lines[0].index(head) + len(head)
-        assert lines[2][:end].endswith(value)
+        assert lines[1][:end].endswith(value)
 
 
 def test_results_of_another_folder(metrics, monkeypatch, capsys):
@@ -91,7 +101,7 @@ def test_an_interval_that_holds_chance_is_told(metrics, monkeypatch, capsys):
     (line,) = [li for li in capsys.readouterr().out.splitlines() if "interval holds chance" in li]
     assert "convlstm" in line
     assert "lrcn" not in line
-    assert "epochs" in line
+    assert "har teach" in line
 
 
 def test_without_figures_one_line_says_what_to_do(in_tmp_path, run_python):
@@ -100,13 +110,13 @@ def test_without_figures_one_line_says_what_to_do(in_tmp_path, run_python):
     assert process.returncode == 2
     assert process.stdout == ""
     assert process.stderr == (
-        "Error: There are no test figures at metrics/metrics.json. Run `dvc repro` first.\n"
+        "Error: There are no test figures in metrics. Run `dvc repro` first.\n"
     )
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{}", "[]", "[1]", "3", '{"lrcn": 1}', '{"lrcn": {}}', '{"a": {"chance": "x"}}', "\0"],
+    ["", "[1]", "3", '{"lrcn": 1}', '{"lrcn": {}}', '{"a": {"chance": "x"}}', "\0"],
 )
 def test_other_content_than_figures_is_one_line(metrics, monkeypatch, capsys, text):
     (metrics / "metrics.json").write_text(text)

@@ -20,11 +20,6 @@ class Limits:
     public: bool = False  # other people reach the server: it takes uploads and no addresses
 
     @property
-    def frames(self) -> int:
-        """Frames of a video of `minutes` at 60 frames a second."""
-        return round(self.minutes * 60 * 60)
-
-    @property
     def download(self) -> Bounds:
         """Bounds of a download."""
         return Bounds(self.megabytes, self.minutes, seconds=60.0, addresses=not self.public)

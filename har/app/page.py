@@ -15,7 +15,7 @@ from har.errors import UserError
 from har.predictor.outputs import clock
 from har.predictor.prediction import CLIP, Prediction, name_of
 
-_MOST_CLASSES = 40  # named in the notice
+_MOST_CLASSES = 20  # named in the notice
 # Python's table of file types does not know these as videos.
 _VIDEOS = [
     *("video", ".mkv", ".mts", ".m2ts", ".ts", ".3gp", ".3g2"),
@@ -206,10 +206,10 @@ def _timeline(prediction: Prediction) -> str:
 def _notice(service: Service, name: str) -> str:
     classes = service.recogniser(name).classes
     named = ", ".join(map(html.escape, classes[:_MOST_CLASSES]))
+    more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
     return (
-        f"It knows **{len(classes)} actions** and nothing else: {named}"
-        f"{' …' if len(classes) > _MOST_CLASSES else ''}. Whatever else it is shown, it calls one "
-        "of these or *unknown*."
+        f"It knows **{len(classes)} actions** and nothing else: {named}{more}. Whatever else it is "
+        "shown, it calls one of these or *unknown*."
     )
 
 
@@ -218,24 +218,28 @@ def _card(service: Service, name: str) -> str:
     card, figures = recogniser.card, service.figures().get(name)
     lines = [f"### {html.escape(name)}", html.escape(recogniser.describe())]
     if figures:
-        # Groups of one clip: no name told which clips are of one source video.
-        grouped = figures["n_groups"] < figures["n_test"] and card.get("protocol") != "random"
-        sources = f" of {figures['n_groups']} source videos that it never saw" if grouped else ""
-        over = "source videos" if grouped else "clips"
+        grouped = recogniser.dataset.get("grouped") and card.get("protocol") != "random"
+        sources, over = "", "clips"
+        if grouped:
+            over = "source videos"
+            sources = f" of {figures['n_groups']} source videos that it never saw"
+            if card.get("fold", 0) is None:
+                sources += " (one model a fold; this one then learnt from all clips)"
         lines.append(
             f"On {figures['n_test']} test clips{sources}, it is right in "
             f"**{figures['accuracy']:.1%}**; the 95 % interval over {over} is "
             f"**{figures['accuracy_low']:.0%} to {figures['accuracy_high']:.0%}**. Guessing is "
-            f"right in {figures['chance']:.1%}."
+            f"right in {figures['chance']:.1%}. The figures hold for videos like those of the "
+            "data set."
         )
     else:
         lines.append("It has not been tested here.")
     lines.append(
-        "The figures hold for videos like those of the data set: other cameras, places and people "
-        "are harder. Do not use it to decide anything about a person."
+        "Other cameras, places and people are harder. Do not use it to decide anything about a "
+        "person."
     )
     facts = []
-    for key, value in card.items():
+    for key, value in sorted(card.items(), key=lambda item: item[0] == "classes"):  # long: last
         if isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         elif isinstance(value, list):

@@ -7,6 +7,7 @@ import signal
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,8 @@ def run(
 
     Args:
         models: folder of the models' folders.
-        metrics: `metrics.json`.
-        host: address to listen at; 127.0.0.1 is reached from this machine only.
+        metrics: folder of metrics.json and teach.json.
+        host: address to listen at.
         port: 0 takes a free one.
         limits: what a visitor may ask for.
         root_path: path at which a proxy shows the page, such as /har.
@@ -50,23 +51,12 @@ def run(
     Raises:
         UserError: a package is not installed, there is no model, or the port is taken.
     """
-    try:
-        _serve(models, metrics, host, port, limits, root_path)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f'The package {error.name} is not installed. Run `pip install "har[app]"`.'
-        ) from None
-
-
-def _serve(
-    models: Path, metrics: Path, host: str, port: int, limits: Limits, root_path: str
-) -> None:
-    import uvicorn
-
-    from har.app.service import Service
-
     ended = threading.Event()
-    with contextlib.ExitStack() as stack:
+    with _installed(), contextlib.ExitStack() as stack:
+        import uvicorn
+
+        from har.app.service import Service
+
         listener = stack.enter_context(_listen(host, port))
         service = Service(models, metrics, limits)
         stack.callback(service.close)
@@ -90,6 +80,16 @@ def _serve(
         print(f"http://{host}:{listener.getsockname()[1]}  (Ctrl-C ends)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _installed() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'The package {error.name} is not installed. Run `pip install "har[app]"`.'
+        ) from None
 
 
 def _application(service: "Service", root_path: str) -> Any:
@@ -142,7 +142,7 @@ def _application(service: "Service", root_path: str) -> Any:
 
 
 def _add_recognise(application: Any, service: "Service") -> None:
-    """Add `POST /recognise`: form fields `file` or `url`, and `model`; the answer is JSON."""
+    # Fields of the form: `file` or `url`, and `model`; the answer is JSON.
     import anyio
     from fastapi import Request
     from fastapi.responses import JSONResponse
@@ -157,8 +157,9 @@ def _add_recognise(application: Any, service: "Service") -> None:
             raise UserError("Expected the form field file, a video, or url. Received: not one.")
         with service.downloaded(url) if url else contextlib.nullcontext(file.file.name) as path:
             found = service.recognise(Path(path), name, url or file.filename)
-        facts = as_json(found.prediction, found.recogniser, _TOP)
-        return {"model": name, **facts, "milliseconds": round(found.seconds * 1000, 3)}
+        facts = as_json(found.prediction, _TOP)
+        about = {"model": name, "description": found.prediction.model}
+        return {**about, **facts, "milliseconds": round(found.seconds * 1000, 3)}
 
     @application.post("/recognise")
     async def recognise(request: Request) -> JSONResponse:
@@ -203,12 +204,12 @@ def examples(data: Path, folder: Path, card: dict[str, Any]) -> list[Path]:
     """Write a test clip of each of some classes into `folder`, as MP4 that browsers play.
 
     Args:
-        data: folder of split.csv and videos; where it has none, there are no examples.
+        data: folder of split.csv and videos; without them there are no examples.
         folder: where to write.
-        card: the model's card, which names the clips that it was not trained on.
+        card: the model's card, which names the test fold.
     """
     try:
-        test = splits.read(data / "split.csv", card["protocol"], card["fold"]).test
+        test = splits.read(data / "split.csv", card["protocol"], card["fold"] or 0).test
     except (UserError, KeyError):
         return []
     clips = {clip.split("/")[0]: clip for clip in reversed(test)}  # the first of each class

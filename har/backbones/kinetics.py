@@ -22,6 +22,7 @@ import keras
 from har.backbones import i3d, weights
 
 COUNT, STEP = 64, 1  # frames of a window and the distance between them
+WINDOWS = 3  # at most, averaged over a clip
 HEIGHT, WIDTH, SIDE = 256, 340, 224  # pixels of a frame, and of the square that the network sees
 FPS = 25  # of the clips that I3D was trained on
 SHA256 = "af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
@@ -34,8 +35,8 @@ def open_model() -> tuple[keras.Model, dict[str, Any]]:
 
     Returns:
         A model from (N, 64, 256, 340, 3) uint8 RGB to probabilities (N, 400) float32, and what
-        card.json holds: `classes`, `input`, `seconds` of a window, `dataset`, `licence`, `source`,
-        `note`.
+        card.json holds: `classes`, `input`, `windows`, `seconds` of a window, `dataset`, `licence`,
+        `source`, `note`.
 
     Raises:
         UserError: the weights are not installed, or are others.
@@ -58,6 +59,7 @@ def open_model() -> tuple[keras.Model, dict[str, Any]]:
             "windows": 1,
             "proportional": False,
         },
+        "windows": WINDOWS,
         "seconds": COUNT * STEP / FPS,
         "dataset": {"name": "kinetics400", "classes": len(CLASSES)},
         "parameters": model.count_params(),

@@ -9,9 +9,8 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +21,10 @@ from har import files
 from har.clips import segments, splits, store, video
 from har.errors import UserError
 from har.export import int8 as quantisation
+from har.nn import process
 from har.nn.layers import ConvLSTM2D, FoldTime, UnfoldTime
-from har.predictor.recogniser import MODELS, Recogniser
+from har.predictor.figures import MODELS
+from har.predictor.recogniser import Recogniser
 
 ONNX, LITERT, SAVED_MODEL = "onnx", "litert", "savedmodel"
 FORMATS = (ONNX, LITERT, SAVED_MODEL)
@@ -36,42 +37,25 @@ LOSS = 0.02  # of accuracy, with int8
 
 
 class Clips(NamedTuple):
-    """The clips that an exported network is compared on.
+    """The clips that an exported network is compared on."""
 
-    Attributes:
-        test: names, of the fold that the model was not trained on.
-        training: names, at most `CALIBRATED`, evenly taken of the training clips.
-        read: from names to frames as the network takes them, uint8 (N, T, H, W, 3) RGB, and
-            labels, int64 (N,).
-    """
-
-    test: list[str]
-    training: list[str]
+    test: list[str]  # of the fold that the model was not trained on
+    training: list[str]  # at most `CALIBRATED`, evenly taken of the training clips
+    # From names to frames, uint8 (N, T, H, W, 3) RGB, and labels, int64 (N,).
     read: Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
 
 
 class Report(NamedTuple):
-    """An exported network beside the original; pairs are (exported, original).
+    """An exported network beside the original; pairs are (exported, original)."""
 
-    Attributes:
-        output: the file or folder that was written.
-        difference: the largest difference of a probability of a test clip.
-        n_test: number of test clips.
-        accuracy: on the test clips.
-        megabytes: size of the files.
-        milliseconds: median time of one clip.
-        floats: with int8, kinds of the operations that stayed float, in the order they run.
-        n_operations: with int8, number of all operations.
-    """
-
-    output: Path
-    difference: float
+    output: Path  # the file or folder that was written
+    difference: float  # the largest, of a probability of a test clip
     n_test: int
     accuracy: tuple[float, float]
     megabytes: tuple[float, float]
-    milliseconds: tuple[float, float]
-    floats: tuple[str, ...] = ()
-    n_operations: int = 0
+    milliseconds: tuple[float, float]  # median time of one clip
+    floats: tuple[str, ...] = ()  # with int8: kinds of the operations that stayed float, in order
+    n_operations: int = 0  # with int8: of all kinds
 
     def __str__(self) -> str:
         """Return a table."""
@@ -98,9 +82,8 @@ def export(
         folder: of the model, or its name, as `Recogniser.open` takes them.
         to: one of `FORMATS`.
         data: folder of frames.h5, split.csv and videos.
-        output: the file, or folder of a SavedModel; the card lies beside it, `….json`. By default
-            it is in `exports/`.
-        int8: arithmetic of 8 bits from the first weights on, see `har.export.int8`; LiteRT only.
+        output: file, or folder of a SavedModel; by default in `exports/`. The card lies beside it.
+        int8: 8-bit arithmetic from the first weights on, see `har.export.int8`; LiteRT only.
 
     Raises:
         UserError: a package is missing, the format cannot hold the network, or the exported
@@ -111,7 +94,7 @@ def export(
     output = output or Path("exports", f"{Path(folder).resolve().name}{kind}")
     check_output(to, output)
     recogniser = Recogniser.open(folder)
-    if "backbone" in recogniser.card:
+    if recogniser.backbone:
         raise UserError(
             f"{folder} cannot be exported: it takes features of a network that is not a Keras "
             "model. Export a model that takes frames, such as lrcn."
@@ -123,7 +106,7 @@ def export(
     with contextlib.ExitStack() as stack:
         stack.callback(_remove, made)  # what is published is no longer there
         try:
-            with _quietly():
+            with process.without_standard_error():  # converters write there
                 _convert(recogniser.model, to, made, training)
                 run = _runner(to, made)
         except Exception as error:  # converters raise exceptions of any kind
@@ -145,79 +128,6 @@ def export(
         card["int8"] = {"operations": report.n_operations, "in_floats": report.floats}
     files.write_text(output.with_name(f"{output.name}.json"), json.dumps(card, indent=2) + "\n")
     return report
-
-
-def read_clips(recogniser: Recogniser, data: Path) -> Clips:
-    """Return the clips of the project that `recogniser` was trained and tested on.
-
-    Args:
-        recogniser: its card names the split.
-        data: folder of frames.h5, split.csv and, for networks that take other frames, videos.
-
-    Raises:
-        UserError: they are not there, or are clips of other classes.
-    """
-    card, sampling = recogniser.card, recogniser.sampling
-    if "protocol" not in card:
-        raise UserError(
-            f"{recogniser.name} was not trained on clips of a project, so its export cannot be "
-            "compared with the original. Export a model of the project."
-        )
-    path = data / "frames.h5"
-    with store.FrameStore(path) as frames:
-        classes, stored = frames.classes, frames.shape
-    if classes != recogniser.classes:
-        raise UserError(
-            f"Expected clips of the model's {len(recogniser.classes)} classes in "
-            f"{path}. Received: {len(classes)} other classes. Run `dvc repro`."
-        )
-    subsets = splits.read(data / "split.csv", card["protocol"], card["fold"])
-    chosen = video.even_indices(len(subsets.train), min(CALIBRATED, len(subsets.train)))
-
-    def read(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        with store.FrameStore(path) as frames:
-            labels = frames.labels_of(names)
-            if sampling.step is None and stored[1:] == (sampling.height, sampling.width):
-                picked = video.even_indices(stored[0], sampling.count)
-                return frames.read(names)[0][:, picked], labels
-        try:
-            found = [segments.locate(data / "fetched", name) for name in names]
-            taken = [sampling.read(path, None, *span)[0] for path, *span in found]
-            return np.stack(taken), labels
-        except video.UnreadableVideoError as error:
-            raise UserError(f"A clip in {data / 'videos'} does not decode: {error}.") from None
-
-    return Clips(list(subsets.test), [subsets.train[i] for i in chosen], read)
-
-
-def _compare(
-    recogniser: Recogniser, run: Callable, clips: Clips, output: Path, size: tuple[float, float]
-) -> Report:
-    """Run both networks on the test clips, a part of them in memory at a time."""
-    difference, right = 0.0, np.zeros(2)
-    for start in range(0, len(clips.test), PART):
-        frames, labels = clips.read(clips.test[start : start + PART])
-        found = np.concatenate([run(clip[None]) for clip in frames])
-        known = recogniser.probabilities(frames)
-        difference = np.maximum(difference, np.abs(found - known).max())  # NaN stays
-        right += [(answers.argmax(axis=1) == labels).sum() for answers in (found, known)]
-    speed = (_milliseconds(run, frames), _milliseconds(recogniser.model.predict_on_batch, frames))
-    accuracy = tuple(right / len(clips.test))
-    return Report(output, float(difference), len(clips.test), accuracy, size, speed)
-
-
-def _check_answers(report: Report, *, int8: bool) -> None:
-    lost = report.accuracy[1] - report.accuracy[0]
-    if int8 and lost > LOSS:
-        raise UserError(
-            f"Expected the exported network to lose at most {LOSS:.0%} of accuracy. Received: "
-            f"{lost:.1%} lost. Nothing was written; leave --int8 out."
-        )
-    if not int8 and not report.difference <= TOLERANCE:  # NaN is not
-        raise UserError(
-            f"Expected the exported network to agree within {TOLERANCE:g}. Received: a difference "
-            f"of {report.difference:.2g}. Nothing was written; try another format."
-        )
 
 
 def check(to: str, *, int8: bool) -> None:
@@ -251,11 +161,79 @@ def check_output(to: str, output: Path) -> None:
         )
 
 
-def portable(model: keras.Model) -> keras.Model:
-    """Return the same network of operations that every runtime has, with its weights.
+def read_clips(recogniser: Recogniser, data: Path) -> Clips:
+    """Return the clips, in `data`, that `recogniser` was trained and tested on.
 
-    Loops over frames are unrolled, because quantisation does not see into a loop. Pooling within
-    frames becomes pooling of images, because LiteRT has no pooling over three axes.
+    Raises:
+        UserError: they are not there, or are clips of other classes.
+    """
+    card, sampling = recogniser.card, recogniser.sampling
+    if "protocol" not in card:
+        raise UserError(
+            f"{recogniser.name} was not trained on clips of a project, so its export cannot be "
+            "compared with the original. Export a model of the project."
+        )
+    path = data / "frames.h5"
+    with store.FrameStore(path) as frames:
+        classes, stored = frames.classes, frames.shape
+    if classes != recogniser.classes:
+        raise UserError(
+            f"Expected clips of the model's {len(recogniser.classes)} classes in "
+            f"{path}. Received: {len(classes)} other classes. Run `dvc repro`."
+        )
+    subsets = splits.read(data / "split.csv", card["protocol"], card["fold"] or 0)
+    chosen = video.even_indices(len(subsets.train), min(CALIBRATED, len(subsets.train)))
+
+    def read(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        with store.FrameStore(path) as frames:
+            labels = frames.labels_of(names)
+            if sampling.step is None and stored[1:] == (sampling.height, sampling.width):
+                picked = video.even_indices(stored[0], sampling.count)
+                return frames.read(names)[0][:, picked], labels
+        try:
+            found = [segments.locate(data / "fetched", name) for name in names]
+            taken = [sampling.read(path, None, *span)[0] for path, *span in found]
+            return np.stack(taken), labels
+        except video.UnreadableVideoError as error:
+            raise UserError(f"A clip in {data / 'fetched'} does not decode: {error}.") from None
+
+    return Clips(list(subsets.test), [subsets.train[i] for i in chosen], read)
+
+
+def _compare(
+    recogniser: Recogniser, run: Callable, clips: Clips, output: Path, size: tuple[float, float]
+) -> Report:
+    difference, right = 0.0, np.zeros(2)
+    for start in range(0, len(clips.test), PART):
+        frames, labels = clips.read(clips.test[start : start + PART])
+        found = np.concatenate([run(clip[None]) for clip in frames])
+        known = recogniser.probabilities(frames)
+        difference = np.maximum(difference, np.abs(found - known).max())  # NaN stays
+        right += [(answers.argmax(axis=1) == labels).sum() for answers in (found, known)]
+    speed = (_milliseconds(run, frames), _milliseconds(recogniser.model.predict_on_batch, frames))
+    accuracy = tuple(right / len(clips.test))
+    return Report(output, float(difference), len(clips.test), accuracy, size, speed)
+
+
+def _check_answers(report: Report, *, int8: bool) -> None:
+    lost = report.accuracy[1] - report.accuracy[0]
+    if int8 and lost > LOSS:
+        raise UserError(
+            f"Expected the exported network to lose at most {LOSS:.0%} of accuracy. Received: "
+            f"{lost:.1%} lost. Nothing was written; leave --int8 out."
+        )
+    if not int8 and not report.difference <= TOLERANCE:  # NaN is not
+        raise UserError(
+            f"Expected the exported network to agree within {TOLERANCE:g}. Received: a difference "
+            f"of {report.difference:.2g}. Nothing was written; try another format."
+        )
+
+
+def portable(model: keras.Model) -> keras.Model:
+    """Return the same network, with its weights, of operations that every runtime has.
+
+    Loops over frames are unrolled: quantisation does not see into a loop. Pooling within frames
+    becomes pooling of images: LiteRT has no pooling over three axes.
     """
     copy = keras.models.clone_model(model, clone_function=_portable_layer)
     copy.set_weights(model.get_weights())
@@ -311,7 +289,7 @@ def _convert(model: keras.Model, to: str, path: Path, training: np.ndarray | Non
 
 
 def _runner(to: str, path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the exported network as a function of one clip, (1, T, H, W, 3) to (1, C)."""
+    # The exported network as a function of one clip, (1, T, H, W, 3) to (1, C).
     if to == ONNX:
         import onnxruntime
 
@@ -361,22 +339,3 @@ def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if line.startswith("TF Select ops:")]
     return (named or lines or [type(error).__name__])[0][:300].rstrip(".")
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Drop what converters write; exceptions still come through."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(descriptor) for descriptor in (1, 2)]
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 (a descriptor is wanted)
-        for descriptor in (1, 2):
-            os.dup2(nowhere.fileno(), descriptor)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, old in zip((1, 2), saved, strict=True):
-            os.dup2(old, descriptor)
-            os.close(old)

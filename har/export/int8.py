@@ -1,11 +1,8 @@
 """LiteRT networks with 8-bit arithmetic; what comes before their first weights stays float.
 
 Convolutions and dense layers get weights and arithmetic of 8 bits, in ranges seen on training clips
-(Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference, CVPR 2018). The layers before them have no weights that could be smaller, and 8 bits are
-not enough for them: the difference of two frames is often a few steps of 1/127, and
-`har.nn.preprocessing.Motion` enlarges its rounding error. That cost LRCN 8 points of accuracy and
-ConvLSTM 11.
+(Jacob et al., CVPR 2018). 8 bits are not enough for the layers before them: the difference of two
+frames is often a few steps of 1/127. That cost LRCN 8 points of accuracy and ConvLSTM 11.
 """
 
 import tempfile

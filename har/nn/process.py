@@ -37,7 +37,7 @@ def prepare() -> None:
     }.items():
         os.environ.setdefault(name, value)
     # TensorFlow writes its first lines before any setting of its log level counts.
-    with _without_standard_error(), _without_modules(*_UNUSED):
+    with without_standard_error(), _without_modules(*_UNUSED):
         import keras
 
         # TensorFlow looks for devices at the first operation. On JAX no operation may come before
@@ -54,7 +54,7 @@ def _is_not_about_retracing(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def _without_standard_error() -> Iterator[None]:
+def without_standard_error() -> Iterator[None]:
     """Drop what is written to file descriptor 2. Exceptions still come through."""
     sys.stderr.flush()
     saved = os.dup(2)

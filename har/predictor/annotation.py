@@ -10,13 +10,12 @@ import numpy as np
 from har.clips import video
 from har.errors import UserError
 from har.predictor.prediction import Prediction, name_of
-from har.predictor.recogniser import Recogniser
 
 _CLOCK = 90_000  # ticks a second, of most video formats
 _LONGEST, _WIDEST_SMALL = 1920, 320
 
 
-def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output: Path) -> None:
+def annotate(prediction: Prediction, path: Path, output: Path) -> None:
     """Write the video at `path` again with its labels on it, to the MP4 `output`, whole or not.
 
     Raises:
@@ -28,7 +27,7 @@ def annotate(prediction: Prediction, recogniser: Recogniser, path: Path, output:
         for seconds, frame in video.timed(path):
             while seconds >= segment.end and (following := next(segments, None)):
                 segment = following
-            name = name_of(segment, recogniser.names)
+            name = name_of(segment, prediction.names)
             share = min(seconds / max(prediction.seconds, 1e-9), 1.0)
             written.write(seconds, frame, name, segment.probability, share)
 
@@ -41,14 +40,13 @@ def playable(path: Path, output: Path, start: float = 0.0, end: float | None = N
     with AnnotatedVideo(output) as written:
         for seconds, frame in video.timed(path):
             if video.within(seconds, start, end):
-                written.write(seconds - start, frame, None)
+                written.write(seconds - start, frame)
 
 
 class AnnotatedVideo:
-    """An MP4 that is being written; use it in a `with` statement."""
+    """An MP4 that is being written; it appears when the `with` statement ends well."""
 
     def __init__(self, output: Path) -> None:
-        """Begin to write `output`, which appears when the `with` statement ends well."""
         check_writable(output)
         import av
 
@@ -59,14 +57,13 @@ class AnnotatedVideo:
         options = {"movflags": "faststart"}
         self._container = av.open(str(self._part), "w", format="mp4", options=options)
         self._stream = None
-        self._size = (0, 0)
         self._last = -1
 
     def write(
         self,
         seconds: float,
         frame: np.ndarray,
-        label: str | None,
+        label: str | None = None,
         probability: float = 0.0,
         share: float = 0.0,
     ) -> None:
@@ -81,21 +78,22 @@ class AnnotatedVideo:
         """
         import av
 
-        if self._stream is None:
-            self._size = _playable_size(*frame.shape[:2])
-            self._stream = self._container.add_stream("libx264", rate=25)
-            self._stream.width, self._stream.height = self._size
-            self._stream.pix_fmt = "yuv420p"
-            self._stream.options = {"crf": "23", "preset": "veryfast"}
-            self._stream.codec_context.time_base = Fraction(1, _CLOCK)
-        if frame.shape[1::-1] != self._size:
-            frame = cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA)
+        stream = self._stream
+        if stream is None:
+            stream = self._stream = self._container.add_stream("libx264", rate=25)
+            stream.width, stream.height = _playable_size(*frame.shape[:2])
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"crf": "23", "preset": "veryfast"}
+            stream.codec_context.time_base = Fraction(1, _CLOCK)
+        size = stream.width, stream.height
+        if frame.shape[1::-1] != size:
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         if label is not None:
             frame = _drawn(frame, label, probability, share)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), "rgb24")
         self._last = max(round(seconds * _CLOCK), self._last + 1)
         picture.pts, picture.time_base = self._last, Fraction(1, _CLOCK)
-        self._container.mux(self._stream.encode(picture))
+        self._container.mux(stream.encode(picture))
 
     def __enter__(self) -> "AnnotatedVideo":
         return self
@@ -129,10 +127,9 @@ def check_writable(output: Path) -> None:
 
 
 def _playable_size(height: int, width: int) -> tuple[int, int]:
-    """Return (width, height) that H.264 players take: even, not huge; and wide enough to read."""
-    scale = min(_LONGEST / max(height, width), 1.0)
-    if max(height, width) < _WIDEST_SMALL:
-        scale = _WIDEST_SMALL / max(height, width)
+    # (width, height) that H.264 players take: even, not huge; and wide enough to read.
+    longest = max(height, width)
+    scale = min(max(longest, _WIDEST_SMALL), _LONGEST) / longest
     return tuple(max(round(side * scale / 2) * 2, 2) for side in (width, height))
 
 
@@ -149,7 +146,6 @@ def _drawn(frame: np.ndarray, label: str, probability: float, share: float) -> n
 
 @functools.lru_cache(maxsize=64)
 def _strip(label: str, note: str, width: int, height: int) -> np.ndarray:
-    """Draw `label` at the left and `note` at the right, white on black, uint16 (H, W, 3)."""
     from matplotlib import font_manager
     from PIL import Image, ImageDraw, ImageFont
 

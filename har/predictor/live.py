@@ -1,13 +1,12 @@
 """Frames in as they come, probabilities out whenever asked: live video.
 
-Time is cut into ticks; the frame that is shown in the middle of a tick stands for it. A network
-that picks frames evenly gets as many ticks a window as it takes frames, so the places of a window
-stay where they are while it moves on, and features computed of them stay valid: a new tick costs
-the network's frame part once, and the head. Other networks get whole windows, and
-`Stream.whole_windows` says why. Where these are slow they are computed in a thread, so that no
-frame is missed meanwhile.
+Time is cut into ticks; the frame that is shown in the middle of a tick stands for it. A window has
+as many ticks as the network takes frames, so features of frames stay valid while it moves on: a new
+tick costs the network's frame part once, and the head. Other networks get whole windows; where
+these are slow, a thread computes them, so that no frame is missed meanwhile.
 """
 
+import dataclasses
 import math
 import time
 from collections import deque
@@ -18,6 +17,7 @@ import numpy as np
 
 from har.clips import video
 from har.predictor.recogniser import Recogniser
+from har.predictor.timeline import Smoothing
 
 _FPS = 25.0  # ticks a second for networks that take neighbouring frames
 _SLOW = 100.0  # ms an answer; a camera gives two or three frames meanwhile
@@ -33,7 +33,6 @@ class Stream:
     """
 
     def __init__(self, recogniser: Recogniser, seconds: float | None = None) -> None:
-        """Begin; an answer looks `seconds` back, by default `recogniser.seconds`."""
         self.seconds = seconds or recogniser.seconds
         self.milliseconds: deque[float] = deque(maxlen=100)
         self._recogniser = recogniser
@@ -57,16 +56,18 @@ class Stream:
 
     @property
     def slow(self) -> bool:
-        """Whether answers are computed in a thread, and `answer` returns the last one."""
-        return bool(self.whole_windows and self.milliseconds and self.milliseconds[-1] > _SLOW)
+        """Whether a thread computes the answers, and `answer` returns the last one."""
+        if not self.whole_windows:
+            return False
+        times = self.milliseconds or [self._recogniser.milliseconds]
+        return times[-1] > _SLOW
+
+    def smoothing(self, smoothing: Smoothing) -> Smoothing:
+        """Return `smoothing`; without averages where answers are slow and share few frames."""
+        return dataclasses.replace(smoothing, windows=1) if self.slow else smoothing
 
     def push(self, at: float, frame: np.ndarray) -> None:
-        """Take a new frame.
-
-        Args:
-            at: seconds, not before the last frame's.
-            frame: uint8 (H, W, 3) RGB of any size.
-        """
+        """Take a frame, uint8 (H, W, 3) RGB; `at`, in seconds, is not before the last frame's."""
         begun = time.perf_counter()
         self._size = self._size or self._recogniser.sampling.size(*frame.shape[:2])
         if frame.shape[:2] != self._size:
@@ -97,11 +98,8 @@ class Stream:
             self._keep(*self._pending.result())
             self._pending = None
         elif self._pending is None and (self._changed or self._answer is None):
-            if not self.slow:
-                work = self._work()
-                if self._answer is None and self.whole_windows:
-                    work()  # the first call compiles, and so does not tell how slow answers are
-                self._keep(*_timed(work))
+            if not self.slow or self._answer is None:
+                self._keep(*_timed(self._work()))
             # Half of the time is left to others, but there is an answer a second.
             elif time.perf_counter() >= self._begun + min(self.milliseconds[-1] / 500, 1.0):
                 self._pending = self._thread.submit(_timed, self._work())
@@ -112,7 +110,6 @@ class Stream:
         self.milliseconds.append((seconds + self._spent) * 1000)
 
     def _take(self, frame: np.ndarray) -> None:
-        """Let `frame` stand for the next tick."""
         self._due += 1
         self._changed = True
         self._frames.append(frame)
@@ -126,12 +123,11 @@ class Stream:
                 self._features.append(self._part.features(context))
 
     def _work(self) -> Callable[[], np.ndarray]:
-        """Return what computes the answer for the frames of this moment."""
         self._changed, self._begun = False, time.perf_counter()
         frames, part = self._frames or [self._shown], self._part
         if part and len(frames) == self._count:
             views = np.array([[self._features[place] for place in view] for view in part.places])
-            return lambda: _normalised(part.probabilities(views))
+            return lambda: part.probabilities(views)
         # The first window is not full yet: its frames are spread, as those of a short clip.
         indices = self._recogniser.sampling.indices(len(frames))
         clip = np.stack([frames[i] for i in indices])[None]
@@ -141,8 +137,3 @@ class Stream:
 def _timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
     begun = time.perf_counter()
     return work(), time.perf_counter() - begun
-
-
-def _normalised(row: np.ndarray) -> np.ndarray:
-    row = row.astype(np.float64)
-    return row / row.sum()

@@ -7,29 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from har import files
-from har.predictor.prediction import CLIP, Prediction, as_json, name_of
+from har.predictor.prediction import CLIP, Prediction, as_json, likeliest, name_of
 from har.predictor.recogniser import Recogniser
-from har.predictor.timeline import Segment
+from har.predictor.timeline import UNKNOWN, Segment
 
 CSV_COLUMNS = ("source", "start", "end", "class", "probability")
 _BAR = 24
 
 
-def table(prediction: Prediction, recogniser: Recogniser, k: int) -> str:
-    """Return a prediction as lines for the screen: the likeliest classes, or the segments."""
+def table(prediction: Prediction, k: int) -> str:
+    """Return a prediction as lines for the screen: the `k` likeliest classes, or the segments."""
     lines = [f"{prediction.source}  ({prediction.seconds:.1f} s)"]
-    wide = max(map(len, [*recogniser.names, "unknown"]))
     if prediction.kind == CLIP:
         if prediction.segments[0].label is None:
-            lines.append("  unknown: no class is likely enough. Likeliest:")
-        for name, probability in recogniser.top(prediction.overall, k):
+            lines.append(f"  {UNKNOWN}: no class is likely enough. Likeliest:")
+        best = likeliest(prediction.overall, prediction.names, k)
+        wide = max(len(name) for name, _ in best)
+        for name, probability in best:
             bar = _block() * round(probability * _BAR)
             lines.append(f"  {name:{wide}} {probability:6.1%}  {bar}".rstrip())
-    else:
-        for segment in prediction.segments:
-            name = name_of(segment, recogniser.names)
-            span = f"{clock(segment.start):>8} to {clock(segment.end):>8}"
-            lines.append(f"  {span}  {name:{wide}} {segment.probability:6.1%}")
+        return "\n".join(lines)
+    labels = [name_of(segment, prediction.names) for segment in prediction.segments]
+    for segment, name in zip(prediction.segments, labels, strict=True):
+        span = f"{clock(segment.start):>8} to {clock(segment.end):>8}"
+        lines.append(f"  {span}  {name:{max(map(len, labels))}} {segment.probability:6.1%}")
     return "\n".join(lines)
 
 
@@ -44,7 +45,7 @@ def json_text(
         "model": recogniser.name,
         "description": recogniser.describe(),
         "classes": recogniser.names,
-        "predictions": [as_json(prediction, recogniser, k) for prediction in predictions],
+        "predictions": [as_json(prediction, k) for prediction in predictions],
         "failed": [{"source": source, "reason": reason} for source, reason in failures],
     }
     return json.dumps(answer, indent=1, ensure_ascii=False)
@@ -52,7 +53,6 @@ def json_text(
 
 def write(
     predictions: Sequence[Prediction],
-    names: list[str],
     *,
     csv: Path | None = None,
     srt: Path | None = None,
@@ -60,16 +60,21 @@ def write(
 ) -> None:
     """Write the files that are asked for: all segments as CSV, those of the first as subtitles."""
     if csv:
-        found = [(p.source, s, name_of(s, names)) for p in predictions for s in p.segments]
         rows = [
-            (source, f"{s.start:.3f}", f"{s.end:.3f}", name, f"{s.probability:.6f}")
-            for source, s, name in found
+            (
+                p.source,
+                f"{s.start:.3f}",
+                f"{s.end:.3f}",
+                name_of(s, p.names),
+                f"{s.probability:.6f}",
+            )
+            for p in predictions
+            for s in p.segments
         ]
         files.write_csv(csv, CSV_COLUMNS, rows)
-    if srt:
-        files.write_text(srt, srt_text(predictions[0].segments, names))
-    if vtt:
-        files.write_text(vtt, vtt_text(predictions[0].segments, names))
+    for path, text in ((srt, srt_text), (vtt, vtt_text)):
+        if path:
+            files.write_text(path, text(predictions[0].segments, predictions[0].names))
 
 
 def srt_text(segments: Sequence[Segment], names: Sequence[str]) -> str:
@@ -87,16 +92,10 @@ def vtt_text(segments: Sequence[Segment], names: Sequence[str]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Return seconds as `m:ss.d`, or `h:mm:ss.d` from an hour on.
-
-    Example:
-        >>> clock(75.25), clock(3725)
-        ('1:15.2', '1:02:05.0')
-    """
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
+    """Return seconds as `m:ss.d`, or `h:mm:ss.d` from an hour on."""
+    minutes, tenths = divmod(round(seconds * 10), 600)
     hours, minutes = divmod(minutes, 60)
-    time = f"{rest // 10:02}.{rest % 10}"
+    time = f"{tenths // 10:02}.{tenths % 10}"
     return f"{hours}:{minutes:02}:{time}" if hours else f"{minutes}:{time}"
 
 

@@ -1,6 +1,5 @@
 """What a model says of one video: read, cut, recognised, smoothed."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -10,9 +9,10 @@ import numpy as np
 from tqdm import tqdm
 
 from har.clips import video
+from har.errors import UserError
 from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import UNKNOWN, Segment, Smoothing, segments
-from har.predictor.windows import Window, windows
+from har.predictor.windows import windows
 
 CLIP, TIMELINE = "clip", "timeline"
 
@@ -35,11 +35,11 @@ class Prediction:
     Attributes:
         source: what the user named, or the path of a file in a folder.
         kind: `clip` or `timeline`.
-        spans: start and end of each window, seconds; a clip is one window.
-        probabilities: float64 (N, C), one row a window, rows sum to 1.
+        spans: start and end of each window, seconds; a clip is one.
+        probabilities: float64 (N, C), one row a span, rows sum to 1.
         segments: what happened when; they cover the video.
         names: of the classes, as answers show them.
-        model: its name.
+        model: `Recogniser.describe()`.
     """
 
     source: str
@@ -61,15 +61,10 @@ class Prediction:
         return self.probabilities.mean(axis=0)
 
     def __repr__(self) -> str:
-        """Return the three likeliest classes of a clip, or the segments, one a line."""
-        lines = [f"{self.source}, {self.seconds:.1f} s, by {self.model}:"]
-        if self.kind == CLIP:
-            order = np.argsort(-self.overall, kind="stable")[:3]
-            lines += [f"  {self.overall[i]:6.1%}  {self.names[i]}" for i in order]
-        for s in self.segments if self.kind == TIMELINE else ():
-            name = name_of(s, self.names)
-            lines.append(f"  {s.start:7.1f} to {s.end:7.1f} s  {s.probability:6.1%}  {name}")
-        return "\n".join(lines)
+        """Return what `har predict` prints."""
+        from har.predictor import outputs
+
+        return f"{self.model}\n{outputs.table(self, 3)}"
 
 
 def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str) -> Prediction:
@@ -77,21 +72,22 @@ def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str)
 
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
+        UserError: there is no such file.
     """
+    if not path.exists():
+        raise UserError(f"There is no video at {path}. Name a file.")
     length = video.length(path)
     kind = settings.kind or (CLIP if length <= settings.clip_seconds else TIMELINE)
     if kind == CLIP:
-        frames, facts = recogniser.sampling.read(path)
-        spans = [(0.0, facts.n_frames / (facts.fps or 25.0))]
-        rows = recogniser.probabilities(frames[None])
-        return of_windows(recogniser, source, CLIP, spans, rows, settings.smoothing)
+        frames, facts = recogniser.read(path)
+        return _of_clip(recogniser, frames, facts.n_frames / (facts.fps or 25.0), source, settings)
     seconds = settings.window or recogniser.seconds
     stride = settings.stride or seconds / 4
     sampling = recogniser.sampling
     spans, answers = [], []
     cut = windows(sampling.timed(path), seconds, stride, sampling.indices)
     with tqdm(total=round(length), desc=path.name, unit="s", disable=None, leave=False) as bar:
-        for batch in _batches(cut, recogniser):
+        while batch := list(islice(cut, recogniser.batch)):
             answers.append(recogniser.probabilities(np.stack([window.frames for window in batch])))
             spans += [(window.start, window.end) for window in batch]
             bar.update(max(round(spans[-1][1]) - bar.n, 0))
@@ -108,11 +104,18 @@ def predict_frames(recogniser: Recogniser, frames: np.ndarray, fps: float) -> Pr
             "Expected frames, uint8 (n, H, W, 3) RGB. "
             f"Received: {frames.dtype} {frames.shape}. Convert them."
         )
-    sampling = recogniser.sampling
+    sampling = recogniser.clip_sampling(len(frames))
     size = sampling.size(*frames.shape[1:3])
-    taken = [video.shrink(frames[i], *size) for i in sampling.indices(len(frames))]
-    rows = recogniser.probabilities(np.stack(taken)[None])
-    return of_windows(recogniser, "frames", CLIP, [(0.0, len(frames) / fps)], rows, Smoothing())
+    taken = np.stack([video.shrink(frames[i], *size) for i in sampling.indices(len(frames))])
+    parts = taken.reshape(-1, recogniser.shape[0], *taken.shape[1:])
+    return _of_clip(recogniser, parts, len(frames) / fps, "frames", Settings())
+
+
+def _of_clip(
+    recogniser: Recogniser, parts: np.ndarray, seconds: float, source: str, settings: Settings
+) -> Prediction:
+    row = recogniser.probabilities(parts).mean(axis=0, keepdims=True)
+    return of_windows(recogniser, source, CLIP, [(0.0, seconds)], row, settings.smoothing)
 
 
 def of_windows(
@@ -125,28 +128,25 @@ def of_windows(
 ) -> Prediction:
     """Return the prediction of a video from its windows; arguments as in `Prediction`."""
     found = segments(spans, probabilities, smoothing, recogniser.background)
-    return Prediction(source, kind, spans, probabilities, found, recogniser.names, recogniser.name)
+    about = recogniser.names, recogniser.describe()
+    return Prediction(source, kind, spans, probabilities, found, *about)
 
 
-def as_json(prediction: Prediction, recogniser: Recogniser, k: int) -> dict[str, Any]:
+def as_json(prediction: Prediction, k: int) -> dict[str, Any]:
     """Return a prediction as JSON holds it, with the `k` likeliest classes of each window."""
-
-    def top(row: np.ndarray) -> list[dict[str, Any]]:
-        best = recogniser.top(row, k)
-        return [{"class": name, "probability": round(p, 8)} for name, p in best]
-
-    overall = zip(recogniser.names, prediction.overall, strict=True)
+    names = prediction.names
+    overall = zip(names, prediction.overall, strict=True)
     answer = {
         "source": prediction.source,
         "kind": prediction.kind,
         "seconds": round(prediction.seconds, 3),
-        "top": top(prediction.overall),
+        "top": top(prediction.overall, names, k),
         "probabilities": {name: round(float(p), 8) for name, p in overall},
         "segments": [
             {
                 "start": round(segment.start, 3),
                 "end": round(segment.end, 3),
-                "class": name_of(segment, recogniser.names),
+                "class": name_of(segment, names),
                 "probability": round(segment.probability, 8),
             }
             for segment in prediction.segments
@@ -154,18 +154,24 @@ def as_json(prediction: Prediction, recogniser: Recogniser, k: int) -> dict[str,
     }
     if prediction.kind == TIMELINE:
         answer["windows"] = [
-            {"start": round(start, 3), "end": round(end, 3), "top": top(row)}
+            {"start": round(start, 3), "end": round(end, 3), "top": top(row, names, k)}
             for (start, end), row in zip(prediction.spans, prediction.probabilities, strict=True)
         ]
     return answer
 
 
+def likeliest(probabilities: np.ndarray, names: list[str], k: int) -> list[tuple[str, float]]:
+    """Return the `k` likeliest classes of one row of probabilities, likeliest first."""
+    order = np.argsort(-probabilities, kind="stable")[:k]
+    return [(names[i], float(probabilities[i])) for i in order]
+
+
+def top(probabilities: np.ndarray, names: list[str], k: int) -> list[dict[str, Any]]:
+    """Return `likeliest` as JSON holds it."""
+    best = likeliest(probabilities, names, k)
+    return [{"class": name, "probability": round(p, 8)} for name, p in best]
+
+
 def name_of(segment: Segment, names: list[str]) -> str:
     """Return the name of a segment's class, or `unknown`."""
     return UNKNOWN if segment.label is None else names[segment.label]
-
-
-def _batches(cut: Iterator[Window], recogniser: Recogniser) -> Iterator[list[Window]]:
-    for window in cut:
-        size = recogniser.batch_size(window.frames.nbytes)
-        yield [window, *islice(cut, size - 1)]

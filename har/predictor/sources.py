@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,14 +14,9 @@ from har.predictor.web_video import is_url
 
 
 class Camera:
-    """A camera that is on; `name` is what the user called it, `camera:0`."""
+    """A camera that is on, `camera:0`; raises a `UserError` where it does not open."""
 
     def __init__(self, number: int) -> None:
-        """Switch on camera `number`; 0 is the first.
-
-        Raises:
-            UserError: it does not open.
-        """
         self.name = f"camera:{number}"
         self._capture = cv2.VideoCapture(number)
         if not self._capture.isOpened():
@@ -33,10 +28,7 @@ class Camera:
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
     def frames(self, seconds: float | None = None) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield frames until the caller stops or `seconds` are over, and switch the camera off.
-
-        Yields:
-            Seconds since the first frame, and the frame, uint8 (H, W, 3) RGB.
+        """Yield frames, uint8 (H, W, 3) RGB, with seconds since the first; then switch it off.
 
         Raises:
             UserError: the camera gives no more frames.
@@ -59,26 +51,27 @@ class Camera:
             self._capture.release()
 
 
-def camera_of(source: str) -> int | None:
-    """Return the number of the camera that `source` names, `None` if it names none.
-
-    Raises:
-        UserError: it starts as a camera's name and goes on otherwise.
-    """
-    if not source.startswith("camera:") or Path(source).exists():
+def camera_of(sources: Sequence[str]) -> Camera | None:
+    """Switch on the camera that is named, `camera:0`; `None` where `sources` name none."""
+    named = [name for name in sources if name.startswith("camera:") and not Path(name).exists()]
+    if not named:
         return None
-    if match := re.fullmatch(r"camera:(\d{1,4})", source):
-        return int(match[1])
-    raise UserError(
-        f"Expected a camera as camera:0, camera:1 …. Received: {source}. "
-        "0 is the first camera of this machine."
-    )
+    match = re.fullmatch(r"camera:(\d{1,4})", named[0])
+    if not match:
+        raise UserError(
+            f"Expected a camera as camera:0, camera:1 …. Received: {named[0]}. "
+            "0 is the first camera of this machine."
+        )
+    if len(sources) > 1:
+        raise UserError(
+            f"Expected a camera by itself. Received: {', '.join(sources)}. "
+            "Run `har predict` once for the camera and once for the rest."
+        )
+    return Camera(int(match[1]))
 
 
 def files_of(source: str) -> list[Path] | None:
-    """Return the files that `source` names, those of a folder sorted; `None` for an address.
-
-    Hidden files and folders are skipped.
+    """Return the files that `source` names, of a folder those not hidden; `None` for an address.
 
     Raises:
         UserError: there is no such file, or a folder is empty or cannot be read.

@@ -1,7 +1,6 @@
 """A network in two: a part that sees a frame or two at a time, and a head over all of a window.
 
-LRCN is such a network: a CNN of frames, or of the motion between two, then an LSTM. With the two
-apart, a live picture costs the CNN once and the head, where the whole network costs a window.
+LRCN is such a network: a CNN of frames, or of the motion between two, then an LSTM.
 """
 
 from collections.abc import Callable
@@ -25,8 +24,8 @@ class FramePart:
     Attributes:
         context: frames behind one vector of features: 1, or 2 where the network sees motion.
         spacing: places in a clip from one frame of a context to the next.
-        places: int64 (V, t): the place in a clip of the newest frame behind each feature that the
-            head takes, for each of the V views that the network has of a clip.
+        places: int64 (V, t): for each of V views, places in a clip of the newest frame behind the
+            features that the head takes.
         features_model: from uint8 (N, context, H, W, 3) RGB to features (N, …).
         head_model: from features (N·V, t, …) to probabilities (N, C).
     """
@@ -75,11 +74,11 @@ class FramePart:
         return self._features(frames[None])[0]
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Return the class probabilities, (C,), of features at `places`, (V, t, …)."""
-        return self._head(features)[0]
+        """Return the class probabilities, float64 (C,), of features at `places`, (V, t, …)."""
+        row = self._head(features)[0].astype(np.float64)
+        return row / row.sum()
 
     def _together(self, clip: np.ndarray) -> np.ndarray:
-        """Return the features at `places` of a clip, (V, t, …), each made by itself."""
         back = self.spacing * np.arange(self.context - 1, -1, -1)
         contexts = clip[self.places.reshape(-1, 1) - back]
         # Backwards: layers that take neighbours in the batch for neighbours in time show.
@@ -88,7 +87,6 @@ class FramePart:
 
 
 def _drawn_places(model: keras.Model) -> np.ndarray:
-    """Return the places in a clip that the network sees, int64 (V, t): one row a view."""
     places = np.arange(model.input.shape[1])[None]
     for layer in model.layers:
         if isinstance(layer, DrawFrames):
@@ -100,7 +98,6 @@ def _drawn_places(model: keras.Model) -> np.ndarray:
 
 
 def _features_model(model: keras.Model, unfold: keras.Layer, context: int) -> keras.Model:
-    """Return what comes before `unfold`, for clips of `context` frames, of which all are drawn."""
     return keras.models.clone_model(
         keras.Model(model.input, unfold.input),
         input_tensors=keras.Input((context, *model.input.shape[2:]), dtype="uint8"),
@@ -111,7 +108,7 @@ def _features_model(model: keras.Model, unfold: keras.Layer, context: int) -> ke
 def _compiled(
     model: keras.Model, shape: tuple[int, ...], dtype: str, *, xla: bool
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return `model` as a function of one shape, several times faster to call than Keras's own."""
+    # Several times faster to call than Keras's own function.
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -121,11 +118,4 @@ def _compiled(
             input_signature=[tf.TensorSpec(shape, dtype)],
         )
         return lambda x: traced(x).numpy()
-    if keras.backend.backend() == "jax":
-        import jax
-
-        trained = [variable.value for variable in model.trainable_variables]
-        rest = [variable.value for variable in model.non_trainable_variables]
-        jitted = jax.jit(lambda x: model.stateless_call(trained, rest, x, training=False)[0])
-        return lambda x: np.asarray(jitted(x))
     return model.predict_on_batch

@@ -1,8 +1,8 @@
 """From the probabilities of windows to what happened when: pure functions.
 
-Single windows flicker. The probabilities of the last few are averaged, and the label that is
-shown changes only for one that is clearly better (hysteresis, as in Schmitt's trigger). Where no
-class is likely enough, or the likeliest is the background, the label is unknown: `None`.
+The probabilities of the last few windows are averaged, and the label changes only for one that is
+clearly better (hysteresis, as in Schmitt's trigger). Where no class is likely enough, or the
+likeliest is the background, the label is unknown: `None`.
 """
 
 from collections import deque
@@ -18,38 +18,28 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Smoothing:
-    """How windows become labels.
+    """How windows become labels."""
 
-    Attributes:
-        windows: how many of the last windows are averaged, ≥ 1.
-        threshold: a label appears where its probability reaches this.
-        hysteresis: a label that is shown stays until its probability falls this far below the
-            threshold or another's is this much higher.
-    """
-
-    windows: int = 3
-    threshold: float = 0.5
+    windows: int = 3  # how many of the last are averaged, ≥ 1
+    threshold: float = 0.5  # a label appears where its probability reaches this
+    # A label stays until its probability falls this far below the threshold, or another's is this
+    # much higher.
     hysteresis: float = 0.1
 
 
 class Segment(NamedTuple):
-    """A stretch of a video with one label; times in seconds.
+    """A stretch of a video with one label."""
 
-    `label` is the index of the class, `None` where unknown. `probability` is the mean over the
-    stretch of the label's smoothed probability; of the likeliest class where unknown.
-    """
-
-    start: float
+    start: float  # seconds
     end: float
-    label: int | None
-    probability: float
+    label: int | None  # index of the class; None where unknown
+    probability: float  # mean smoothed probability of the label, or of the likeliest class
 
 
 class Smoother:
     """Takes windows one at a time; gives smoothed probabilities and the label."""
 
     def __init__(self, smoothing: Smoothing, background: int | None = None) -> None:
-        """Begin; `background` is the index of a class that counts as unknown."""
         self._smoothing, self._background = smoothing, background
         self._last: deque[np.ndarray] = deque(maxlen=smoothing.windows)
         self._shown: int | None = None
@@ -90,17 +80,14 @@ def segments(
 ) -> list[Segment]:
     """Turn windows into segments that cover the video without gap or overlap.
 
-    A smoothed answer speaks of the middle of all it averages, not of the end of its last window;
-    it holds from half-way to the answer before to half-way to the one after.
+    A smoothed answer speaks of the middle of all it averages; it holds from half-way to the answer
+    before to half-way to the one after.
 
     Args:
-        spans: start and end of each window, seconds, in order; at least one.
+        spans: start and end of each of N windows, seconds, in order; N ≥ 1.
         probabilities: (N, C), rows sum to 1.
         smoothing: how.
         background: index of a class that counts as unknown.
-
-    Returns:
-        Segments in order; neighbours differ in label.
     """
     smoothed, labels = smooth(probabilities, smoothing, background)
     firsts = [max(i - smoothing.windows + 1, 0) for i in range(len(spans))]

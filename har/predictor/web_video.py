@@ -27,25 +27,18 @@ _OPTIONS = (
     *("--format", "best[height<=480]/bestvideo[height<=480]/best/bestvideo"),
     *("--retries", "2", "--extractor-retries", "1", "--fragment-retries", "2"),
     *("--downloader", "native", "--fixup", "never", "--no-cache-dir", "--no-part"),
-    *("--no-simulate", "--print", "after_move:title"),
 )
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a download may cost.
+    """What a download may cost."""
 
-    Attributes:
-        megabytes: largest file.
-        minutes: longest video.
-        seconds: longest download.
-        addresses: whether to take addresses at all. A server that listens to others must not:
-            it would fetch for them what only its own network may see.
-    """
-
-    megabytes: float = 500.0
-    minutes: float = 150.0
-    seconds: float = 1800.0
+    megabytes: float = 500.0  # largest file
+    minutes: float = 150.0  # longest video
+    seconds: float = 1800.0  # longest download
+    # A server that listens to others takes no addresses: it would fetch for them what only its own
+    # network may see.
     addresses: bool = True
 
 
@@ -58,11 +51,8 @@ def is_url(text: str) -> bool:
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None
 
 
-def fetch(url: str, folder: Path, bounds: Bounds) -> tuple[Path, str]:
-    """Download a video into `folder`, which the caller deletes.
-
-    Returns:
-        The file, and the video's title.
+def fetch(url: str, folder: Path, bounds: Bounds) -> Path:
+    """Download a video into `folder`, which the caller deletes, and return the file.
 
     Raises:
         UserError: one line on why there is no video.
@@ -89,8 +79,8 @@ def fetch(url: str, folder: Path, bounds: Bounds) -> tuple[Path, str]:
     )
 
 
-def _direct(url: str, folder: Path, bounds: Bounds, end: float) -> tuple[Path, str] | None:
-    """Download what is a file by itself; return `None` where the address is that of a page."""
+def _direct(url: str, folder: Path, bounds: Bounds, end: float) -> Path | None:
+    # None where the address is that of a page.
     headers = {"User-Agent": "Mozilla/5.0 (har)"}
     with requests.get(url, stream=True, timeout=_WAIT, headers=headers) as response:
         kind = response.headers.get("Content-Type", "").split(";")[0].strip().lower()
@@ -101,8 +91,7 @@ def _direct(url: str, folder: Path, bounds: Bounds, end: float) -> tuple[Path, s
             raise _RefusedError(f"HTTP {response.status_code} {response.reason}")
         if kind.startswith(("text/", "image/")) or kind.endswith(("json", "xml")):
             raise _RefusedError(f"it is {kind}, not a video")
-        name = Path(unquote(urlsplit(response.url).path)).name or "video"
-        path = folder / f"video{Path(name).suffix[:8]}"
+        path = folder / f"video{Path(unquote(urlsplit(response.url).path)).suffix[:8]}"
         size = response.headers.get("Content-Length", "")
         total = int(size) if size.isdigit() else 0
         with path.open("wb") as file, _bar(total or None) as bar:
@@ -111,24 +100,22 @@ def _direct(url: str, folder: Path, bounds: Bounds, end: float) -> tuple[Path, s
                 file.write(block)
                 bar.update(len(block))
                 _check(file.tell(), bounds, end)
-        return path, name
+        return path
 
 
-def _by_yt_dlp(url: str, folder: Path, bounds: Bounds, end: float) -> tuple[Path, str]:
-    """Let yt-dlp find the video of a page and download it."""
+def _by_yt_dlp(url: str, folder: Path, bounds: Bounds, end: float) -> Path:
     if not importlib.util.find_spec("yt_dlp"):
         raise UserError(
             f"{url} is a page, and yt-dlp, which finds its video, is not installed. "
             'Run `pip install "har[youtube]"`, or give the address of a video file.'
         )
-    limit = int(bounds.megabytes * 1e6)
     too_long = f"!is_live & live_status!=?is_upcoming & duration<=?{bounds.minutes * 60:.0f}"
     command = [sys.executable, "-P", "-m", "yt_dlp", *_OPTIONS, "--match-filters", too_long]
-    command += ["--socket-timeout", str(_WAIT), "--max-filesize", str(limit)]
+    command += ["--socket-timeout", str(_WAIT), "--max-filesize", str(int(bounds.megabytes * 1e6))]
     command += ["--output", str(folder.absolute() / "video.%(ext)s"), "--", url]
     log = folder / "yt-dlp.log"
     with log.open("wb") as said, _bar(None) as bar:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)  # noqa: S603
+        process = subprocess.Popen(command, stdout=said, stderr=said)  # noqa: S603
         try:
             while process.poll() is None:
                 received = sum(path.stat().st_size for path in folder.glob("video.*"))
@@ -137,7 +124,7 @@ def _by_yt_dlp(url: str, folder: Path, bounds: Bounds, end: float) -> tuple[Path
                 time.sleep(0.1)
         finally:
             process.kill()
-            title = process.communicate()[0].decode("utf-8", "replace").strip()
+            process.wait()
     lines = log.read_text("utf-8", "replace").splitlines()
     log.unlink()
     if process.returncode:
@@ -152,7 +139,7 @@ def _by_yt_dlp(url: str, folder: Path, bounds: Bounds, end: float) -> tuple[Path
             f"it is live, longer than {bounds.minutes:g} minutes or more than "
             f"{bounds.megabytes:g} MB"
         )
-    return found[0], title or url
+    return found[0]
 
 
 def _bar(total: int | None) -> tqdm:
@@ -167,7 +154,7 @@ def _check(received: int, bounds: Bounds, end: float) -> None:
 
 
 def _root(error: BaseException) -> str:
-    """Return what the operating system or library said first."""
+    # What the operating system or library said first.
     while error.__context__:
         error = error.__context__
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__

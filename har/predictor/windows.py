@@ -24,11 +24,11 @@ def windows(
     stride: float,
     indices: Callable[[int], np.ndarray],
 ) -> Iterator[Window]:
-    """Cut a video into windows of equal length, holding about one window of frames at a time.
+    """Cut a video into windows of equal length; one window of frames is in memory at a time.
 
-    Windows start at 0, `stride`, 2 `stride` …; a last one ends with the video. A video shorter
-    than a window is one window. While the picture stands still, only the first and the last of
-    the equal windows are cut: there are at most three windows a frame.
+    Windows start at 0, `stride`, 2 `stride` …; a last one ends with the video. A shorter video is
+    one window. Of equal windows, while the picture stands still, only the first and the last are
+    cut.
 
     Args:
         frames: times in seconds from 0, not decreasing, and frames, uint8 (H, W, 3).
@@ -37,7 +37,7 @@ def windows(
         indices: which frames to take of a window with so many.
 
     Yields:
-        The windows in order; none where there is no frame.
+        The windows in order.
     """
     kept: deque[tuple[float, np.ndarray]] = deque()
     n = n_changes = cut_at = 0

@@ -70,10 +70,12 @@ def project(tmp_path_factory, write_video) -> Path:
         "accuracy": 0.8,
         "accuracy_low": 0.71,
         "accuracy_high": 0.88,
+        "macro_f1": 0.79,
         "loss": 0.5,
         "n_test": 144,
         "n_groups": 36,
         "chance": 1 / 3,
+        "parameters": 1000,
     }
     (folder / "metrics").mkdir()
     table = {"lrcn": figures, "convlstm": figures | {"accuracy": 0.6}}

@@ -229,17 +229,20 @@ def test_twenty_classes_have_twenty_colours_in_the_strip():
 
 
 def test_source_videos_are_named_only_where_groups_are_known(project):
-    for protocol, groups, said in (
-        ("group", 36, True),
-        ("group", 144, False),
-        ("random", 36, False),
+    grouped, alone = ({"name": "folder", "grouped": known} for known in (True, False))
+    for facts, said, one_a_fold in (
+        ({"protocol": "group", "fold": 0, "dataset": grouped}, True, False),
+        ({"protocol": "group", "fold": None, "dataset": grouped}, True, True),
+        ({"protocol": "group", "fold": 0, "dataset": alone}, False, False),
+        ({"protocol": "random", "fold": 0, "dataset": grouped}, False, False),
+        ({"protocol": "group", "fold": 0}, False, False),
     ):
-        service = Service(project / "models", project / "metrics/metrics.json", Limits())
-        figures = service.figures()
-        figures["lrcn"]["n_groups"] = groups
-        service.figures = lambda figures=figures: figures
-        service.recogniser("lrcn").card["protocol"] = protocol
-        assert ("never saw" in page_module._card(service, "lrcn")) == said
+        service = Service(project / "models", project / "metrics", Limits())
+        service.recogniser("lrcn").card |= facts
+        card = page_module._card(service, "lrcn")
+        assert ("never saw" in card) == said
+        assert ("one model a fold" in card) == one_a_fold
+        assert ("tested over all folds" in card) == one_a_fold
         service.close()
 
 

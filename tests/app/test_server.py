@@ -46,7 +46,7 @@ def test_health(server):
 
 
 def test_kinetics_is_listed_where_its_weights_are(tmp_path, monkeypatch):
-    service = Service(tmp_path, tmp_path / "metrics.json", Limits())
+    service = Service(tmp_path, tmp_path, Limits())
     for installed, names in ((None, []), (object(), ["kinetics"])):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name, found=installed: found)
         assert service.names() == names
@@ -194,7 +194,7 @@ def test_odd_files_are_answered_or_refused_in_one_line(server, tmp_path, write_v
 def test_a_header_that_hides_its_length_is_not_believed(tmp_path, write_video):
     # At 1,000 frames a second, by its header and times, two hours of film take no time at all.
     path = write_video(tmp_path / "hasty.avi", small.moving(300, 1), fps=1000)
-    service = Service(tmp_path, tmp_path / "metrics.json", Limits(minutes=0.05))
+    service = Service(tmp_path, tmp_path, Limits(minutes=0.05))
     with pytest.raises(UserError, match=r"at most 180 frames\. Received: 300 frames"):
         service._check(path)
     service.close()
@@ -298,7 +298,7 @@ def test_an_address_in_place_of_a_file_is_not_fetched(server, press, files):
 
 def test_a_camera_too_many_is_refused_until_another_leaves(project):
     limits = Limits(cameras=1)
-    service = Service(project / "models", project / "metrics/metrics.json", limits)
+    service = Service(project / "models", project / "metrics", limits)
     frame = small.moving(1, 1)[0]
     service.look("first", frame, "lrcn", 0.0)
     with pytest.raises(UserError, match="All cameras of this server are in use"):
@@ -312,7 +312,7 @@ def test_a_camera_too_many_is_refused_until_another_leaves(project):
 
 
 def test_frames_of_a_camera_may_come_at_once(project):
-    service = Service(project / "models", project / "metrics/metrics.json", Limits())
+    service = Service(project / "models", project / "metrics", Limits())
     frames = small.moving(40, 1)
     with ThreadPoolExecutor(4) as threads:
         seen = list(
@@ -456,7 +456,7 @@ def test_eight_people_at_once(server, project, ask):
 
 def test_files_of_visitors_are_swept_and_examples_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    service = Service(tmp_path, tmp_path / "metrics.json", Limits(keep_seconds=600))
+    service = Service(tmp_path, tmp_path, Limits(keep_seconds=600))
     example = tmp_path / "Jump.mp4"
     example.write_bytes(b"example")
     service.examples = [example]

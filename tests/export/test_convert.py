@@ -187,7 +187,7 @@ def test_a_network_with_a_backbone_inside(har, project, write_video):
     features = keras.Input((1, *backbone.output_shape[1:]))
     x = keras.layers.LSTM(5, use_cudnn=False)(keras.layers.Reshape(features.shape[2:])(features))
     head = keras.Model(features, keras.layers.Dense(3, activation="softmax")(x))
-    model = joined_model.whole_model(backbone, head, windows=1)
+    model = joined_model.joined_model(backbone, head, windows=1)
     sampling = {"count": 4, "height": 24, "width": 32, "step": 2, "windows": 1}
     small.save(model, project / "models/joined", protocol="group", fold=0, input=sampling)
     with store.FrameStore(Path("data/frames.h5")) as frames:
@@ -201,7 +201,7 @@ def test_a_network_with_a_backbone_inside(har, project, write_video):
 
 def test_a_network_that_takes_features_is_one_line(har, project, monkeypatch):
     recogniser = Recogniser.open(Path("models/lrcn"))
-    recogniser.card["backbone"] = {"name": "movenet"}
+    recogniser.backbone = "movenet"
     monkeypatch.setattr(convert.Recogniser, "open", lambda _: recogniser)
     code, out, err = har("pose_lstm", "--to", "onnx")
     assert (code, out) == (2, "")

@@ -14,9 +14,9 @@ import pytest
 from har import cli
 from har.clips import extraction, video
 from har.clips.store import FrameStore
-from har.evaluation import metrics
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser
+from har.training import batches
 
 av = pytest.importorskip("av", reason="PyAV writes videos here that OpenCV cannot")
 
@@ -62,7 +62,7 @@ def test_prediction_is_what_evaluate_computes(folder, har, recogniser):
     extraction.extract(folder, small.SHAPE, Path("data/frames.h5"), n_jobs=1)
     with FrameStore(Path("data/frames.h5")) as store:
         clips = store.clips
-        expected = metrics.predict(recogniser.model, store.read(clips)[0], batch=4)
+        expected = batches.predict(recogniser.model, store.read(clips)[0], batch=4)
     code, out, _ = har(folder, "--json")
     assert code == 0
     found = {p["source"]: p["probabilities"] for p in json.loads(out)["predictions"]}
@@ -264,12 +264,7 @@ BAD = {
         "not a video that FFmpeg reads",
     ),
     "sound.mp4": (audio_only, "not a video that FFmpeg reads"),
-    "sound.wav": (
-        audio_only,
-        "a sound file, not a video"
-        if hasattr(video, "BAD_NAME")
-        else "not a video that FFmpeg reads",
-    ),
+    "sound.wav": (audio_only, "a sound file, not a video"),
     "picture.png": (lambda p: cv2.imwrite(str(p), np.zeros((9, 9, 3))), "a picture, not a video"),
 }
 
@@ -317,11 +312,6 @@ def test_one_frame(in_tmp_path, write_video, har):
         assert len(json.loads(out)["predictions"]) == 1
 
 
-# What opens videos learns of such names in another branch.
-names = pytest.mark.skipif(not hasattr(video, "BAD_NAME"), reason="har.clips.video is older")
-
-
-@names
 def test_names_with_colons(in_tmp_path, write_video, har):
     # FFmpeg takes what stands before the colon of a relative name for a protocol.
     name = "2024-05-01T10:30:00.mp4"
@@ -333,7 +323,6 @@ def test_names_with_colons(in_tmp_path, write_video, har):
         assert len(list(container.decode(video=0))) == 10
 
 
-@names
 def test_a_name_that_is_not_utf8_loses_no_other_answer(folder, har):
     source = folder / "Jump" / "v_0_g00_c01.avi"
     (folder / "Jump" / os.fsdecode(b"\xff.avi")).write_bytes(source.read_bytes())

@@ -19,9 +19,12 @@ from har.errors import UserError
 from har.models import convlstm, lrcn, lrcn_mobilenetv2
 from har.nn.preprocessing import WAYS_TO_DRAW
 from har.params import BackboneParams, load
+from har.predictor import figures as har_figures
 from har.predictor import live
+from har.predictor.figures import best_model
 from har.predictor.live import Stream
-from har.predictor.recogniser import Recogniser, best_model
+from har.predictor.prediction import likeliest
+from har.predictor.recogniser import Recogniser
 from har.predictor.streaming_model import FramePart, NoFramePartError
 
 PARAMS = load(Path(__file__).resolve().parents[2] / "params.yaml")
@@ -67,8 +70,9 @@ def test_the_card(folder):
 
 def test_top(folder):
     recogniser = Recogniser.open(folder / "lrcn")
-    assert recogniser.top(np.array([0.2, 0.5, 0.3]), 2) == [("Run", 0.5), ("Swim", 0.3)]
-    assert len(recogniser.top(np.array([0.2, 0.5, 0.3]), 9)) == 3
+    row = np.array([0.2, 0.5, 0.3])
+    assert likeliest(row, recogniser.names, 2) == [("Run", 0.5), ("Swim", 0.3)]
+    assert len(likeliest(row, recogniser.names, 9)) == 3
 
 
 # At 24 frames a second a window of 2 s has 48, and its 6 ticks have 8 each.
@@ -188,7 +192,9 @@ def test_without_a_frame_there_is_no_answer(folder):
 
 
 def figures(**accuracies):
-    return {name: {"accuracy": a, "loss": loss} for name, (a, loss) in accuracies.items()}
+    keys = ("accuracy_low", "accuracy_high", "macro_f1", "n_test", "n_groups", "chance")
+    rest = dict.fromkeys([*keys, "parameters"], 1)
+    return {n: {"accuracy": a, "loss": loss, **rest} for n, (a, loss) in accuracies.items()}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +207,7 @@ def figures(**accuracies):
 def test_the_best_model(folder, tmp_path, table, best):
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(table))
-    assert best_model(path, folder) == folder / best
+    assert best_model(tmp_path, folder) == folder / best
 
 
 def test_without_figures_it_is_kinetics_where_its_weights_are(folder, tmp_path, monkeypatch):
@@ -218,16 +224,45 @@ def test_without_figures_it_is_kinetics_where_its_weights_are(folder, tmp_path, 
             if table is not None:
                 path.write_text(json.dumps(table))
             if installed:
-                assert best_model(path, folder) == Path("kinetics")
+                assert best_model(tmp_path, folder) == Path("kinetics")
             else:
                 with pytest.raises(UserError, match=r"no tested model .*make kinetics"):
-                    best_model(path, folder)
+                    best_model(tmp_path, folder)
 
 
 def test_the_best_model_that_is_there(folder, tmp_path):
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(figures(transfer=(1.0, 0.0), lrcn=(0.6, 1.0), motion=(0.5, 1.0))))
-    assert best_model(path, folder) == folder / "lrcn"
+    assert best_model(tmp_path, folder) == folder / "lrcn"
+
+
+def test_what_teach_trained_comes_first(folder, tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(figures(lrcn=(0.9, 0.1), views=(1.0, 0.1))))
+    (tmp_path / "teach.json").write_text(json.dumps(figures(motion=(0.6, 1.0))))
+    assert best_model(tmp_path, folder) == folder / "motion"
+    assert list(har_figures.read(tmp_path)) == ["motion", "views", "lrcn"]
+
+
+def test_a_long_clip_is_the_mean_of_its_windows(folder, in_tmp_path, write_video):
+    model = small.whole_clips()
+    sampling = dict(zip(("count", "height", "width"), small.SHAPE, strict=True)) | {"step": 2}
+    recogniser = Recogniser.open(small.save(model, in_tmp_path / "w", input=sampling, windows=3))
+    for n, starts in ((12, [0]), (20, [0, 8]), (40, [0, 14, 28]), (100, [0, 44, 88])):
+        path = write_video(in_tmp_path / f"{n}.avi", small.moving(n, 3))
+        frames = [video.shrink(frame, *small.SHAPE[1:]) for frame in video.iterate(path)]
+        windows = np.stack([[frames[s + 2 * i] for i in range(6)] for s in starts])
+        expected = np.asarray(model(windows)).mean(axis=0)
+        assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5
+        every = np.stack(list(video.iterate(path)))
+        assert np.abs(recogniser.predict(every).overall - expected).max() < 1e-5
+    assert len(set(recogniser.predict(path).overall.round(3))) > 1
+
+
+def test_a_missing_file_is_one_line(folder):
+    recogniser = Recogniser.open(folder / "lrcn")
+    for ask in (recogniser.predict, recogniser.timeline):
+        with pytest.raises(UserError, match=r"^There is no video at nowhere\.mp4\. .*$"):
+            ask("nowhere.mp4")
 
 
 @pytest.mark.parametrize("text", [b"[1]", b"{", b'{"lrcn": 1}', b"\xff", b'{"a": {}}'])
@@ -235,7 +270,7 @@ def test_damaged_figures(folder, tmp_path, text):
     path = tmp_path / "metrics.json"
     path.write_bytes(text)
     with pytest.raises(UserError, match="another content"):
-        best_model(path, folder)
+        best_model(tmp_path, folder)
 
 
 def break_it(model, how):
@@ -387,7 +422,7 @@ def test_python_predicts_what_evaluate_does(in_tmp_path, write_video, more):
     expected = np.asarray(model.predict_on_batch(frames[sampling.indices(50)][None]))[0]
     found = recogniser.predict(path)
     assert np.abs(found.overall - expected).max() < 1e-5
-    assert (found.kind, found.seconds, found.model) == ("clip", 2.0, "lrcn")
+    assert (found.kind, found.seconds, found.model) == ("clip", 2.0, recogniser.describe())
     again = recogniser.predict(np.stack(list(video.iterate(path))))
     assert np.abs(again.overall - expected).max() < 1e-5
     # A timeline's window and a stream's are cut in the same way.
@@ -406,11 +441,11 @@ def test_what_a_prediction_shows_of_itself(folder, write_video, tmp_path):
     recogniser = Recogniser.open(folder / "lrcn")
     path = write_video(tmp_path / "clip.avi", small.moving(50, 3))
     found = recogniser.predict(path)
-    head, first, *_ = repr(found).splitlines()
-    assert head == f"{path}, 2.0 s, by lrcn:"
+    about, head, *rest = repr(found).splitlines()
+    assert (about, head) == (recogniser.describe(), f"{path}  (2.0 s)")
     best = found.overall.argmax()
-    assert first.split() == [f"{found.overall[best]:.1%}", small.CLASSES[best]]
-    assert len(repr(recogniser.timeline(path)).splitlines()) == 1 + len(found.segments)
+    assert [small.CLASSES[best], f"{found.overall[best]:.1%}"] in [li.split()[:2] for li in rest]
+    assert len(repr(recogniser.timeline(path)).splitlines()) == 2 + len(found.segments)
     with pytest.raises(AttributeError):
         found.kind = "timeline"
     for wrong in (np.zeros((0, 4, 4, 3), np.uint8), np.zeros((3, 4, 4, 3)), np.zeros(3, np.uint8)):
@@ -477,7 +512,7 @@ def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, step,
     last = head.get_layer("classes")  # zeros before training
     last.set_weights([0.1 * rng.normal(size=w.shape) for w in last.get_weights()])
     expected = np.asarray(head(seen[None].astype(np.float32)))[0]
-    joined = joined_model.whole_model(backbone.network, head, windows)
+    joined = joined_model.joined_model(backbone.network, head, windows)
     name = in_tmp_path / "comparison" / "trials" / "lrcn_mobilenetv2-group-0-27"
     recogniser = Recogniser.open(small.save(joined, name, input=keys | {"proportional": False}))
     assert expected.std() > 0.01
