@@ -71,7 +71,7 @@ class PooledConv2D(keras.layers.Conv2D):
 
     def _maxima(self, x):
         size = self.pool_size
-        usual = max(*self.strides, *self.dilation_rate, self.groups) == 1
+        usual = size > 1 and max(*self.strides, *self.dilation_rate, self.groups) == 1
         whole = not any(n % size for n in self.convolved_shape(x.shape)[1:3])
         few = x.shape[-1] < space_to_depth.TENSOR_CORE
         if usual and whole and few and backend.on_gpu():
