@@ -1,8 +1,7 @@
 """The HDF5 file of features that a frozen network computed of clips.
 
-`features.h5` holds `features`, float16 (N, V, T, D), one chunk a clip: V views of a clip, as it is
-and perhaps mirrored; T time steps; D numbers each. `clip`, `sha256` and `label` are in the same
-order; `classes` and the `facts` of the network are attributes.
+It holds `features`, float16 (N, V, T, D), one chunk a clip: views, time steps, numbers. `clip`,
+`sha256` and `label` are in the same order; `classes` and `facts` are attributes.
 """
 
 import json
@@ -19,30 +18,19 @@ from har.clips.store import Clip, FrameStore
 def write_features(
     path: Path, clips: Sequence[Clip], features: Iterable[np.ndarray], facts: dict[str, Any]
 ) -> None:
-    """Write a feature store: what `FeatureStore` reads.
-
-    Args:
-        path: the HDF5 file.
-        clips: in the order of the rows.
-        features: float16 (V, T, D) of each clip.
-        facts: name, params and weights of the backbone.
-    """
+    """Write a feature store at `path`: float16 (V, T, D) of each clip, and the backbone's facts."""
     classes = sorted({clip.label for clip in clips})
     labels = np.array([classes.index(clip.label) for clip in clips], np.int64)
     text = h5py.string_dtype("utf-8")
     with h5py.File(path, "w") as file:
-        file.create_dataset("clip", data=[clip.clip for clip in clips], dtype=text)
-        file.create_dataset("sha256", data=[clip.sha256 for clip in clips], dtype=text)
+        for name in ("clip", "sha256"):
+            file.create_dataset(name, data=[getattr(clip, name) for clip in clips], dtype=text)
         file.create_dataset("label", data=labels)
         file.attrs["classes"] = json.dumps(classes)
         file.attrs["facts"] = json.dumps(facts)
-        rows = None
         for i, row in enumerate(features):
-            if rows is None:
-                rows = file.create_dataset(
-                    "features", (len(clips), *row.shape), np.float16, chunks=(1, *row.shape)
-                )
-            rows[i] = row
+            shape = (len(clips), *row.shape)
+            file.require_dataset("features", shape, np.float16, chunks=(1, *row.shape))[i] = row
 
 
 def write_no_features(path: Path) -> None:
@@ -53,20 +41,15 @@ def write_no_features(path: Path) -> None:
 
 
 class FeatureStore(FrameStore):
-    """An open file of features, to read from: like `FrameStore`, but with `features`.
+    """An open file of features, as `FrameStore`; rows are float16 (V, T, D).
 
-    `read` returns float16 (len(clips), V, T, D); `shape` and `row_shape` are (V, T, D).
-
-    Attributes:
-        facts: of the backbone: its name, its section of params.yaml, its weights.
-        sha256: of the clips, one a row.
+    `facts` are the backbone's name, section of params.yaml and weights; `sha256` is of each clip.
     """
 
     _dataset = "features"
     _stage = "make compare"
 
     def __init__(self, path: Path) -> None:
-        """Open `path`; raises as `FrameStore` does."""
         super().__init__(path)
         self.facts: dict[str, Any] = json.loads(self._file.attrs["facts"])
         self.sha256: list[str] = [name.decode() for name in self._file["sha256"][:]]

@@ -1,8 +1,7 @@
 """Features of every clip of a folder, computed on all cores; a killed run continues.
 
-Features do not depend on labels, so all folds and protocols share them. Each clip's features are a
-file in `.work/features/` until the store is complete. The store is kept there too, as a hard link,
-and a later run takes from it the clips whose SHA-256 it knows.
+Each clip's features are a file in `.work/features/` until the store is complete. The store is kept
+there too, as a hard link; a later run takes from it the clips whose SHA-256 it knows.
 """
 
 import contextlib
@@ -33,26 +32,15 @@ from har.params import BackboneParams
 
 
 class Backbone(NamedTuple):
-    """A pretrained network with its weights.
-
-    Attributes:
-        params: its section of params.yaml: which frames it reads, and whether mirrored too.
-        run: thread-safe function from the frames of a window, (T, H, W, 3) uint8 RGB, to features
-            (T', D).
-        identity: digest of its weights.
-        network: the same as a Keras model, or `None` where it is none.
-    """
+    """A pretrained network with its weights."""
 
     params: BackboneParams
-    run: Callable[[np.ndarray], np.ndarray]
-    identity: str
-    network: keras.Model | None
+    run: Callable[[np.ndarray], np.ndarray]  # thread-safe: (T, H, W, 3) uint8 RGB to (T', D)
+    identity: str  # digest of the weights
+    network: keras.Model | None  # the same as `run`; None where it is no Keras model
 
     def read(self, videos: Path, clip: Clip) -> np.ndarray:
-        """Read the frames that this network takes of a clip, a row of clips.csv, below `videos`.
-
-        Returns:
-            uint8 (windows·T, H, W, 3) RGB.
+        """Read the frames to show of a clip below `videos`, uint8 (windows·T, H, W, 3) RGB.
 
         Raises:
             UnreadableVideoError: it does not decode, or has fewer frames than clips.csv says.
@@ -69,10 +57,7 @@ class Backbone(NamedTuple):
         return Sampling(**chosen, proportional=self.network is None)
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Return features of what `read` returns, float16 (V, T', D).
-
-        The views V are the windows and then, with `mirrored`, the windows mirrored.
-        """
+        """Return features of what `read` returns, float16 (V, T', D): windows, then mirrored."""
         views = np.split(frames, self.params.windows)
         if self.params.mirrored:
             views += [view[:, :, ::-1] for view in views]
@@ -113,14 +98,7 @@ def open_backbone(name: str, params: BackboneParams) -> Backbone:
 def extract(
     name: str, params: BackboneParams, videos: Path, clips: Sequence[Clip], output: Path
 ) -> None:
-    """Write the store of the clips' features.
-
-    Args:
-        name: a backbone.
-        params: its section of params.yaml.
-        videos: folder of the clips.
-        clips: rows of clips.csv; the store keeps their order.
-        output: the store; it appears whole or not at all.
+    """Write the store of the clips' features by the backbone `name`, whole or not at all.
 
     Raises:
         UserError: the weights are missing or wrong, or a clip no longer decodes.
@@ -170,12 +148,11 @@ def extract(
 
 
 def _link(kept: Path, output: Path) -> None:
-    """Make `output` a hard link of `kept`, or a copy where the file system has no such links."""
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.part")
     part.unlink(missing_ok=True)
     try:
         os.link(kept, part)
-    except OSError:
+    except OSError:  # a file system without hard links
         shutil.copyfile(kept, part)
     part.replace(output)

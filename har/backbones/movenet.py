@@ -1,10 +1,7 @@
 """MoveNet SinglePose Lightning: 17 key points of a person in each frame.
 
-Google, MoveNet (TensorFlow Hub, 2021; Apache-2.0). The model is a TensorFlow Lite file, 192 × 192
-uint8 in, and runs under `ai-edge-litert` (`pip install ai-edge-litert`). A frame is padded to a
-square, so that a person keeps their proportions.
-
-Cost: some 10 ms a frame on one core.
+Google, MoveNet (TensorFlow Hub, 2021; Apache-2.0): a TensorFlow Lite file, 192 × 192 uint8 in, that
+runs under `ai-edge-litert`. Cost: some 10 ms a frame on one core.
 """
 
 import threading
@@ -17,23 +14,16 @@ import numpy as np
 from har.errors import UserError
 
 SIDE = 192  # pixels, height and width of the input
-JOINTS = (
-    *("nose", "left eye", "right eye", "left ear", "right ear"),
-    *("left shoulder", "right shoulder", "left elbow", "right elbow", "left wrist", "right wrist"),
-    *("left hip", "right hip", "left knee", "right knee", "left ankle", "right ankle"),
-)
+JOINTS = 17  # nose; left and right eyes, ears, shoulders, elbows, wrists, hips, knees, ankles
 
 
 def extractor(weights: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Load the model.
-
-    Args:
-        weights: the `.tflite` file.
+    """Load the `.tflite` file.
 
     Returns:
-        A function from frames, (T, H, W, 3) uint8 RGB of any size, to key points, (T, 51) float32:
-        y, x and score of each of the 17 `JOINTS`; positions in parts of the longer side, from the
-        frame's centre, y downwards. It is thread-safe.
+        A thread-safe function from frames, (T, H, W, 3) uint8 RGB of any size, to key points,
+        (T, 51) float32: y, x and score of each of the `JOINTS`; positions in parts of the longer
+        side, from the frame's centre, y downwards.
 
     Raises:
         UserError: the interpreter is not installed, or the file is not MoveNet.
@@ -50,14 +40,11 @@ def extractor(weights: Path) -> Callable[[np.ndarray], np.ndarray]:
         try:
             interpreter = Interpreter(str(weights), num_threads=1)
             interpreter.allocate_tensors()
-            (source,), (result,) = (
-                interpreter.get_input_details(),
-                interpreter.get_output_details(),
-            )
+            [source], [result] = interpreter.get_input_details(), interpreter.get_output_details()
             shapes = (tuple(source["shape"]), tuple(result["shape"]), source["dtype"])
         except (ValueError, RuntimeError) as error:
             shapes = str(error).splitlines()[0]
-        if shapes != ((1, SIDE, SIDE, 3), (1, 1, len(JOINTS), 3), np.uint8):
+        if shapes != ((1, SIDE, SIDE, 3), (1, 1, JOINTS, 3), np.uint8):
             raise UserError(
                 f"Expected MoveNet SinglePose Lightning with 8-bit input at {weights}. "
                 f"Received: {shapes}. Name that file in backbones.movenet.weights."
@@ -73,7 +60,7 @@ def extractor(weights: Path) -> Callable[[np.ndarray], np.ndarray]:
         interpreter = of_thread.interpreter
         source = interpreter.get_input_details()[0]["index"]
         result = interpreter.get_output_details()[0]["index"]
-        points = np.empty((len(frames), len(JOINTS), 3), np.float32)
+        points = np.empty((len(frames), JOINTS, 3), np.float32)
         for t, frame in enumerate(frames):
             interpreter.set_tensor(source, square(frame)[None])
             interpreter.invoke()

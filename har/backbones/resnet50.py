@@ -1,8 +1,7 @@
 """ResNet-50, pretrained on ImageNet: 2,048 features a picture, and 4 × 1,024 of a finer map.
 
 He et al., Deep Residual Learning for Image Recognition (CVPR 2016).
-Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224. Each frame but the
-first is two pictures: itself and its change from the previous one.
+Parameters: 23,587,712. Cost: 3.9 G multiply-adds a picture of 224 × 224, two a frame.
 """
 
 import keras

@@ -1,7 +1,6 @@
 """Pickles of NumPy arrays, read without running code.
 
-Loading a pickle calls whatever it names. Here it may name only the three things that an array is
-made of (in pickle protocols 3 and 4), and the result may only hold numeric arrays in dicts.
+A pickle may name only what an array is made of (in protocols 3 and 4), and hold only such arrays.
 """
 
 import pickle
@@ -13,13 +12,10 @@ import numpy as np
 from har.errors import UserError
 
 _ALLOWED = {
-    (module, name): value
-    for package in ("numpy.core", "numpy._core")
-    for module, name, value in (
-        (f"{package}.multiarray", "_reconstruct", np._core.multiarray._reconstruct),
-        ("numpy", "ndarray", np.ndarray),
-        ("numpy", "dtype", np.dtype),
-    )
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # NumPy 1
+    ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
 }
 
 
@@ -30,15 +26,9 @@ class _ArrayUnpickler(pickle.Unpickler):
         except KeyError:
             raise pickle.UnpicklingError(f"it names {module}.{name}") from None
 
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it names an object outside the file")
-
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read a pickle of nested dicts of numeric arrays.
-
-    Returns:
-        The arrays by the path of their keys, joined with `/`.
+    """Read a pickle of nested dicts of numeric arrays, by their keys joined with `/`.
 
     Raises:
         UserError: the file names something else, or is no such pickle. None of its code runs.

@@ -9,12 +9,9 @@ from har.errors import UserError
 
 
 def find(weights: str, sha256: str | None, key: str) -> Path:
-    """Return a file of weights.
+    """Return a file of weights: a path, or an https URL, downloaded to `.work/downloads` once.
 
-    Args:
-        weights: a path, or an https URL, which is downloaded to `.work/downloads` once.
-        sha256: SHA-256 of the file; required for a URL, `None` accepts any file of a path.
-        key: the section of params.yaml that names the file, for messages.
+    `sha256` is required for a URL. `key` is the section of params.yaml, for messages.
 
     Raises:
         UserError: there is no such file, or its SHA-256 is another.
@@ -50,11 +47,7 @@ def check(path: Path, sha256: str | None, remedy: str) -> None:
 def packaged(requirement: str, package: str, file: str, otherwise: str = "") -> Path:
     """Return the path of a file in an installed package, without importing the package.
 
-    Args:
-        requirement: what pip installs, as `name==1.0`.
-        package: its importable name.
-        file: path in the package, POSIX.
-        otherwise: end of the error's sentence: what else to do.
+    `requirement` is what pip installs, `otherwise` ends the error's sentence: what else to do.
 
     Raises:
         UserError: the package is not installed.

@@ -19,6 +19,16 @@ ACTIVATIONS = {
 }
 
 
+def check_activation(activation: Callable, layer: str, instead: str) -> None:
+    """Raise a `ValueError` where an activation of Keras is not one of `ACTIVATIONS`."""
+    name = keras.activations.serialize(activation)
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(
+            f"{layer} expects activations from {', '.join(ACTIVATIONS)}, which never fall. "
+            f"Received: {name}. Use {instead} for others."
+        )
+
+
 def with_slope(activation: Callable) -> tuple[Callable, Callable]:
-    """Return an activation of Keras and its slope, both from `ACTIVATIONS`."""
+    """Return an activation of Keras and its slope."""
     return ACTIVATIONS[keras.activations.serialize(activation)]

@@ -6,17 +6,12 @@ import keras
 
 
 def fused(function: Callable) -> Callable:
-    """Return `function` of tensors as one XLA kernel, where the graph around it is not XLA's.
-
-    TensorFlow runs element-wise operations one by one, each a pass over memory. JAX compiles
-    whole graphs.
-    """
+    """Return `function` of tensors as one XLA kernel; JAX compiles whole graphs anyway."""
     if keras.backend.backend() != "tensorflow":
         return function
     import tensorflow as tf
 
-    # A single eager call is over before XLA has compiled anything.
-    if not tf.inside_function():
+    if not tf.inside_function():  # an eager call is over before XLA has compiled anything
         return function
     return tf.function(function, jit_compile=True, autograph=False)
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from har.nn import backend, space_to_depth
-from har.nn.activations import ACTIVATIONS, with_slope
+from har.nn.activations import check_activation, with_slope
 from har.nn.time_folding import fold
 
 UNROLL = 5  # time steps in one round of a GPU's loop, which copies its state every round
@@ -13,15 +13,11 @@ LANES = 16  # float32 numbers in a vector of AVX-512
 
 @keras.saving.register_keras_serializable("har")
 class ConvLSTM2D(keras.layers.ConvLSTM2D):
-    """`keras.layers.ConvLSTM2D` with several times fewer and larger convolutions.
+    """`keras.layers.ConvLSTM2D`, Shi et al. (NeurIPS 2015), with fewer and larger convolutions.
 
-    Shi et al., Convolutional LSTM Network (NeurIPS 2015). Keras runs eight convolutions a time
-    step: four gates of the input and four of the state. Here the input's gates of all time steps
-    are one convolution before the loop, and the state's gates are one convolution a step. Weights,
-    arguments and results are those of Keras's layer, so weights can be exchanged.
-
-    `recurrent_dropout` draws one mask a clip for all four gates; Keras draws four. `dropout` of
-    the input, masks and `channels_first` are refused.
+    Keras runs eight a time step. Here the input's gates of all steps are one convolution before
+    the loop, and the state's gates one a step. Weights and results are those of Keras's layer, but
+    `recurrent_dropout` draws one mask a clip for all gates, and some arguments are refused.
 
     Input: (N, T, H, W, C). Output: (N, T, H', W', filters) with `return_sequences`, else
     (N, H', W', filters).
@@ -39,16 +35,9 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
                 "Use keras.layers.ConvLSTM2D for these."
             )
         for function in (self.activation, self.recurrent_activation):
-            name = keras.activations.serialize(function)
-            if not isinstance(name, str) or name not in ACTIVATIONS:
-                raise ValueError(
-                    "har's ConvLSTM2D expects activations from "
-                    f"{', '.join(ACTIVATIONS)}. Received: {name}. "
-                    "Use keras.layers.ConvLSTM2D for others."
-                )
+            check_activation(function, "har's ConvLSTM2D", "keras.layers.ConvLSTM2D")
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
-        """Run the recurrence; called by Keras's `RNN.call`."""
+    def inner_loop(self, sequences, initial_state, mask, training=False):  # noqa: D102
         if mask is not None:
             raise ValueError(
                 "har's ConvLSTM2D expects clips without a mask. Received: a mask. "
@@ -67,7 +56,7 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
             gates = space_to_depth.convolve(frames, kernel, size, cell.padding, groups=4)
             before = tuple((length - 1) // 2 for length in cell.kernel_size)
             recurrent_kernel = space_to_depth.block_kernel(recurrent_kernel, size, before, groups=4)
-            h, c = space_to_depth.to_blocks(h, size), space_to_depth.to_blocks(c, size)
+            h, c = ops.space_to_depth(h, size), ops.space_to_depth(c, size)
         else:
             gates = ops.conv(
                 frames, cell.kernel, cell.strides, cell.padding, dilation_rate=cell.dilation_rate
@@ -83,26 +72,21 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
             )
         states, c = self._recur(gates, recurrent_kernel, h, c, keep)
         if size > 1:
-            states = space_to_depth.from_blocks(fold(states), size)
+            states = ops.depth_to_space(fold(states), size)
             states = ops.reshape(states, (T, -1, *states.shape[1:]))
-            c = space_to_depth.from_blocks(c, size)
+            c = ops.depth_to_space(c, size)
         return states[-1], ops.transpose(states, (1, 0, 2, 3, 4)), [states[-1], c]
 
     def _block_size(self, state: tuple[int, ...]) -> int:
-        """Return the size of the blocks of pixels to work on, for the shape of h; 1 is pixels."""
         usual = max(*self.strides, *self.dilation_rate) == 1
         even = state[1] % 2 == state[2] % 2 == 0
         few = self.filters < space_to_depth.TENSOR_CORE
         return 2 if usual and even and few and backend.on_gpu() else 1
 
     def _recur(self, gates, kernel, h, c, keep):
-        """Return the states h of all steps, (T, N, H, W, filters), and the last c.
-
-        The gradient is written out: the loop back through time then holds only what a step needs
-        of the next one, and the kernel's gradient is one convolution over all steps.
-        """
-        T = gates.shape[0]
-        steps = ops.arange(T)
+        # The gradient is written out: the loop back through time then holds only what a step needs
+        # of the next one, and the kernel's gradient is one convolution over all steps.
+        steps = ops.arange(gates.shape[0])
         forward = backend.fused(self._forward)
         backward = backend.fused(self._backward)
 
@@ -149,7 +133,6 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
         return with_gradient(gates, from_states, h, c)
 
     def _forward(self, z, c):
-        """Return the next h and c of a step from the gates before their activations."""
         activation, _ = with_slope(self.activation)
         recurrent, _ = with_slope(self.recurrent_activation)
         i, f, g, o = ops.split(z, 4, axis=-1)
@@ -157,7 +140,7 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
         return recurrent(o) * activation(c), c
 
     def _backward(self, z, c, d_h, d_c):
-        """Return the gradients of `z` and of `c`, the memory before the step."""
+        # The gradients of z and of c, the memory before the step.
         activation, slope = with_slope(self.activation)
         recurrent, recurrent_slope = with_slope(self.recurrent_activation)
         i, f, g, o = ops.split(z, 4, axis=-1)
@@ -165,21 +148,13 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
         y = activation(f * c + i * g)
         d_c = d_c + d_h * o * slope(y)
         d_i, d_f, d_g, d_o = d_c * g, d_c * c, d_c * i, d_h * y
-        d_z = [
-            d_i * recurrent_slope(i),
-            d_f * recurrent_slope(f),
-            d_g * slope(g),
-            d_o * recurrent_slope(o),
-        ]
-        return ops.concatenate(d_z, axis=-1), d_c * f
+        d_i, d_f, d_o = d_i * recurrent_slope(i), d_f * recurrent_slope(f), d_o * recurrent_slope(o)
+        return ops.concatenate([d_i, d_f, d_g * slope(g), d_o], axis=-1), d_c * f
 
 
 def _state_gradient(d_gates, kernel):
-    """Return the gradient of h, for gates = `ops.conv(h, kernel, padding="same")`.
-
-    It is a convolution with the flipped kernel. Its few filters would leave most of a CPU's vector
-    idle, so a wider kernel computes several columns at once.
-    """
+    # For gates = ops.conv(h, kernel, padding="same"): a convolution with the flipped kernel. Few
+    # filters leave a CPU's vector mostly idle, so a wider kernel computes several columns at once.
     height, width, filters, _ = kernel.shape
     H, W = d_gates.shape[1:3]
     columns = max(1, LANES // filters)

@@ -16,8 +16,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 def save_model(model: keras.Model, path: Path) -> None:
     """Write `model` as a `.keras` file without optimizer state, whole or not at all.
 
-    Keras writes the time into the zip and its metadata, and memory addresses into the
-    configuration. Here both are fixed: the same weights give the same bytes.
+    The same weights give the same bytes: times and memory addresses that Keras writes are fixed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name for each path, so that parallel trainings do not collide.
@@ -43,7 +42,7 @@ def save_model(model: keras.Model, path: Path) -> None:
 
 
 def _renumber(config: Any, numbers: dict[int, int]) -> Any:
-    """Replace each `shared_object_id`, a memory address, by its rank of first appearance."""
+    # A shared_object_id is a memory address; its rank of first appearance replaces it.
     if isinstance(config, list):
         return [_renumber(item, numbers) for item in config]
     if not isinstance(config, dict):

@@ -11,15 +11,13 @@ CHANNELS = 8
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` as one operation of TensorFlow in each direction.
 
-    Keras runs a dozen operations, each a pass over memory: a quarter of a training step of the
-    residual frame CNN on a CPU. Weights, arguments and results are those of Keras's layer. Keras
-    does what the one operation cannot (masks) or does slowly (channels not a multiple of 8).
+    Keras's dozen operations are a quarter of a training step of the residual frame CNN on a CPU.
+    Keras still does what the one operation cannot or does slowly.
 
     Input and output: images (N, H, W, C) or clips (N, T, H, W, C).
     """
 
-    def call(self, inputs, training=None, mask=None):
-        """Normalise `inputs`."""
+    def call(self, inputs, training=None, mask=None):  # noqa: D102
         fits = mask is None and self._fits(inputs)
         if keras.backend.backend() != "tensorflow" or not fits:
             return super().call(inputs, training=training, mask=mask)

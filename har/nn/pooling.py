@@ -1,22 +1,18 @@
 """Max-pooling with a quick gradient on JAX, and a convolution that pools before its bias."""
+# ruff: noqa: D102 (methods that Keras calls and documents)
 
 import keras
 from keras import ops
 
 from har.nn import backend, space_to_depth
-from har.nn.activations import ACTIVATIONS
+from har.nn.activations import check_activation
 
 
 def tile_maxima(x, sizes: tuple[int, ...], padding: str):
-    """Return the maximum of each tile: max-pooling whose strides equal its sizes.
+    """Return the maximum of each tile of x, (N, …, C): max-pooling whose strides equal its sizes.
 
-    XLA's gradient of max-pooling scatters one number at a time. The gradient of a maximum over
-    axes is one pass over memory. Equal numbers of a tile share it; pooling gives it to the first.
-
-    Args:
-        x: (N, …, C), with one axis in between for each size.
-        sizes: lengths of a tile.
-        padding: `same` (incomplete tiles count) or `valid`.
+    Its gradient is one pass over memory; XLA's of max-pooling scatters one number at a time. Equal
+    numbers of a tile share the gradient. With padding `same` incomplete tiles count.
     """
     lengths = x.shape[1:-1]
     if padding == "same":
@@ -41,7 +37,6 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
     """`keras.layers.MaxPooling3D` with a quick gradient on JAX."""
 
     def call(self, inputs):
-        """Pool `inputs`."""
         usual = self.data_format == "channels_last" and self.strides == self.pool_size
         if keras.backend.backend() != "jax" or not usual:
             return super().call(inputs)
@@ -52,8 +47,7 @@ class MaxPooling3D(keras.layers.MaxPooling3D):
 class PooledConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, then `keras.layers.MaxPooling2D` whose strides equal its sizes.
 
-    The maximum of a tile is taken before the bias and the activation. Neither changes which number
-    is the largest, so the result is the same, with fewer numbers to move.
+    It pools before the bias and the activation: the same result with fewer numbers to move.
 
     Input: (N, H, W, C). Output: (N, ⌈H'/pool⌉, ⌈W'/pool⌉, filters); the convolution makes H' × W'.
     """
@@ -63,19 +57,13 @@ class PooledConv2D(keras.layers.Conv2D):
     ) -> None:
         super().__init__(filters, kernel_size, **kwargs)
         self.pool_size = pool_size
-        name = keras.activations.serialize(self.activation)
-        if not isinstance(name, str) or name not in ACTIVATIONS:
-            raise ValueError(
-                f"PooledConv2D expects an activation from {', '.join(ACTIVATIONS)}, which never "
-                f"fall. Received: {name}. Use Conv2D and MaxPooling2D for others."
-            )
+        check_activation(self.activation, "PooledConv2D", "Conv2D and MaxPooling2D")
         if self.data_format != "channels_last":
             raise ValueError(
                 f"PooledConv2D expects data_format='channels_last'. Received: {self.data_format}"
             )
 
     def call(self, inputs):
-        """Convolve, pool, add the bias, activate."""
         x = self._maxima(inputs)
         if self.use_bias:
             x = x + ops.cast(self.bias, x.dtype)
@@ -83,7 +71,7 @@ class PooledConv2D(keras.layers.Conv2D):
 
     def _maxima(self, x):
         size = self.pool_size
-        usual = max(*self.strides, *self.dilation_rate, self.groups) == 1
+        usual = size > 1 and max(*self.strides, *self.dilation_rate, self.groups) == 1
         whole = not any(n % size for n in self.convolved_shape(x.shape)[1:3])
         few = x.shape[-1] < space_to_depth.TENSOR_CORE
         if usual and whole and few and backend.on_gpu():
@@ -100,10 +88,8 @@ class PooledConv2D(keras.layers.Conv2D):
         return super().compute_output_shape(input_shape)
 
     def compute_output_shape(self, input_shape):
-        """Return the shape after pooling."""
         N, H, W, C = self.convolved_shape(input_shape)
         return (N, -(-H // self.pool_size), -(-W // self.pool_size), C)
 
     def get_config(self):
-        """Return what `__init__` takes."""
         return {**super().get_config(), "pool_size": self.pool_size}

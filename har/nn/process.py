@@ -17,11 +17,8 @@ _UNUSED = ("matplotlib", "matplotlib.pyplot", "pandas", "sklearn")
 def prepare() -> None:
     """Set up the process and load Keras, in less time and without TensorFlow's start-up lines.
 
-    A variable of the environment that is set already stays as it is. Measured on 2 cores with
-    Keras 3.15 and TensorFlow 2.21: without the unused modules Keras loads in 3.1 s of processor
-    time instead of 5.9 s. Not worth having: no garbage collection while Keras loads (-1.6 s, but
-    0 s on top of that), and glibc settings that keep freed memory (2 % of a training step of LRCN
-    and of ConvLSTM).
+    Environment variables that are set stay. Without the unused modules Keras 3.15 loads in 3.1 s
+    of processor time instead of 5.9 s, measured with TensorFlow 2.21.
     """
     for name, value in {
         # The same seed gives the same weights, bit for bit.
@@ -48,8 +45,7 @@ def prepare() -> None:
 
 
 def _is_not_about_retracing(record: logging.LogRecord) -> bool:
-    # Each network predicts with a function of its own, traced once. TensorFlow takes them for one
-    # function that is traced again and again.
+    # TensorFlow takes the functions of several networks for one that is traced again and again.
     return "tf.function retracing" not in record.getMessage()
 
 
@@ -69,7 +65,6 @@ def without_standard_error() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_modules(*names: str) -> Iterator[None]:
-    """Make modules that are not loaded yet look as if they were not installed."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # importing None fails
     try:

@@ -1,4 +1,5 @@
 """Time folded into the batch, so that layers of images take clips, and out of it."""
+# ruff: noqa: D102 (methods that Keras calls and documents)
 
 import keras
 import numpy as np
@@ -17,17 +18,12 @@ def unfold(frames, n_frames: int):
 
 @keras.saving.register_keras_serializable("har")
 class FoldTime(keras.layers.Layer):
-    """Fold time into the batch, (N, T, …) to (N·T, …), so that a layer of images takes clips.
-
-    `keras.layers.TimeDistributed` loops over frames; this is one larger batch.
-    """
+    """Fold time into the batch, (N, T, …) to (N·T, …); `TimeDistributed` loops over frames."""
 
     def call(self, clips):
-        """Fold `clips`."""
         return fold(clips)
 
     def compute_output_shape(self, input_shape):
-        """(N, T, …) to (None, …)."""
         return (None, *input_shape[2:])
 
 
@@ -40,24 +36,17 @@ class UnfoldTime(keras.layers.Layer):
         self.n_frames = n_frames
 
     def call(self, frames):
-        """Unfold `frames`."""
         return unfold(frames, self.n_frames)
 
     def compute_output_shape(self, input_shape):
-        """(None, …) to (None, T, …)."""
         return (None, self.n_frames, *input_shape[1:])
-
-    def get_config(self):
-        """Return what `__init__` takes."""
-        return {**super().get_config(), "n_frames": self.n_frames}
 
 
 @keras.saving.register_keras_serializable("har")
 class ShiftFeatures(keras.layers.Layer):
     """Replace an eighth of a frame's features by the previous frame's and an eighth by the next's.
 
-    Convolutions of images then see motion, at no cost (Lin et al., TSM: Temporal Shift Module,
-    ICCV 2019). At the ends of a clip those features are 0.
+    Lin et al., TSM: Temporal Shift Module (ICCV 2019). At the ends of a clip those features are 0.
 
     Input and output: (N·T, H, W, C), `n_frames` = T.
     """
@@ -67,7 +56,6 @@ class ShiftFeatures(keras.layers.Layer):
         self.n_frames = n_frames
 
     def call(self, frames):
-        """Shift `frames`."""
         if keras.backend.backend() == "tensorflow":
             return self._shift_with_kernels(frames)
         clips = unfold(frames, self.n_frames)
@@ -78,10 +66,8 @@ class ShiftFeatures(keras.layers.Layer):
         return fold(ops.concatenate([before, after, clips[..., 2 * part :]], axis=-1))
 
     def _shift_with_kernels(self, frames):
-        """Shift by a depth-wise convolution along time, and back for the gradient.
-
-        TensorFlow's slices, and above all their gradients, are several slow passes over memory.
-        """
+        # A depth-wise convolution along time: TensorFlow's slices, and above all their gradients,
+        # are several slow passes over memory.
         H, W, C = frames.shape[1:]
         part = C // 8
         kernel = np.zeros((3, 1, C, 1))
@@ -101,9 +87,4 @@ class ShiftFeatures(keras.layers.Layer):
         return with_gradient(frames)
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the input."""
         return input_shape
-
-    def get_config(self):
-        """Return what `__init__` takes."""
-        return {**super().get_config(), "n_frames": self.n_frames}
