@@ -100,6 +100,15 @@ def write_json(output: Path, value: Any) -> None:
     write_text(output, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def rounded(value: Any) -> Any:
+    """Return `value` with all floats in its dicts and lists to four decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def write_csv(output: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table as CSV (UTF-8, LF line ends, RFC 4180 quotes), whole or not at all."""
     text = io.StringIO()

@@ -16,21 +16,17 @@ from har.clips import extraction, segments, store
 from har.errors import run
 from har.params import load
 
-VIDEOS = Path("data/fetched")
-FRAMES = Path("data/frames.h5")
-CLIPS = Path("data/clips.csv")
-REJECTED = Path("data/rejected.csv")
+FRAMES, REJECTED = Path("data/frames.h5"), Path("data/rejected.csv")
 
 
 def extract() -> None:
     """Decode data/fetched and write the store and the tables."""
     params = load()
-    frames = params.frames
+    frames, pattern = params.frames, params.dataset.group_pattern
     shape = (frames.count, frames.height, frames.width)
-    clips, rejected = extraction.extract(
-        VIDEOS, shape, FRAMES, group_pattern=params.dataset.group_pattern
-    )
-    store.write_clips(CLIPS, clips)
+    videos = Path("data/fetched")
+    clips, rejected = extraction.extract(videos, shape, FRAMES, group_pattern=pattern)
+    store.write_clips(Path("data/clips.csv"), clips)
     files.write_csv(REJECTED, ("clip", "class", "reason"), rejected)
     print(f"{FRAMES}: {len(clips)} clips, {FRAMES.stat().st_size / 1e6:,.0f} MB")
     groups = {clip.clip: clip.group if clip.group != clip.clip else None for clip in clips}

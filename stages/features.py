@@ -20,9 +20,6 @@ from har.errors import run
 from har.nn.process import prepare
 from har.params import load
 
-VIDEOS = Path("data/fetched")
-CLIPS = Path("data/clips.csv")
-
 
 def features() -> None:
     """Write the store of the approach named on the command line."""
@@ -42,7 +39,8 @@ def features() -> None:
     settings = params.backbones[backbone]
     if settings.weights == "random":
         print(f"backbones.{backbone}.weights: random. Figures will say nothing of {backbone}.")
-    extract(backbone, settings, VIDEOS, store.read_clips(CLIPS), output)
+    clips = store.read_clips(Path("data/clips.csv"))
+    extract(backbone, settings, Path("data/fetched"), clips, output)
     with FeatureStore(output) as made:
         print(f"{output}: {len(made.clips)} clips, {made.shape} each, of {backbone}")
 

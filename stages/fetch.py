@@ -21,9 +21,6 @@ from har.errors import run
 from har.params import load
 
 VIDEOS = Path("data/fetched")
-FORMER = Path("data/videos")  # the output's name in earlier versions; people keep clips there
-OFFICIAL = Path("data/official.csv")
-COLUMNS = ("clip", "official_1", "official_2", "official_3")
 
 
 def fetch() -> None:
@@ -39,21 +36,23 @@ def fetch() -> None:
     ]
     official = getattr(source, "official_splits", None)
     folds = [(name, s.fold) for name, s in (table or {}).items() if s.fold is not None]
+    header = ("clip", "official_1", "official_2", "official_3")
     if folds:
-        files.write_csv(OFFICIAL, ("clip", "fold"), folds)
-    else:
-        files.write_csv(OFFICIAL, COLUMNS, official(dataset, unfinished) if official else ())
+        header = ("clip", "fold")
+    elif official:
+        folds = official(dataset, unfinished)
+    files.write_csv(Path("data/official.csv"), header, folds)
     files.publish(unfinished, VIDEOS)
     shutil.rmtree(files.folder("fetch"))
     classes = {name.split("/")[0] for name in names}
     print(f"{VIDEOS}: {len(names)} clips of {len(classes)} classes from {dataset.name}")
-    if table:
-        groups = {name: segment.group for name, segment in table.items()}
-    else:
-        groups = {name: segments.group_of(name, dataset.group_pattern) for name in names}
+    groups = {
+        name: table[name].group if table else segments.group_of(name, dataset.group_pattern)
+        for name in names
+    }
     print(segments.describe_groups(groups))
-    if any(path.is_file() for path in FORMER.rglob("*")):
-        print(f"{FORMER} is no longer used and stays as it is. Keep your own clips in videos/.")
+    if any(path.is_file() for path in Path("data/videos").rglob("*")):  # of earlier versions
+        print("data/videos is no longer used and stays as it is. Keep your own clips in videos/.")
 
 
 if __name__ == "__main__":
