@@ -105,9 +105,7 @@ class Batches(keras.utils.PyDataset):
         self._facts = (labels,) if weights is None else (labels, weights)
         if place == "device":
             arrays = frames, *self._facts
-            self._there = tuple(
-                distribution.everywhere(device_rows.words(array)) for array in arrays
-            )
+            self._there = tuple(distribution.everywhere(device_rows.words(a)) for a in arrays)
             self._shapes = tuple(array.shape[1:] for array in arrays)
         self._batch, self._seed = batch, seed
         self.epoch = -1
@@ -158,18 +156,16 @@ class Batches(keras.utils.PyDataset):
             return self
         import tensorflow as tf
 
-        def batches():
-            for index in range(len(self)):
-                yield self[index]
-
         arrays = self._frames[np.arange(1)], *(fact[:1] for fact in self._facts)
         signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays)
-        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        data = tf.data.Dataset.from_generator(
+            lambda: map(self.__getitem__, range(len(self))), output_signature=signature
+        )
         options = tf.data.Options()
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 1
-        data = data.with_options(options)
-        return data.apply(tf.data.experimental.assert_cardinality(len(self)))
+        counted = tf.data.experimental.assert_cardinality(len(self))
+        return data.with_options(options).apply(counted)
 
     def _rows(self, index: int) -> np.ndarray:
         return self._share.part(self._order[index * self._batch : (index + 1) * self._batch])

@@ -14,8 +14,8 @@ from sklearn.metrics import log_loss
 
 from har.training.fit import Fit
 
+# Inverse strengths of the L2 penalty (scikit-learn's C) that `choose` tries.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Inverse strengths of the L2 penalty (scikit-learn's C) that `choose` tries."""
 
 
 class Linear(NamedTuple):
@@ -60,14 +60,16 @@ def choose(
 
     Of each part: training summaries and labels, validation summaries and labels.
     """
-    losses = []
-    for strength in STRENGTHS:
-        each = []
-        for x, labels, other_x, other_labels in parts:
-            probabilities = fit(x, labels, strength).probabilities(other_x)
-            each.append(log_loss(other_labels, probabilities, labels=range(n_classes)))
-        losses.append(np.mean(each))
-    return STRENGTHS[int(np.argmin(losses))]
+
+    def loss(strength: float) -> float:
+        return np.mean(
+            [
+                log_loss(y, fit(x, labels, strength).probabilities(other), labels=range(n_classes))
+                for x, labels, other, y in parts
+            ]
+        )
+
+    return min(STRENGTHS, key=loss)
 
 
 def fit_head(
