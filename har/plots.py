@@ -38,9 +38,7 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
         turned = {"rotation": 90, "ha": "center"} if C > 12 else {"rotation": 45, "ha": "right"}
         axes.set_xticks(range(C), classes, **turned)
         axes.set_yticks(range(C), classes)
-    axes.set_xlabel("Predicted class")
-    axes.set_ylabel("True class")
-    axes.set_title(title)
+    axes.set(xlabel="Predicted class", ylabel="True class", title=title)
     figure.colorbar(image, ax=axes, shrink=0.7, label="Share of the true class")
     save(figure, path)
 

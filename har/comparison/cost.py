@@ -35,24 +35,18 @@ def of(model: keras.Model, backbone: str | None, params: Params) -> dict[str, An
             are unknown, so the sum is `None`.
         params: the whole of params.yaml, for the section of that backbone.
     """
-    rng = np.random.default_rng(0)
-    if backbone is None:
-        clip = rng.integers(0, 256, (1, *model.input_shape[1:]), np.uint8)
-        return {
-            "parameters": model.count_params(),
-            "multiply_adds": multiply_adds(model),
-            "latency_ms": latency_ms(lambda: model.predict_on_batch(clip)),
-        }
-    from har.backbones import features  # a network of frames does without
+    shape, prepare = model.input_shape[1:], np.asarray
+    if backbone is not None:
+        from har.backbones import features  # a network of frames does without
 
-    opened = features.open_backbone(backbone, params.backbones[backbone])
-    shown = opened.params
-    frames = rng.integers(0, 256, (shown.windows * shown.count, shown.height, shown.width, 3))
-    frames = frames.astype(np.uint8)
+        opened = features.open_backbone(backbone, params.backbones[backbone])
+        shown, prepare = opened.params, opened.features
+        shape = shown.windows * shown.count, shown.height, shown.width, 3
+    clip = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return {
         "parameters": model.count_params(),
-        "multiply_adds": None,
-        "latency_ms": latency_ms(lambda: model.predict_on_batch(opened.features(frames)[None])),
+        "multiply_adds": multiply_adds(model) if backbone is None else None,
+        "latency_ms": latency_ms(lambda: model.predict_on_batch(prepare(clip)[None])),
     }
 
 
@@ -69,8 +63,8 @@ def latency_ms(call: Callable[[], Any], runs: int = 20) -> float:
 def machine() -> str:
     """Return a line about this machine, to stand beside a time that was measured on it."""
     devices = ", ".join(keras.distribution.list_devices()) or "CPU"
-    system = f"{platform.system()} {platform.machine()}"
-    return f"{system}, {os.cpu_count()} cores, {devices}, Keras on {keras.backend.backend()}"
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{system}, {devices}, Keras on {keras.backend.backend()}"
 
 
 def multiply_adds(model: keras.Model) -> int:
@@ -110,12 +104,10 @@ def _cost(layer: keras.layers.Layer, given, result) -> int:
         left, right = layer.equation.split("->")[0].split(",")
         sizes = dict(zip(left + right, (*given.shape, *layer.kernel.shape), strict=True))
         return math.prod(sizes.values())
-    if isinstance(layer, layers.LSTM):
-        return given.shape[0] * given.shape[1] * sum(math.prod(w.shape) for w in _kernels(layer))
-    if isinstance(layer, layers.ConvLSTM2D):
-        kernel, recurrent = _kernels(layer)
-        places = given.shape[0] * given.shape[1] * math.prod(result.shape[-3:-1])
-        return places * (math.prod(kernel.shape) + math.prod(recurrent.shape))
+    if isinstance(layer, layers.LSTM | layers.ConvLSTM2D):
+        places = math.prod(result.shape[-3:-1]) if isinstance(layer, layers.ConvLSTM2D) else 1
+        kernels = layer.cell.kernel, layer.cell.recurrent_kernel
+        return given.shape[0] * given.shape[1] * places * sum(math.prod(w.shape) for w in kernels)
     if isinstance(layer, layers.MultiHeadAttention):
         # Its projections are layers that are counted by themselves. Here are the two products:
         # queries with keys, and weights with values.
@@ -128,7 +120,3 @@ def _cost(layer: keras.layers.Layer, given, result) -> int:
             f"Received: {type(layer).__name__}. Add its cost to har/comparison/cost.py."
         )
     return 0
-
-
-def _kernels(layer):
-    return layer.cell.kernel, layer.cell.recurrent_kernel
