@@ -24,16 +24,11 @@ def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
     """
     sides = [side.get("stages", {}) for side in (base, ours, theirs)]
     stages, again = {}, []
-    for name in dict.fromkeys(name for side in (sides[1], sides[2], sides[0]) for name in side):
+    for name in {**sides[1], **sides[2], **sides[0]}:
         old, our, their = (side.get(name) for side in sides)
-        if our == their or their == old:
-            entry = our
-        elif our == old:
-            entry = their
-        else:
+        if our != their and old not in (our, their):
             again.append(name)
-            continue
-        if entry is not None:
+        elif entry := their if our == old else our:
             stages[name] = entry
     return {**base, **theirs, **ours, "stages": stages}, again
 
@@ -58,10 +53,13 @@ def resolve() -> list[str]:
         for name, sides in unmerged.items()
         if Path(name).name == "dvc.lock"
     }
-    stages = [
-        s for lock in locks.values() for side in lock for s in side.get("stages", {}).values()
-    ]
-    outputs = {out["path"] for stage in stages for out in stage.get("outs", [])}
+    outputs = {
+        out["path"]
+        for lock in locks.values()
+        for side in lock
+        for stage in side.get("stages", {}).values()
+        for out in stage.get("outs", [])
+    }
     if others := [name for name in unmerged if name not in locks and name not in outputs]:
         raise UserError(
             f"{', '.join(others)} is in conflict too. Choose there what you want, `git add` it, "
@@ -88,8 +86,7 @@ def rerun(pull: bool) -> None:
     git("add", "--update", "--", "dvc.lock", "metrics")
 
 
-def _unmerged() -> dict[str, str]:
-    """Return the sides that Git's index has, of "123", by file in conflict."""
+def _unmerged() -> dict[str, str]:  # by file in conflict the sides of "123" that Git's index has
     found: dict[str, str] = {}
     for line in git("ls-files", "--unmerged", "-z").split("\0"):
         if line:

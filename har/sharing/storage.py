@@ -29,7 +29,10 @@ def push(clips: bool = False) -> str:
     targets = _prepare(clips)
     for attempt in range(2):
         dvc("push", *targets, capture=False)
-        absent = [name for name in _absent() if not targets or not name.startswith(VIDEOS)]
+        # Asks the storage for every file.
+        listed = dvc("data", "status", "--not-in-remote", "--granular", "--json")
+        absent = json.loads(listed).get("not_in_remote", [])
+        absent = [name for name in absent if not targets or not name.startswith(VIDEOS)]
         if not absent:
             return "Every output of this commit is on the storage."
         if attempt == 0:
@@ -78,12 +81,6 @@ def _prepare(clips: bool) -> list[str]:
         repo.drop_data_index()
     leave_out = not clips and params.load().dataset.name in DOWNLOADED
     return [name for name in outputs if name != VIDEOS] if leave_out else []
-
-
-def _absent() -> list[str]:
-    """Ask the storage for every file and return those that it lacks."""
-    listed = dvc("data", "status", "--not-in-remote", "--granular", "--json")
-    return json.loads(listed).get("not_in_remote", [])
 
 
 def _remove_listings(absent: list[str]) -> None:
