@@ -84,10 +84,7 @@ def contact_sheet(
 
 
 def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
-    """Lay frames of uint8 (T, H, W, 3), evenly picked, side by side.
-
-    The result is uint8 (H, min(T, n_frames)·W, 3).
-    """
+    """Lay frames of uint8 (T, H, W, 3), evenly picked, side by side: (H, W·min(T, n), 3)."""
     picked = np.linspace(0, len(frames) - 1, min(n_frames, len(frames))).round().astype(int)
     return np.concatenate(list(frames[picked]), axis=1)
 

@@ -4,9 +4,8 @@ Command: python stages/extract.py
 Inputs: data/fetched; params.yaml (frames, dataset.group_pattern).
 Outputs: data/frames.h5, uint8 RGB; data/clips.csv, the clips that decode; data/rejected.csv,
     the files that do not, with the reason.
-Cost: all cores; about 10 ms of processor time a clip of UCF50's kind and under 200 MB of memory
-    in all processes on 2 cores (benchmarks/RESULTS.md); T·H·W·3 bytes a clip on disk (1.6 GB for
-    UCF50 at 20 × 64 × 64).
+Cost: all cores, about 10 ms a clip of UCF50's kind; T·H·W·3 bytes a clip on disk (1.6 GB for UCF50
+    at 20 × 64 × 64).
 """
 
 from pathlib import Path

@@ -1,14 +1,12 @@
 """Bring the clips of a data set to data/fetched.
 
 Command: python stages/fetch.py
-Inputs: params.yaml (dataset); what dataset.path names, for `folder` and `table`, and where it is
-    there for `ucf50` and `ucf101`, which are downloaded else.
+Inputs: params.yaml (dataset); what dataset.path names.
 Outputs: data/fetched/Class/clip.ext, or for `table` data/fetched/_sources/video.ext and
-    data/fetched/segments.csv; data/official.csv, the sides of UCF101's official splits or the
-    folds of a table, and for other data sets its header alone.
+    data/fetched/segments.csv; data/official.csv, the sides of UCF101's official splits, the folds
+    of a table, or its header alone.
 Cost: `sample` renders 720 clips in half a minute on 2 cores; `folder` and `table` link, in
-    seconds; UCF50 is 3.2 GB to download, UCF101 7 GB, and about as much to unpack. The archive
-    stays in .work/downloads.
+    seconds; UCF50 is 3.2 GB to download, UCF101 7 GB, and about as much to unpack.
 """
 
 import importlib

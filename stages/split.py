@@ -1,8 +1,7 @@
 """Give every clip a fold.
 
 Command: python stages/split.py
-Inputs: data/clips.csv, data/frames.h5, data/official.csv; params.yaml (seed, split.folds,
-    split.merge_duplicates, split.protocol).
+Inputs: data/clips.csv, data/frames.h5, data/official.csv; params.yaml (seed, split).
 Outputs: data/split.csv
 Cost: seconds; near-duplicates are looked for in all frames.
 """

@@ -20,20 +20,12 @@ from har.params import Params
 
 layers = keras.layers
 
-_SIZED = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-# These have weights, and a cost that the field does not count.
-_FREE = (layers.BatchNormalization, layers.LayerNormalization)
-
 
 def of(model: keras.Model, backbone: str | None, params: Params) -> dict[str, Any]:
     """Return `parameters`, `multiply_adds` and `latency_ms` of one clip at batch 1.
 
-    Args:
-        model: from frames to probabilities; from features where `backbone` is given.
-        backbone: a backbone that is no Keras model, and so is no part of `model`; its multiply-adds
-            are unknown, so the sum is `None`.
-        params: the whole of params.yaml, for the section of that backbone.
+    `backbone` names one that is no Keras model, and so is no part of `model`; its multiply-adds are
+    unknown, so the sum is `None`.
     """
     shape, prepare = model.input_shape[1:], np.asarray
     if backbone is not None:
@@ -68,10 +60,7 @@ def machine() -> str:
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Return the multiply-adds of one clip.
-
-    Raise a `TypeError` where a layer with weights is of a kind whose cost is not known here.
-    """
+    """Return the multiply-adds of one clip; a `TypeError` names a layer of unknown cost."""
     calls = []
     call = layers.Layer.__call__
 
@@ -89,12 +78,12 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def _cost(layer: keras.layers.Layer, given, result) -> int:
-    if isinstance(layer, _DEPTHWISE):
+    if isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
         return math.prod(result.shape) * math.prod(layer.kernel_size)
     if isinstance(layer, PooledConv2D):
         places = math.prod(layer.convolved_shape(given.shape))
         return places * math.prod(layer.kernel_size) * given.shape[-1] // layer.groups
-    if isinstance(layer, _SIZED):
+    if isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Conv3D):
         channels = given.shape[-1] // layer.groups
         return math.prod(result.shape) * math.prod(layer.kernel_size) * channels
     if isinstance(layer, layers.Dense):
@@ -113,7 +102,9 @@ def _cost(layer: keras.layers.Layer, given, result) -> int:
         # queries with keys, and weights with values.
         N, S, _ = given.shape
         return 2 * N * layer.num_heads * S * S * layer.key_dim
-    own = layer.weights if not isinstance(layer, _FREE) and not layer._layers else ()
+    # Normalisation has weights, and a cost that the field does not count.
+    free = isinstance(layer, layers.BatchNormalization | layers.LayerNormalization)
+    own = () if free or layer._layers else layer.weights
     if any(not isinstance(w, keras.Variable) or w.dtype.startswith("float") for w in own):
         raise TypeError(
             "multiply_adds expects layers whose cost it knows. "

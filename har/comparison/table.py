@@ -22,11 +22,7 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
 
 
 def figures(parts: Sequence[Predictions], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Return the figures of an approach's trials under one protocol.
-
-    These are `har.evaluation.metrics.figures` of all tested clips together, `mean` and sample `sd`
-    of the trials' accuracies (0.0 with one trial), and these themselves, `trials`.
-    """
+    """Return `metrics.figures` of all tested clips, with `mean` and sample `sd` of the `trials`."""
     _, groups, labels, probabilities, _ = pool(parts)
     accuracies = [float(part.right.mean()) for part in parts]
     return {
@@ -72,10 +68,7 @@ def recalls(parts: Sequence[Predictions]) -> dict[str, float]:
 
 
 def pair_accuracies(parts: Sequence[Predictions]) -> dict[str, float]:
-    """Return how often the right one of two reversed classes has the higher probability.
-
-    The keys are those pairs of `REVERSED` that the data set has, as `A / B`; chance is 0.5.
-    """
+    """Return by pair of `REVERSED` (`A / B`) how often the right one is likelier; chance is 0.5."""
     whole = pool(parts)
     result = {}
     for pair in REVERSED:
@@ -88,10 +81,7 @@ def pair_accuracies(parts: Sequence[Predictions]) -> dict[str, float]:
 
 
 def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
-    """Return the names whose accuracy no cheaper one reaches, the cheapest first.
-
-    Points are cost and accuracy by name.
-    """
+    """Return the names whose accuracy no cheaper one reaches, the cheapest first."""
     front: list[str] = []
     for name, (_, accuracy) in sorted(points.items(), key=lambda p: (p[1][0], -p[1][1])):
         if not front or accuracy > points[front[-1]][1]:

@@ -19,8 +19,7 @@ Lock = dict[str, Any]
 def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
     """Merge three dvc.lock files by stage; `base` is `{}` where there was none.
 
-    Returns the merged file without the stages that both sides changed, and their names: they have
-    to run again.
+    The result leaves out the stages that both sides changed; their names come with it.
     """
     sides = [side.get("stages", {}) for side in (base, ours, theirs)]
     stages, again = {}, []
@@ -36,8 +35,7 @@ def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
 def resolve() -> list[str]:
     """Merge every dvc.lock in conflict, take one side of its outputs, and stage both in Git.
 
-    Returns the stages that have to run again. Raises a `UserError` where no merge is in progress,
-    or another file is in conflict too.
+    Returns the stages that have to run again.
     """
     unmerged = _unmerged()
     if not unmerged:
@@ -78,10 +76,7 @@ def resolve() -> list[str]:
 
 
 def rerun(pull: bool) -> None:
-    """Run what is left of the pipeline and stage dvc.lock and the outputs that Git keeps.
-
-    `pull` brings outputs that the other side computed from the storage.
-    """
+    """Run what is left, with `pull` from the storage; stage dvc.lock and what Git keeps."""
     dvc("repro", *(["--pull"] if pull else []), capture=False)
     git("add", "--update", "--", "dvc.lock", "metrics")
 

@@ -24,10 +24,10 @@ CHECK_LOSS_EVERY = 32  # steps; reading the loss synchronises with the GPU
 
 
 class Fit(NamedTuple):
-    """A finished training: the model of the best epoch, and a history of one row an epoch.
+    """A finished training: its best model, and one row of history an epoch, counted from 1.
 
-    Epochs count from 1. Losses are cross-entropies in nats, without label smoothing and class
-    weights. `epochs_run` leaves out those before a resumption.
+    Losses are in nats, without label smoothing and class weights. A resumed training runs fewer
+    epochs than the history has.
     """
 
     model: keras.Model
@@ -50,16 +50,14 @@ def fit(
     """Train a network and return it with the weights of its best epoch.
 
     Training lasts `recipe.epochs` epochs, or as many more as `recipe.steps` steps take, or until
-    the validation loss has not fallen for `recipe.patience` epochs.
-
-    The optimizer is AdamW (Loshchilov & Hutter, ICLR 2019), or Adam where `weight_decay` is 0. With
-    `average`, the moving average of the weights is validated and kept (Polyak & Juditsky, 1992).
-    `balance` weighs each clip by the inverse share of its class.
+    the validation loss has not fallen for `recipe.patience` epochs. The optimizer is AdamW
+    (Loshchilov & Hutter, ICLR 2019), or Adam where `weight_decay` is 0. With `average`, the moving
+    average of the weights is validated and kept (Polyak & Juditsky, 1992).
 
     Args:
         build: makes the network, from clips to class probabilities.
         train: frames uint8 (N, T, H, W, 3), or features, and labels int64 (N,).
-        validation: the same, of groups that are neither in training nor in test.
+        validation: the same, of other groups.
         n_classes: C.
         learning_rate: the highest of the schedule.
         recipe: the `train` section.
@@ -70,9 +68,13 @@ def fit(
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(seed)
     model = build()
-    weights = _weights(train[1]) if recipe.balance else None
+    frames, labels = train
+    weights = None
+    if recipe.balance:  # the mean of weights is 1, and their sum is the same in each class
+        counts = np.bincount(labels)
+        weights = (len(labels) / (counts > 0).sum() / counts[labels]).astype(np.float32)
     one_hot = np.eye(n_classes, dtype=np.float32)
-    clips = Batches(train[0], one_hot[train[1]], recipe.batch, seed, weights)
+    clips = Batches(frames, one_hot[labels], recipe.batch, seed, weights)
     epochs = max(recipe.epochs, math.ceil(recipe.steps / len(clips)))
     model.compile(
         _optimizer(recipe, learning_rate, epochs * len(clips)),
@@ -112,12 +114,6 @@ def fit(
     return Fit(model, state.history, state.best_epoch, len(state.history) - done)
 
 
-def _weights(labels: np.ndarray) -> np.ndarray:
-    # Their mean is 1, and their sum is the same in each class.
-    counts = np.bincount(labels)
-    return (len(labels) / (counts > 0).sum() / counts[labels]).astype(np.float32)
-
-
 def _optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> keras.Optimizer:
     rate, warm_up = learning_rate, steps // 20
     if recipe.schedule == "cosine":
@@ -141,8 +137,8 @@ class _WarmAverage:
     """A moving average of weights that forgets its random start.
 
     With a fixed momentum m, the share of the first weights is m^n after n steps: 0.48 for m = 0.98
-    and n = 36. With min(m, n / (n + 9)) it is below 0.001 after 10 steps, as in TensorFlow's
-    `ExponentialMovingAverage(num_updates=n - 1)`.
+    and n = 36. With min(m, n / (n + 9)), as in TensorFlow's `ExponentialMovingAverage`, it is below
+    0.001 after 10 steps.
     """
 
     def _update_model_variables_moving_average(self, trainable_variables) -> None:
@@ -169,8 +165,7 @@ class AveragedAdamW(_WarmAverage, keras.optimizers.AdamW):
 class TrainingState(keras.callbacks.Callback):
     """Early stopping and the state behind it, in a file that is replaced after each epoch.
 
-    Keras's `BackupAndRestore` forgets the counters and best weights of `EarlyStopping`; here a
-    resumed training is the unbroken one.
+    Keras's `BackupAndRestore` forgets the counters and best weights of `EarlyStopping`.
     """
 
     def __init__(self, backup: Path, patience: int, epochs: int) -> None:
