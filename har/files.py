@@ -1,7 +1,7 @@
 """Outputs that appear whole or not at all, and `.work/`, the folder of work in progress.
 
-DVC deletes a stage's outputs when the stage starts, so what has to survive a kill lives in
-`.work/`. Names there contain a digest of everything the content depends on: nothing is stale.
+DVC deletes a stage's outputs when it starts, so what has to survive a kill lives in `.work/`. Names
+there contain a digest of everything the content depends on.
 """
 
 import csv
@@ -100,6 +100,15 @@ def write_json(output: Path, value: Any) -> None:
     write_text(output, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def rounded(value: Any) -> Any:
+    """Return `value` with all floats in its dicts and lists to four decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def write_csv(output: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write a table as CSV (UTF-8, LF line ends, RFC 4180 quotes), whole or not at all."""
     text = io.StringIO()
@@ -110,10 +119,7 @@ def write_csv(output: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
-    """Read the header and the rows of a CSV table that a stage wrote, all of one length.
-
-    Raise a `UserError` where the file is missing, is not UTF-8, or lacks a column or a field.
-    """
+    """Read the header and rows of a CSV table; a `UserError` names what is wrong with it."""
     remedy = "Run `dvc repro` to make it."
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

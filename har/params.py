@@ -8,15 +8,8 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    create_model,
-    field_validator,
-)
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from ruamel.yaml import YAML, YAMLError
 
 from har import files
@@ -162,7 +155,7 @@ class Trial(NamedTuple):
 
     approach: str
     protocol: str
-    fold: int
+    fold: int | None  # None: trained on all folds
     seed: int
 
     def __str__(self) -> str:
@@ -193,9 +186,8 @@ class EvaluateParams(Section):
 class Params(Section):
     """The whole of params.yaml.
 
-    A section named like a module of `har.models` belongs to that approach and is checked by the
-    module's `Params` in `approach`. So an approach is one file and one section, and a stage that
-    trains nothing does not load its code.
+    A section named like a module of `har.models` is checked by the module's `Params` in `approach`:
+    an approach is one file and one section, and a stage that trains nothing does not load its code.
     """
 
     seed: Seed
@@ -314,7 +306,7 @@ def load(path: Path = Path("params.yaml")) -> Params:
             f"Received: {type(raw).__name__}. Restore the file from Git."
         )
     sections = dict.fromkeys(approaches(), (Any, None))  # checked where they are asked for
-    return _validate(create_model("Params", __base__=Params, **sections), raw, path=path)
+    return _validate(pydantic.create_model("Params", __base__=Params, **sections), raw, path=path)
 
 
 def _validate(

@@ -38,9 +38,7 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
         turned = {"rotation": 90, "ha": "center"} if C > 12 else {"rotation": 45, "ha": "right"}
         axes.set_xticks(range(C), classes, **turned)
         axes.set_yticks(range(C), classes)
-    axes.set_xlabel("Predicted class")
-    axes.set_ylabel("True class")
-    axes.set_title(title)
+    axes.set(xlabel="Predicted class", ylabel="True class", title=title)
     figure.colorbar(image, ax=axes, shrink=0.7, label="Share of the true class")
     save(figure, path)
 
@@ -86,10 +84,7 @@ def contact_sheet(
 
 
 def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
-    """Lay frames of uint8 (T, H, W, 3), evenly picked, side by side.
-
-    The result is uint8 (H, min(T, n_frames)·W, 3).
-    """
+    """Lay frames of uint8 (T, H, W, 3), evenly picked, side by side: (H, W·min(T, n), 3)."""
     picked = np.linspace(0, len(frames) - 1, min(n_frames, len(frames))).round().astype(int)
     return np.concatenate(list(frames[picked]), axis=1)
 

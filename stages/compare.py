@@ -51,7 +51,6 @@ def compare() -> None:
         recalls[approach] = table.recalls(parts[first])
         pairs[approach] = table.pair_accuracies(parts[first])
     chance = 1 / len(parts[first][0].classes)
-
     folder = files.folder("compare")
     points = {name: (row["latency_ms"], row[first]["accuracy"]) for name, row in rows.items()}
     plots.accuracies(folder / "accuracy.png", rows, chosen.protocols, chance)
@@ -59,24 +58,14 @@ def compare() -> None:
     plots.classes(folder / "classes.png", recalls, first)
     if all(pairs.values()):
         plots.pairs(folder / "pairs.png", pairs)
-    sentence = (
-        f"{len(rows)} approaches; folds {', '.join(map(str, chosen.folds))}; "
-        f"seeds {', '.join(map(str, chosen.seeds))}."
-    )
+    folds, seeds = (", ".join(map(str, numbers)) for numbers in (chosen.folds, chosen.seeds))
+    sentence = f"{len(rows)} approaches; folds {folds}; seeds {seeds}."
     text = table.markdown(rows, chance, sentence, cost.machine())
     files.write_text(METRICS / "comparison.md", text)
     figures = {"chance": chance, "machine": cost.machine(), "approaches": rows}
-    files.write_json(METRICS / "comparison.json", _rounded(figures))
+    files.write_json(METRICS / "comparison.json", files.rounded(figures))
     files.publish(folder, METRICS / "comparison")
     print(text)
-
-
-def _rounded(value):
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    return round(value, 4) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

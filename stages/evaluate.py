@@ -17,14 +17,11 @@ from har.errors import run
 from har.nn.process import prepare
 from har.params import Trial, load
 
-FRAMES = Path("data/frames.h5")
-SPLIT = Path("data/split.csv")
 METRICS = Path("metrics")
-APPROACHES = ("convlstm", "lrcn")
 
 
 def evaluate() -> None:
-    """Test every approach and write its figures, tables and pictures."""
+    """Write the figures, tables and pictures of every approach."""
     params = load()
     prepare()  # before Keras loads
     from har.comparison import cost
@@ -34,20 +31,20 @@ def evaluate() -> None:
     from har.training import batches
     from har.training.run import check_card
 
-    clips = splits.read(SPLIT, params.split.protocol, params.split.fold)
-    groups = splits.read_groups(SPLIT)
-    with FrameStore(FRAMES) as store:
+    split, (protocol, fold) = Path("data/split.csv"), (params.split.protocol, params.split.fold)
+    clips = splits.read(split, protocol, fold)
+    groups = splits.read_groups(split)
+    with FrameStore(Path("data/frames.h5")) as store:
         classes = store.classes
         frames, labels = store.read(clips.test)
         baselines = metrics.baselines(store.labels_of(clips.train), labels, len(classes))
     groups = [groups[clip] for clip in clips.test]
     draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
     figures = {}
-    for approach in APPROACHES:
+    for approach in ("convlstm", "lrcn"):
         folder = Path("models") / approach
         card = files.read_json(folder / "card.json")
-        trial = Trial(approach, params.split.protocol, params.split.fold, params.seed)
-        check_card(card, trial, classes, folder)
+        check_card(card, Trial(approach, protocol, fold, params.seed), classes, folder)
         model = load_model(folder / "model.keras")
         probabilities = batches.predict(model, frames, params.train.batch)
         figures[approach] = {
@@ -58,15 +55,14 @@ def evaluate() -> None:
         }
         outputs.write(
             METRICS / approach,
-            f"{approach}, {params.split.protocol} fold {params.split.fold}",
+            f"{approach}, {protocol} fold {fold}",
             Predictions(clips.test, groups, labels, probabilities, classes),
             frames,
             n_mistakes=params.evaluate.mistakes,
             history=files.read_csv(folder / "history.csv"),
             best_epoch=card["best_epoch"],
         )
-    rounded = {a: {k: round(v, 4) for k, v in row.items()} for a, row in figures.items()}
-    files.write_json(METRICS / "metrics.json", rounded)
+    files.write_json(METRICS / "metrics.json", files.rounded(figures))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,8 @@ Command: python stages/extract.py
 Inputs: data/fetched; params.yaml (frames, dataset.group_pattern).
 Outputs: data/frames.h5, uint8 RGB; data/clips.csv, the clips that decode; data/rejected.csv,
     the files that do not, with the reason.
-Cost: all cores; about 10 ms of processor time a clip of UCF50's kind and under 200 MB of memory
-    in all processes on 2 cores (benchmarks/RESULTS.md); T·H·W·3 bytes a clip on disk (1.6 GB for
-    UCF50 at 20 × 64 × 64).
+Cost: all cores, about 10 ms a clip of UCF50's kind; T·H·W·3 bytes a clip on disk (1.6 GB for UCF50
+    at 20 × 64 × 64).
 """
 
 from pathlib import Path
@@ -16,21 +15,17 @@ from har.clips import extraction, segments, store
 from har.errors import run
 from har.params import load
 
-VIDEOS = Path("data/fetched")
-FRAMES = Path("data/frames.h5")
-CLIPS = Path("data/clips.csv")
-REJECTED = Path("data/rejected.csv")
+FRAMES, REJECTED = Path("data/frames.h5"), Path("data/rejected.csv")
 
 
 def extract() -> None:
     """Decode data/fetched and write the store and the tables."""
     params = load()
-    frames = params.frames
+    frames, pattern = params.frames, params.dataset.group_pattern
     shape = (frames.count, frames.height, frames.width)
-    clips, rejected = extraction.extract(
-        VIDEOS, shape, FRAMES, group_pattern=params.dataset.group_pattern
-    )
-    store.write_clips(CLIPS, clips)
+    videos = Path("data/fetched")
+    clips, rejected = extraction.extract(videos, shape, FRAMES, group_pattern=pattern)
+    store.write_clips(Path("data/clips.csv"), clips)
     files.write_csv(REJECTED, ("clip", "class", "reason"), rejected)
     print(f"{FRAMES}: {len(clips)} clips, {FRAMES.stat().st_size / 1e6:,.0f} MB")
     groups = {clip.clip: clip.group if clip.group != clip.clip else None for clip in clips}

@@ -1,14 +1,12 @@
 """Compute the features of every clip with an approach's frozen backbone.
 
 Command: python stages/features.py APPROACH [FOLDER]
-Inputs: data/fetched, data/clips.csv; params.yaml (features, which names the approach's backbone,
-    and backbones).
+Inputs: data/fetched, data/clips.csv; params.yaml (features, backbones).
 Outputs: <approach>.h5 in the folder, by default data/features: float16 (N, V, T, D) in the order of
-    clips.csv. For an approach that reads frames, a file without features, so that every approach
-    of the comparison has this stage.
+    clips.csv. For an approach that reads frames, a file without features.
 Cost: all cores. On 2 cores, mirrored clips included: MobileNetV2 half a second a clip, MoveNet a
-    third, I3D with its three windows 1.5 s. Kill it at any time: the next run goes on from the
-    last finished clip. Approaches with one backbone share the work.
+    third, I3D 1.5 s. Kill it at any time: the next run goes on from the last finished clip.
+    Approaches with one backbone share the work.
 """
 
 import sys
@@ -19,9 +17,6 @@ from har.clips import store
 from har.errors import run
 from har.nn.process import prepare
 from har.params import load
-
-VIDEOS = Path("data/fetched")
-CLIPS = Path("data/clips.csv")
 
 
 def features() -> None:
@@ -42,7 +37,8 @@ def features() -> None:
     settings = params.backbones[backbone]
     if settings.weights == "random":
         print(f"backbones.{backbone}.weights: random. Figures will say nothing of {backbone}.")
-    extract(backbone, settings, VIDEOS, store.read_clips(CLIPS), output)
+    clips = store.read_clips(Path("data/clips.csv"))
+    extract(backbone, settings, Path("data/fetched"), clips, output)
     with FeatureStore(output) as made:
         print(f"{output}: {len(made.clips)} clips, {made.shape} each, of {backbone}")
 

@@ -1,14 +1,12 @@
 """Bring the clips of a data set to data/fetched.
 
 Command: python stages/fetch.py
-Inputs: params.yaml (dataset); what dataset.path names, for `folder` and `table`, and where it is
-    there for `ucf50` and `ucf101`, which are downloaded else.
+Inputs: params.yaml (dataset); what dataset.path names.
 Outputs: data/fetched/Class/clip.ext, or for `table` data/fetched/_sources/video.ext and
-    data/fetched/segments.csv; data/official.csv, the sides of UCF101's official splits or the
-    folds of a table, and for other data sets its header alone.
+    data/fetched/segments.csv; data/official.csv, the sides of UCF101's official splits, the folds
+    of a table, or its header alone.
 Cost: `sample` renders 720 clips in half a minute on 2 cores; `folder` and `table` link, in
-    seconds; UCF50 is 3.2 GB to download, UCF101 7 GB, and about as much to unpack. The archive
-    stays in .work/downloads.
+    seconds; UCF50 is 3.2 GB to download, UCF101 7 GB, and about as much to unpack.
 """
 
 import importlib
@@ -21,9 +19,6 @@ from har.errors import run
 from har.params import load
 
 VIDEOS = Path("data/fetched")
-FORMER = Path("data/videos")  # the output's name in earlier versions; people keep clips there
-OFFICIAL = Path("data/official.csv")
-COLUMNS = ("clip", "official_1", "official_2", "official_3")
 
 
 def fetch() -> None:
@@ -39,21 +34,23 @@ def fetch() -> None:
     ]
     official = getattr(source, "official_splits", None)
     folds = [(name, s.fold) for name, s in (table or {}).items() if s.fold is not None]
+    header = ("clip", "official_1", "official_2", "official_3")
     if folds:
-        files.write_csv(OFFICIAL, ("clip", "fold"), folds)
-    else:
-        files.write_csv(OFFICIAL, COLUMNS, official(dataset, unfinished) if official else ())
+        header = ("clip", "fold")
+    elif official:
+        folds = official(dataset, unfinished)
+    files.write_csv(Path("data/official.csv"), header, folds)
     files.publish(unfinished, VIDEOS)
     shutil.rmtree(files.folder("fetch"))
     classes = {name.split("/")[0] for name in names}
     print(f"{VIDEOS}: {len(names)} clips of {len(classes)} classes from {dataset.name}")
-    if table:
-        groups = {name: segment.group for name, segment in table.items()}
-    else:
-        groups = {name: segments.group_of(name, dataset.group_pattern) for name in names}
+    groups = {
+        name: table[name].group if table else segments.group_of(name, dataset.group_pattern)
+        for name in names
+    }
     print(segments.describe_groups(groups))
-    if any(path.is_file() for path in FORMER.rglob("*")):
-        print(f"{FORMER} is no longer used and stays as it is. Keep your own clips in videos/.")
+    if any(path.is_file() for path in Path("data/videos").rglob("*")):  # of earlier versions
+        print("data/videos is no longer used and stays as it is. Keep your own clips in videos/.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Give every clip a fold.
 
 Command: python stages/split.py
-Inputs: data/clips.csv, data/frames.h5, data/official.csv; params.yaml (seed, split.folds,
-    split.merge_duplicates, split.protocol).
+Inputs: data/clips.csv, data/frames.h5, data/official.csv; params.yaml (seed, split).
 Outputs: data/split.csv
 Cost: seconds; near-duplicates are looked for in all frames.
 """
@@ -14,9 +13,6 @@ from har.clips.store import Clip, source_of
 from har.errors import run
 from har.params import load
 
-CLIPS = Path("data/clips.csv")
-FRAMES = Path("data/frames.h5")
-OFFICIAL = Path("data/official.csv")
 SPLIT = Path("data/split.csv")
 MOST_PAIRS = 1_000_000
 
@@ -24,8 +20,8 @@ MOST_PAIRS = 1_000_000
 def split() -> None:
     """Write the folds of all protocols."""
     params = load()
-    clips = store.read_clips(CLIPS)
-    sides, fixed = splits.read_official(OFFICIAL)
+    clips = store.read_clips(Path("data/clips.csv"))
+    sides, fixed = splits.read_official(Path("data/official.csv"))
     folds = params.split.folds
     # Official splits are compared with those of papers, so they stay as they are.
     merge = params.split.merge_duplicates and params.split.protocol != "official"
@@ -42,8 +38,7 @@ def split() -> None:
 
 
 def _find_alike(clips: list[Clip]) -> list[tuple[str, str]]:
-    """Find near-duplicates of different groups, and print which groups they join."""
-    with store.FrameStore(FRAMES) as frames:
+    with store.FrameStore(Path("data/frames.h5")) as frames:
         hashes = duplicates.hash_store(frames)
     pairs = duplicates.across_groups(clips, hashes, MOST_PAIRS)
     alike = [(pair.first, pair.second) for pair in pairs]

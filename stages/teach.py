@@ -16,8 +16,6 @@ from har.errors import run
 from har.nn.process import prepare
 from har.params import load
 
-METRICS = Path("metrics")
-
 
 def main() -> None:
     """Fit, test over all folds, write the model folder, figures, tables and pictures."""
@@ -27,21 +25,18 @@ def main() -> None:
     from har.training.teach import teach
 
     tested, _, card = teach(params, Path("models/i3d"))
-    figures = metrics.figures(
-        tested.probabilities,
-        tested.labels,
-        tested.groups,
-        resamples=params.evaluate.bootstrap,
-        seed=params.seed,
-    )
-    figures |= metrics.baselines(tested.labels, tested.labels, len(tested.classes))
-    figures |= {"parameters": card["parameters"]}
+    draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
+    figures = {
+        **metrics.figures(tested.probabilities, tested.labels, tested.groups, **draws),
+        **metrics.baselines(tested.labels, tested.labels, len(tested.classes)),
+        "parameters": card["parameters"],
+    }
     with FrameStore(Path("data/frames.h5")) as store:
         frames, _ = store.read(tested.clips)
     title = f"i3d, {card['dataset']['name']}, all folds"
-    outputs.write(METRICS / "i3d", title, tested, frames, n_mistakes=params.evaluate.mistakes)
-    rounded = {key: round(value, 4) for key, value in figures.items()}
-    files.write_json(METRICS / "teach.json", {"i3d": rounded})
+    n_mistakes = params.evaluate.mistakes
+    outputs.write(Path("metrics/i3d"), title, tested, frames, n_mistakes=n_mistakes)
+    files.write_json(Path("metrics/teach.json"), files.rounded({"i3d": figures}))
     print(
         f"models/i3d: accuracy {figures['accuracy']:.3f} ({figures['accuracy_low']:.3f} to "
         f"{figures['accuracy_high']:.3f}) on {figures['n_test']} clips, each tested by a "

@@ -20,39 +20,25 @@ from har.params import Params
 
 layers = keras.layers
 
-_SIZED = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-# These have weights, and a cost that the field does not count.
-_FREE = (layers.BatchNormalization, layers.LayerNormalization)
-
 
 def of(model: keras.Model, backbone: str | None, params: Params) -> dict[str, Any]:
     """Return `parameters`, `multiply_adds` and `latency_ms` of one clip at batch 1.
 
-    Args:
-        model: from frames to probabilities; from features where `backbone` is given.
-        backbone: a backbone that is no Keras model, and so is no part of `model`; its multiply-adds
-            are unknown, so the sum is `None`.
-        params: the whole of params.yaml, for the section of that backbone.
+    `backbone` names one that is no Keras model, and so is no part of `model`; its multiply-adds are
+    unknown, so the sum is `None`.
     """
-    rng = np.random.default_rng(0)
-    if backbone is None:
-        clip = rng.integers(0, 256, (1, *model.input_shape[1:]), np.uint8)
-        return {
-            "parameters": model.count_params(),
-            "multiply_adds": multiply_adds(model),
-            "latency_ms": latency_ms(lambda: model.predict_on_batch(clip)),
-        }
-    from har.backbones import features  # a network of frames does without
+    shape, prepare = model.input_shape[1:], np.asarray
+    if backbone is not None:
+        from har.backbones import features  # a network of frames does without
 
-    opened = features.open_backbone(backbone, params.backbones[backbone])
-    shown = opened.params
-    frames = rng.integers(0, 256, (shown.windows * shown.count, shown.height, shown.width, 3))
-    frames = frames.astype(np.uint8)
+        opened = features.open_backbone(backbone, params.backbones[backbone])
+        shown, prepare = opened.params, opened.features
+        shape = shown.windows * shown.count, shown.height, shown.width, 3
+    clip = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     return {
         "parameters": model.count_params(),
-        "multiply_adds": None,
-        "latency_ms": latency_ms(lambda: model.predict_on_batch(opened.features(frames)[None])),
+        "multiply_adds": multiply_adds(model) if backbone is None else None,
+        "latency_ms": latency_ms(lambda: model.predict_on_batch(prepare(clip)[None])),
     }
 
 
@@ -69,15 +55,12 @@ def latency_ms(call: Callable[[], Any], runs: int = 20) -> float:
 def machine() -> str:
     """Return a line about this machine, to stand beside a time that was measured on it."""
     devices = ", ".join(keras.distribution.list_devices()) or "CPU"
-    system = f"{platform.system()} {platform.machine()}"
-    return f"{system}, {os.cpu_count()} cores, {devices}, Keras on {keras.backend.backend()}"
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{system}, {devices}, Keras on {keras.backend.backend()}"
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Return the multiply-adds of one clip.
-
-    Raise a `TypeError` where a layer with weights is of a kind whose cost is not known here.
-    """
+    """Return the multiply-adds of one clip; a `TypeError` names a layer of unknown cost."""
     calls = []
     call = layers.Layer.__call__
 
@@ -95,12 +78,12 @@ def multiply_adds(model: keras.Model) -> int:
 
 
 def _cost(layer: keras.layers.Layer, given, result) -> int:
-    if isinstance(layer, _DEPTHWISE):
+    if isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
         return math.prod(result.shape) * math.prod(layer.kernel_size)
     if isinstance(layer, PooledConv2D):
         places = math.prod(layer.convolved_shape(given.shape))
         return places * math.prod(layer.kernel_size) * given.shape[-1] // layer.groups
-    if isinstance(layer, _SIZED):
+    if isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Conv3D):
         channels = given.shape[-1] // layer.groups
         return math.prod(result.shape) * math.prod(layer.kernel_size) * channels
     if isinstance(layer, layers.Dense):
@@ -110,25 +93,21 @@ def _cost(layer: keras.layers.Layer, given, result) -> int:
         left, right = layer.equation.split("->")[0].split(",")
         sizes = dict(zip(left + right, (*given.shape, *layer.kernel.shape), strict=True))
         return math.prod(sizes.values())
-    if isinstance(layer, layers.LSTM):
-        return given.shape[0] * given.shape[1] * sum(math.prod(w.shape) for w in _kernels(layer))
-    if isinstance(layer, layers.ConvLSTM2D):
-        kernel, recurrent = _kernels(layer)
-        places = given.shape[0] * given.shape[1] * math.prod(result.shape[-3:-1])
-        return places * (math.prod(kernel.shape) + math.prod(recurrent.shape))
+    if isinstance(layer, layers.LSTM | layers.ConvLSTM2D):
+        places = math.prod(result.shape[-3:-1]) if isinstance(layer, layers.ConvLSTM2D) else 1
+        kernels = layer.cell.kernel, layer.cell.recurrent_kernel
+        return given.shape[0] * given.shape[1] * places * sum(math.prod(w.shape) for w in kernels)
     if isinstance(layer, layers.MultiHeadAttention):
         # Its projections are layers that are counted by themselves. Here are the two products:
         # queries with keys, and weights with values.
         N, S, _ = given.shape
         return 2 * N * layer.num_heads * S * S * layer.key_dim
-    own = layer.weights if not isinstance(layer, _FREE) and not layer._layers else ()
+    # Normalisation has weights, and a cost that the field does not count.
+    free = isinstance(layer, layers.BatchNormalization | layers.LayerNormalization)
+    own = () if free or layer._layers else layer.weights
     if any(not isinstance(w, keras.Variable) or w.dtype.startswith("float") for w in own):
         raise TypeError(
             "multiply_adds expects layers whose cost it knows. "
             f"Received: {type(layer).__name__}. Add its cost to har/comparison/cost.py."
         )
     return 0
-
-
-def _kernels(layer):
-    return layer.cell.kernel, layer.cell.recurrent_kernel

@@ -20,26 +20,15 @@ def accuracies(
     names = sorted(table, key=lambda name: table[name][protocols[0]]["accuracy"])
     figure, axes = subplots((7.5, 1.2 + 0.45 * len(names)))
     for i, protocol in enumerate(protocols):
-        rows = [table[name][protocol] for name in names]
-        middle = np.array([row["accuracy"] for row in rows])
-        reach = [
-            middle - [row["accuracy_low"] for row in rows],
-            [row["accuracy_high"] for row in rows] - middle,
-        ]
+        ends = ("accuracy_low", "accuracy", "accuracy_high")
+        low, middle, high = np.array([[table[n][protocol][end] for n in names] for end in ends])
         places = np.arange(len(names)) + 0.15 * ((len(protocols) - 1) / 2 - i)
-        axes.errorbar(
-            middle,
-            places,
-            xerr=np.maximum(reach, 0),
-            fmt="o",
-            capsize=3,
-            color=_COLOURS[protocol],
-            label=protocol,
-        )
+        reach = np.maximum([middle - low, high - middle], 0)
+        look = {"fmt": "o", "capsize": 3, "color": _COLOURS[protocol], "label": protocol}
+        axes.errorbar(middle, places, xerr=reach, **look)
     axes.axvline(chance, color="grey", linestyle=":", label="chance")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlim(0, 1.02)
-    axes.set_xlabel("Test accuracy, 95 % interval over groups")
+    axes.set(xlim=(0, 1.02), xlabel="Test accuracy, 95 % interval over groups")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=len(protocols) + 1)
     save(figure, path)
@@ -59,13 +48,8 @@ def front(
         axes.plot(latency, accuracy, "o", color="#1f5c99" if on_front else "grey")
         # A name beside another one's place is written below it.
         crowded = any(latency < 1.5 * x and abs(accuracy - y) < 0.04 for x, y in above)
-        axes.annotate(
-            name,
-            (latency, accuracy),
-            (4, -11 if crowded else 4),
-            textcoords="offset points",
-            fontsize=8,
-        )
+        look = {"textcoords": "offset points", "fontsize": 8}
+        axes.annotate(name, (latency, accuracy), (4, -11 if crowded else 4), **look)
         if not crowded:
             above.append((latency, accuracy))
     axes.set_xscale("log")
@@ -86,15 +70,12 @@ def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: st
     names = list(recalls)
     columns = sorted({name for row in recalls.values() for name in row})
     values = np.array([[recalls[name].get(c, np.nan) for c in columns] for name in names])
-    size = (2.5 + 0.5 * len(columns), 1.8 + 0.4 * len(names))
-    figure, axes = subplots(size)
+    figure, axes = subplots((2.5 + 0.5 * len(columns), 1.8 + 0.4 * len(names)))
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     if len(columns) <= 12:
         for i, j in np.ndindex(*values.shape):
-            colour = "black" if values[i, j] > 0.6 else "white"
-            axes.text(
-                j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=colour, fontsize=8
-            )
+            look = {"color": "black" if values[i, j] > 0.6 else "white", "fontsize": 8}
+            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", **look)
     axes.set_xticks(range(len(columns)), columns, rotation=90 if len(columns) > 12 else 45)
     axes.set_yticks(range(len(names)), names)
     axes.set_title(f"Part of the class's clips recognised, {protocol} folds", fontsize=10)
@@ -114,8 +95,7 @@ def pairs(path: Path, accuracies: Mapping[str, Mapping[str, float]]) -> None:
         axes.barh(places, [accuracies[name][pair] for name in names], height, label=pair)
     axes.axvline(0.5, color="black", linestyle=":", label="chance")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlim(0, 1.02)
-    axes.set_xlabel("Part of the clips whose own class was the likelier of the two")
+    axes.set(xlim=(0, 1.02), xlabel="Part of the clips whose own class was the likelier of the two")
     axes.set_title("The same frames in opposite order: sitting down or standing up?", fontsize=10)
     figure.legend(loc="outside lower center", ncols=len(both) + 1, fontsize=8)
     save(figure, path)

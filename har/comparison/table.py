@@ -22,17 +22,11 @@ def pool(parts: Sequence[Predictions]) -> Predictions:
 
 
 def figures(parts: Sequence[Predictions], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Return the figures of an approach's trials under one protocol.
-
-    These are `har.evaluation.metrics.figures` of all tested clips together, `mean` and sample `sd`
-    of the trials' accuracies (0.0 with one trial), and these themselves, `trials`.
-    """
-    whole = pool(parts)
+    """Return `metrics.figures` of all tested clips, with `mean` and sample `sd` of the `trials`."""
+    _, groups, labels, probabilities, _ = pool(parts)
     accuracies = [float(part.right.mean()) for part in parts]
-    common = metrics.figures(
-        whole.probabilities, whole.labels, whole.groups, resamples=resamples, seed=seed
-    )
-    return common | {
+    return {
+        **metrics.figures(probabilities, labels, groups, resamples=resamples, seed=seed),
         "mean": float(np.mean(accuracies)),
         "sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
         "trials": accuracies,
@@ -64,7 +58,7 @@ def _difference(hits, size, other_hits, other_size, axis: int = -1) -> np.ndarra
 
 
 def recalls(parts: Sequence[Predictions]) -> dict[str, float]:
-    """Return, by class, the share of its clips that was recognised; classes without clips miss."""
+    """Return the share of each class's clips that was recognised; not of classes without clips."""
     whole = pool(parts)
     return {
         name: float(whole.right[whole.labels == i].mean())
@@ -74,10 +68,7 @@ def recalls(parts: Sequence[Predictions]) -> dict[str, float]:
 
 
 def pair_accuracies(parts: Sequence[Predictions]) -> dict[str, float]:
-    """Return how often the right one of two reversed classes has the higher probability.
-
-    The keys are those pairs of `REVERSED` that the data set has, as `A / B`; chance is 0.5.
-    """
+    """Return by pair of `REVERSED` (`A / B`) how often the right one is likelier; chance is 0.5."""
     whole = pool(parts)
     result = {}
     for pair in REVERSED:
@@ -90,28 +81,23 @@ def pair_accuracies(parts: Sequence[Predictions]) -> dict[str, float]:
 
 
 def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
-    """Return the names whose accuracy no cheaper one reaches, the cheapest first.
-
-    Points are cost and accuracy by name.
-    """
+    """Return the names whose accuracy no cheaper one reaches, the cheapest first."""
     front: list[str] = []
-    best = -np.inf
     for name, (_, accuracy) in sorted(points.items(), key=lambda p: (p[1][0], -p[1][1])):
-        if accuracy > best:
+        if not front or accuracy > points[front[-1]][1]:
             front.append(name)
-            best = accuracy
     return front
 
 
 def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str, machine: str) -> str:
     """Return the table of comparison.json as Markdown, the best under the first protocol first."""
-    protocols = [p for p in ("group", "official", "random") if p in next(iter(table.values()))]
+    first = next(iter(table.values()))
+    protocols = [p for p in ("group", "official", "random") if p in first]
     head = ["approach", "parameters", "multiply-adds", "latency", "training"]
     for protocol in protocols:
         head += [f"{protocol}: accuracy", "mean ± sd", "top-5", "macro F1", "ECE"]
-    if "gap" in next(iter(table.values())):
-        head.append("gap")
-    lines = [f"| {' | '.join(head)} |", "| " + " | ".join("---" for _ in head) + " |"]
+    rows = [[*head, "gap"] if "gap" in first else head]
+    rows.append(["---"] * len(rows[0]))
     for name, row in sorted(table.items(), key=lambda item: -item[1][protocols[0]]["accuracy"]):
         adds, seconds = row["multiply_adds"], row["train_seconds"]
         cells = [
@@ -133,17 +119,12 @@ def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str, machi
         if "gap" in row:
             g = row["gap"]
             cells.append(f"{g['gap']:+.3f} ({g['gap_low']:+.3f} to {g['gap_high']:+.3f})")
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(
-        [
-            "# Comparison",
-            "",
-            f"{trials} Chance is {chance:.3f}. In brackets: the 95 % interval over groups (source "
-            "videos). sd: over trials. ECE: expected calibration error. Latency: one clip at batch "
-            "1, from frames to probabilities, backbone included. Training: the median trial, "
-            f"without the features of a backbone. Times were measured on: {machine}.",
-            "",
-            *lines,
-            "",
-        ]
+        rows.append(cells)
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return (
+        f"# Comparison\n\n{trials} Chance is {chance:.3f}. In brackets: the 95 % interval over "
+        "groups (source videos). sd: over trials. ECE: expected calibration error. Latency: one "
+        "clip at batch 1, from frames to probabilities, backbone included. Training: the median "
+        "trial, without the features of a backbone. Times were measured on: "
+        f"{machine}.\n\n" + "\n".join(lines) + "\n"
     )

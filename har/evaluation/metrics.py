@@ -22,9 +22,9 @@ def figures(
 ) -> dict[str, float | int]:
     """Return the test figures of a network, by name.
 
-    `accuracy_low` and `accuracy_high` are the 95 % interval, `macro_f1` is over the classes in
-    `labels` or predicted, `loss` is the cross-entropy in nats. Probabilities are (N, C) with rows
-    that sum to 1; labels int (N,); groups the N source videos, unique over classes.
+    `accuracy_low` and `accuracy_high` are the 95 % interval; `macro_f1` is over the classes in
+    `labels` or predicted; `loss` is in nats. Probabilities are (N, C), labels int (N,); groups are
+    the N source videos, unique over classes.
     """
     predicted = probabilities.argmax(axis=1)
     right = predicted == labels
@@ -50,9 +50,8 @@ def accuracy_interval(
     """Return the 95 % interval of the accuracy of hits bool (N,), resampling whole groups.
 
     Clips of one group succeed and fail together: resampling clips gives too narrow an interval
-    (Field & Welsh, JRSS B 2007). The bootstrap is bias-corrected and accelerated (Efron, JASA
-    1987). Where all clips are right or all are wrong it has no width; there the interval is the
-    exact binomial one of the number of groups (Clopper & Pearson, Biometrika 1934).
+    (Field & Welsh, JRSS B 2007). Where all clips are right or all are wrong BCa's has no width;
+    there it is the exact binomial one of the number of groups (Clopper & Pearson, 1934).
     """
     hits, size = per_group(groups, np.asarray(right, float), np.ones(len(right)))
     if hits.sum() in (0, size.sum()):
@@ -75,9 +74,10 @@ def per_group(groups: Sequence[str], *values: np.ndarray) -> list[np.ndarray]:
 def bootstrap(
     sums: Sequence[np.ndarray], statistic: Callable[..., np.ndarray], *, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Return the 95 % BCa interval of a statistic over groups, or the statistic where all agree.
+    """Return the 95 % BCa interval (Efron, JASA 1987) of a statistic over groups.
 
-    `sums` are arrays (G,), an entry a group; `statistic` takes them and `axis`, vectorised.
+    `sums` are arrays (G,); `statistic` takes them and `axis`, vectorised. Where all groups agree
+    both ends are the statistic.
     """
     value = float(statistic(*sums))
     if len(sums[0]) < 2 or len(set(zip(*(array.tolist() for array in sums), strict=True))) == 1:
@@ -105,8 +105,7 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Return the expected calibration error (Naeini et al., AAAI 2015).
 
     Clips are sorted into 10 bins of equal width by the probability of the predicted class. Each
-    bin's distance between mean probability and accuracy is weighted by its clips. With few clips
-    the estimate is too high.
+    bin's distance between mean probability and accuracy is weighted by its clips.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels

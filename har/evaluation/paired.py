@@ -21,11 +21,9 @@ def difference(
 ) -> tuple[float, float, float]:
     """Return the accuracy of `b` minus that of `a` on the same clips, and its 95 % interval.
 
-    Whole groups are resampled, each with both of its results: clips of one group succeed and fail
-    together, and both sides find the same clips hard. The interval is BCa's (Efron, JASA 82,
-    1987). That one is too narrow where few groups differ, as when one side is perfect; so the
-    interval includes 0 unless `sign_flip_p` is at most 0.05. Hits are bool (N,) of the same clips.
-    Without clips all three are NaN.
+    Hits are bool (N,). Whole groups are resampled, each with both of its results. BCa's interval is
+    too narrow where few groups differ, as when one side is perfect; so it includes 0 unless
+    `sign_flip_p` is at most 0.05. Without clips all three are NaN.
     """
     if len(hits_a) == 0:
         return math.nan, math.nan, math.nan
@@ -47,10 +45,9 @@ def difference(
 def sign_flip_p(gain: np.ndarray) -> float:
     """Return the two-sided mid-p value of groups' gains if the two sides are interchangeable.
 
-    Gains are whole numbers (G,), clips won minus clips lost. Swapping the sides flips the sign of
-    a gain. Of all flips, equally likely, p is the share with a total farther from 0 than the
-    observed one, and half of the share as far. With one clip a group this is McNemar's mid-p test
-    (Fagerland et al., BMC Med Res Methodol 13, 2013).
+    Gains are whole numbers (G,), clips won minus clips lost. Of all flips of their signs, equally
+    likely, p is the share with a total farther from 0 than the observed one, and half of the share
+    as far: with one clip a group McNemar's mid-p test (Fagerland et al., BMC MRM 13, 2013).
     """
     steps = np.abs(gain[gain != 0]).astype(int)
     chance = np.ones(1)  # chance[i]: probability that the groups which won have won i in all

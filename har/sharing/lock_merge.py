@@ -19,21 +19,15 @@ Lock = dict[str, Any]
 def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
     """Merge three dvc.lock files by stage; `base` is `{}` where there was none.
 
-    Returns the merged file without the stages that both sides changed, and their names: they have
-    to run again.
+    The result leaves out the stages that both sides changed; their names come with it.
     """
     sides = [side.get("stages", {}) for side in (base, ours, theirs)]
     stages, again = {}, []
-    for name in dict.fromkeys(name for side in (sides[1], sides[2], sides[0]) for name in side):
+    for name in {**sides[1], **sides[2], **sides[0]}:
         old, our, their = (side.get(name) for side in sides)
-        if our == their or their == old:
-            entry = our
-        elif our == old:
-            entry = their
-        else:
+        if our != their and old not in (our, their):
             again.append(name)
-            continue
-        if entry is not None:
+        elif entry := their if our == old else our:
             stages[name] = entry
     return {**base, **theirs, **ours, "stages": stages}, again
 
@@ -41,8 +35,7 @@ def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, list[str]]:
 def resolve() -> list[str]:
     """Merge every dvc.lock in conflict, take one side of its outputs, and stage both in Git.
 
-    Returns the stages that have to run again. Raises a `UserError` where no merge is in progress,
-    or another file is in conflict too.
+    Returns the stages that have to run again.
     """
     unmerged = _unmerged()
     if not unmerged:
@@ -58,10 +51,13 @@ def resolve() -> list[str]:
         for name, sides in unmerged.items()
         if Path(name).name == "dvc.lock"
     }
-    stages = [
-        s for lock in locks.values() for side in lock for s in side.get("stages", {}).values()
-    ]
-    outputs = {out["path"] for stage in stages for out in stage.get("outs", [])}
+    outputs = {
+        out["path"]
+        for lock in locks.values()
+        for side in lock
+        for stage in side.get("stages", {}).values()
+        for out in stage.get("outs", [])
+    }
     if others := [name for name in unmerged if name not in locks and name not in outputs]:
         raise UserError(
             f"{', '.join(others)} is in conflict too. Choose there what you want, `git add` it, "
@@ -80,16 +76,12 @@ def resolve() -> list[str]:
 
 
 def rerun(pull: bool) -> None:
-    """Run what is left of the pipeline and stage dvc.lock and the outputs that Git keeps.
-
-    `pull` brings outputs that the other side computed from the storage.
-    """
+    """Run what is left, with `pull` from the storage; stage dvc.lock and what Git keeps."""
     dvc("repro", *(["--pull"] if pull else []), capture=False)
     git("add", "--update", "--", "dvc.lock", "metrics")
 
 
-def _unmerged() -> dict[str, str]:
-    """Return the sides that Git's index has, of "123", by file in conflict."""
+def _unmerged() -> dict[str, str]:  # by file in conflict the sides of "123" that Git's index has
     found: dict[str, str] = {}
     for line in git("ls-files", "--unmerged", "-z").split("\0"):
         if line:

@@ -86,8 +86,7 @@ def judge(metrics: Sequence[Difference], intervals: Intervals) -> list[Judgement
     judged = []
     for metric in metrics:
         file, key, old, new = metric
-        stem = re.sub("_(low|high)$", "", key)
-        if stem != key and (file, stem) in values:
+        if key.endswith(("_low", "_high")) and (file, key.rpartition("_")[0]) in values:
             continue
         low, high = (values.get((file, f"{key}_{end}")) for end in ("low", "high"))
         verdict, interval = "", intervals.get((file, key))
@@ -133,52 +132,46 @@ def _describe(judgement: Judgement) -> str:
 
 def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
     """Write the page as Markdown for GitHub and GitLab; without an address without pictures."""
-    base, head, metrics, params, stages, unchanged, _, pictures, *_ = comparison
-    judged = judge(metrics, comparison.intervals)
+    base, head, _, params, stages, unchanged, _, pictures, *_ = comparison
+    judged = judge(comparison.metrics, comparison.intervals)
     changed = [_metric_row(j) for j in judged if j.verdict != "unchanged"]
-    same = [j.metric.key for j in judged if j.verdict == "unchanged"]
+    same = _codes(j.metric.key for j in judged if j.verdict == "unchanged")
+    chosen = [[_code(p.key), _value(p.old), _value(p.new)] for p in params]
+    reasons = [[_code(stage), _codes(why) or "other outputs"] for stage, why in stages.items()]
     columns = ["metric", base.name, head.name, "change", "its 95 % interval", "verdict"]
-    lines = [MARK, f"## {_side(head)} compared with {_side(base)}", "", verdict(judged), ""]
-    for warning in _warnings(comparison, judged):
-        lines += [f"> {warning}", ""]
-    lines += ["### Metrics", "", *_table(columns, changed, ":--|--:|--:|--:|:-:|:--")]
-    if same:
-        lines += [f"Unchanged: {_codes(same)}.", ""]
-    rows = [[_code(p.key), _value(p.old), _value(p.new)] for p in params]
-    lines += ["### Params", "", *_table(["param", base.name, head.name], rows, ":--|:--|:--")]
-    rows = [[_code(stage), _codes(why) or "other outputs"] for stage, why in stages.items()]
-    lines += ["### Stages", "", *_table(["ran", "because of"], rows, ":--|:--")]
-    if unchanged:
-        lines += [f"Did not run: {_codes(unchanged)}.", ""]
+    blocks = [
+        f"{MARK}\n## {_side(head)} compared with {_side(base)}",
+        verdict(judged),
+        *(f"> {warning}" for warning in _warnings(comparison, judged)),
+        "### Metrics\n\n" + _table(columns, changed, ":--|--:|--:|--:|:-:|:--"),
+        same and f"Unchanged: {same}.",
+        "### Params\n\n" + _table(["param", base.name, head.name], chosen, ":--|:--|:--"),
+        "### Stages\n\n" + _table(["ran", "because of"], reasons, ":--|:--"),
+        unchanged and f"Did not run: {_codes(unchanged)}.",
+    ]
     if pictures and pictures_url is not None:
-        rows = []
-        for title, *names in pictures:
-            label = _cell(title)
-            shown = [f"![{label}]({pictures_url}/{n})" if n else "not at hand" for n in names]
-            rows.append([label, *shown])
-        lines += ["### Pictures", "", *_table(["", base.name, head.name], rows, ":--|:-:|:-:")]
-    lines += [
+        rows = [[_cell(t), *(_image(t, name, pictures_url) for name in n)] for t, *n in pictures]
+        blocks.append("### Pictures\n\n" + _table(["", base.name, head.name], rows, ":--|:-:|:-:"))
+    blocks.append(
         "<sub>A figure moved beyond noise if the 95 % interval of its change excludes 0. The "
         "interval is bootstrapped over source videos; a figure without one is not judged. One run "
         "of one seed on each side.</sub>"
-    ]
-    return "\n".join(lines) + "\n"
+    )
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _warnings(comparison: Comparison, judged: Sequence[Judgement]) -> Iterator[str]:
-    metrics = comparison.metrics
+    metrics, intervals = comparison.metrics, comparison.intervals
     other = [m.key for m in metrics if m.key.endswith(TEST_FIGURES) and m.old and m.old != m.new]
     if other := other + [p.key for p in comparison.params if p.key.startswith(TEST_PARAMS)]:
         yield (
             f"**Not the same test:** {_codes(other)} changed, so the figures are of other clips. "
             "A difference may come from the clips alone."
         )
-    if separate := [
-        j.metric.key for j in judged if j.interval and j.metric[:2] not in comparison.intervals
-    ]:
+    if apart := [j.metric.key for j in judged if j.interval and j.metric[:2] not in intervals]:
         yield (
-            f"**Not paired:** {_codes(separate)}. Both sides' predictions for the same clips are "
-            "not at hand, so the separate intervals decide; they hide small changes."
+            f"**Not paired:** {_codes(apart)}. Both sides' predictions for the same clips are not "
+            "at hand, so the separate intervals decide; they hide small changes."
         )
     new = {(m.file, m.key): m.new for m in metrics}
     for (file, key), low in new.items():
@@ -224,6 +217,10 @@ def _metric_row(judgement: Judgement) -> list[str]:
     return [_code(key), number(old), number(new), *change, kind]
 
 
+def _image(title: str, name: str | None, url: str) -> str:
+    return f"![{_cell(title)}]({url}/{name})" if name else "not at hand"
+
+
 def _signed(change: float) -> str:
     return ("" if change < 0 else "+") + number(change)
 
@@ -237,14 +234,12 @@ def _side(commit: Commit) -> str:
     return f"{_cell(commit.name)} ({commit.sha} “{_cell(commit.subject)}”{edits})"
 
 
-def _table(head: list[str], rows: list[list[str]], align: str) -> list[str]:
-    if not rows:
-        return ["None changed.", ""]
+def _table(head: list[str], rows: list[list[str]], align: str) -> str:
     lines = [f"| {' | '.join(row)} |" for row in [list(map(_cell, head)), *rows[:MAX_ROWS]]]
     lines.insert(1, f"|{align}|")
     if len(rows) > MAX_ROWS:
         lines += ["", f"… and {len(rows) - MAX_ROWS} more."]
-    return [*lines, ""]
+    return "\n".join(lines) if rows else "None changed."
 
 
 def _cell(text: str) -> str:
@@ -287,7 +282,8 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
             "(`--base origin/main`, say), or fetch it first with `git fetch`."
         ) from None
     named = ("show", "--no-patch", "--format=%h%n%s")
-    edited = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+    edited = bool(git("status", "--porcelain", "--untracked-files=no", "--", "."))
+    here = "this commit" if branch == "HEAD" else branch
     old, new = _stages(sha), _stages(None)
     # Only pipelines that were run have figures; the comparison may not have been.
     pipelines = sorted({name.rpartition(":")[0] or "dvc.yaml" for name in new})
@@ -305,11 +301,7 @@ def compare(base: str, folder: Path | None = None) -> Comparison:
 
     return Comparison(
         Commit(base, *git(*named, sha).split("\n", 1)),
-        Commit(
-            "this commit" if branch == "HEAD" else branch,
-            *git(*named, "HEAD").split("\n", 1),
-            edited=bool(edited),
-        ),
+        Commit(here, *git(*named, "HEAD").split("\n", 1), edited=edited),
         metrics,
         _differences("params", "diff", sha),
         {name: _reasons(old.get(name), new[name]) for name in new if new[name] != old.get(name)},
@@ -351,20 +343,20 @@ def _reasons(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]
     if not old:
         return ["a new stage"]
     was, now = (
-        {"its command": side.get("cmd"), **dict(_flat(side.get("params", {}).values()))}
+        {"its command": side.get("cmd")}
+        | {key: v for part in side.get("params", {}).values() for key, v in _flat(part)}
         | {dep["path"]: dep.get("md5") for dep in side.get("deps", [])}
         for side in (old, new)
     )
     return [key for key in was | now if was.get(key) != now.get(key)]
 
 
-def _flat(sections: Iterable[Mapping[str, Any]], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for section in sections:
-        for key, value in section.items():
-            if isinstance(value, Mapping):
-                yield from _flat([value], f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
+def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _paired(metrics: Sequence[Difference], read: ReadBoth) -> Intervals:

@@ -22,14 +22,14 @@ DOWNLOADED = ("ucf50", "ucf101")  # data sets whose clips `dvc repro fetch` down
 
 
 def push(clips: bool = False) -> str:
-    """Send every output of this commit to the storage and return a line to print.
-
-    With `clips` the downloaded clips of UCF50 and UCF101 go too.
-    """
+    """Send every output of this commit, with `clips` the downloaded ones too; return a report."""
     targets = _prepare(clips)
     for attempt in range(2):
         dvc("push", *targets, capture=False)
-        absent = [name for name in _absent() if not targets or not name.startswith(VIDEOS)]
+        # Asks the storage for every file.
+        listed = dvc("data", "status", "--not-in-remote", "--granular", "--json")
+        absent = json.loads(listed).get("not_in_remote", [])
+        absent = [name for name in absent if not targets or not name.startswith(VIDEOS)]
         if not absent:
             return "Every output of this commit is on the storage."
         if attempt == 0:
@@ -41,10 +41,7 @@ def push(clips: bool = False) -> str:
 
 
 def pull(force: bool = False) -> str:
-    """Bring every output of this commit from the storage and return a line to print.
-
-    `force` replaces outputs that were changed by hand.
-    """
+    """Bring every output of this commit, with `force` over changed ones; return a report."""
     targets = _prepare(clips=False)
     dvc("pull", *(["--force"] if force else []), *targets, capture=False)
     if targets and not Path(VIDEOS).exists():
@@ -80,14 +77,7 @@ def _prepare(clips: bool) -> list[str]:
     return [name for name in outputs if name != VIDEOS] if leave_out else []
 
 
-def _absent() -> list[str]:
-    """Ask the storage for every file and return those that it lacks."""
-    listed = dvc("data", "status", "--not-in-remote", "--granular", "--json")
-    return json.loads(listed).get("not_in_remote", [])
-
-
 def _remove_listings(absent: list[str]) -> None:
-    """Remove the listings of incomplete folders from the storage: DVC then pushes them whole."""
     with _opened() as repo:
         storage = repo.cloud.get_remote_odb()
         for out in repo.index.outs:

@@ -1,8 +1,8 @@
 """Batches of clips, uint8 until they are on the device.
 
-Frames that fit there stay in the memory of the accelerator, and a step sends indices only. Else
-they are in the host's memory, or in the HDF5 file, read a few batches ahead. The batches are the
-same. `HAR_FEED` overrides the choice: `device`, `memory` or `file`.
+Frames are in the memory of the accelerator if they fit there, and a step sends indices only; else
+in the host's memory, or in the HDF5 file, read a few batches ahead. The batches are the same.
+`HAR_FEED` overrides the choice: `device`, `memory` or `file`.
 """
 
 import math
@@ -40,9 +40,9 @@ class StoredFrames:
 
 
 def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFrames, np.ndarray]:
-    """Return the frames of `clips`, in memory if they fit there, and their labels, int64 (N,).
+    """Return the frames of `clips`, uint8 (N, T, H, W, 3) RGB, and their labels, int64 (N,).
 
-    Frames are uint8 (N, T, H, W, 3) RGB; those not in memory need the store to stay open.
+    Frames that do not fit into memory need the store to stay open.
     """
     n_bytes = len(clips) * store.row_bytes
     if _chosen() == "file" or (not _chosen() and n_bytes > ROOM * available_memory()):
@@ -78,13 +78,9 @@ class Batches(keras.utils.PyDataset):
     is compiled for one size. With several devices (`har.training.distribution`) every batch is
     filled up, so that it divides evenly, and each process gets its part.
 
-    Args:
-        frames: uint8 (N, T, H, W, 3) RGB, an array or `StoredFrames`; never copied as a whole.
-        labels: (N, …), any numbers.
-        batch: clips a batch; without a seed the last one may be smaller.
-        seed: the order of an epoch depends on seed and epoch alone; `None` keeps the order.
-        weights: (N,), of each clip in the loss; a batch then has them too. Keras's `class_weight`
-            would fetch the labels of every batch back from the device.
+    The order of an epoch depends on seed and epoch alone; without a seed it stays, and the last
+    batch may be smaller. `weights` (N,) of clips in the loss are a part of each batch, because
+    Keras's `class_weight` would fetch the labels of every batch back from the device.
     """
 
     def __init__(
@@ -105,9 +101,7 @@ class Batches(keras.utils.PyDataset):
         self._facts = (labels,) if weights is None else (labels, weights)
         if place == "device":
             arrays = frames, *self._facts
-            self._there = tuple(
-                distribution.everywhere(device_rows.words(array)) for array in arrays
-            )
+            self._there = tuple(distribution.everywhere(device_rows.words(a)) for a in arrays)
             self._shapes = tuple(array.shape[1:] for array in arrays)
         self._batch, self._seed = batch, seed
         self.epoch = -1
@@ -145,7 +139,8 @@ class Batches(keras.utils.PyDataset):
             return device_rows.take(self._there, self._order_there, start, n, shapes, shardings)
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
             if ahead not in self._coming:
-                self._coming[ahead] = self._reader.submit(self._read, self._rows(ahead))
+                wanted = self._rows(ahead)
+                self._coming[ahead] = self._reader.submit(self._frames.__getitem__, wanted)
         return self._coming.pop(index).result(), *(fact[rows] for fact in self._facts)
 
     def for_keras(self):
@@ -158,24 +153,19 @@ class Batches(keras.utils.PyDataset):
             return self
         import tensorflow as tf
 
-        def batches():
-            for index in range(len(self)):
-                yield self[index]
-
         arrays = self._frames[np.arange(1)], *(fact[:1] for fact in self._facts)
         signature = tuple(tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in arrays)
-        data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        data = tf.data.Dataset.from_generator(
+            lambda: map(self.__getitem__, range(len(self))), output_signature=signature
+        )
         options = tf.data.Options()
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 1
-        data = data.with_options(options)
-        return data.apply(tf.data.experimental.assert_cardinality(len(self)))
+        counted = tf.data.experimental.assert_cardinality(len(self))
+        return data.with_options(options).apply(counted)
 
     def _rows(self, index: int) -> np.ndarray:
         return self._share.part(self._order[index * self._batch : (index + 1) * self._batch])
-
-    def _read(self, rows: np.ndarray) -> np.ndarray:
-        return self._frames[rows]
 
 
 def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:

@@ -8,16 +8,12 @@ from har.training.batches import Batches
 
 
 def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature, from 0.25 to 16, of the lowest cross-entropy.
+    """Return the temperature, from 0.25 to 16, of the lowest cross-entropy on validation clips.
 
     Logits are divided by it, before views are averaged. Above 1 the network was overconfident (Guo
-    et al., On Calibration of Modern Neural Networks, ICML 2017). The predicted class of a view does
-    not change. The lower limit matters where every clip is right: the cross-entropy then falls
-    without end.
-
-    Args:
-        probabilities: (N, V, C), of V views of each clip; rows sum to 1.
-        labels: int (N,), of validation clips, never of test clips.
+    et al., On Calibration of Modern Neural Networks, ICML 2017). Probabilities are (N, V, C), of V
+    views; labels int (N,). Where every clip is right the cross-entropy falls without end: hence the
+    lower limit.
     """
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
 
@@ -40,7 +36,7 @@ def calibrate(model: keras.Model, clips: np.ndarray, labels: np.ndarray, batch: 
     """Divide the logits of `model` by the temperature that fits validation clips; return it.
 
     The weights of its dense softmax layer `classes` are divided, so a loaded or an exported network
-    is calibrated too. Predictions of several views may be averaged after that layer.
+    is calibrated too.
     """
     layer = model.get_layer("classes")
     views = keras.Model(model.input, layer.output)

@@ -57,8 +57,8 @@ def start() -> Share:
         _join(given)
     if len(keras.distribution.list_devices()) > 1:
         # Each process cuts its own part out of every batch.
-        chosen = keras.distribution.DataParallel(auto_shard_dataset=False)
-        keras.distribution.set_distribution(chosen)
+        parallel = keras.distribution.DataParallel(auto_shard_dataset=False)
+        keras.distribution.set_distribution(parallel)
     return share()
 
 
@@ -70,15 +70,13 @@ def _join(given: dict[str, str]) -> None:
             "docs/scale-out.md has an example."
         )
     addresses, *numbers = (given[name] for name in VARIABLES)
-    try:
-        n_processes, process = map(int, numbers)
-        if not 0 <= process < n_processes:
-            raise ValueError
-    except ValueError:
+    valid = all(number.isdecimal() for number in numbers) and int(numbers[1]) < int(numbers[0])
+    if not valid:
         raise UserError(
             f"Expected a number of processes and one from 0 to below it. Received: "
             f"{VARIABLES[1]}={numbers[0]} and {VARIABLES[2]}={numbers[1]}. Change them."
-        ) from None
+        )
+    n_processes, process = map(int, numbers)
     try:
         keras.distribution.initialize(addresses, n_processes, process)
     except (RuntimeError, ValueError) as error:
@@ -114,8 +112,7 @@ def everywhere(array: np.ndarray):
     chosen = keras.distribution.distribution()
     if chosen is None:
         return keras.ops.convert_to_tensor(array)
-    axes = (None,) * array.ndim
-    layout = keras.distribution.TensorLayout(axes, chosen.device_mesh)
+    layout = keras.distribution.TensorLayout((None,) * array.ndim, chosen.device_mesh)
     return keras.distribution.distribute_tensor(array, layout)
 
 

@@ -24,10 +24,10 @@ CHECK_LOSS_EVERY = 32  # steps; reading the loss synchronises with the GPU
 
 
 class Fit(NamedTuple):
-    """A finished training: the model of the best epoch, and a history of one row an epoch.
+    """A finished training: its best model, and one row of history an epoch, counted from 1.
 
-    Epochs count from 1. Losses are cross-entropies in nats, without label smoothing and class
-    weights. `epochs_run` leaves out those before a resumption.
+    Losses are in nats, without label smoothing and class weights. A resumed training runs fewer
+    epochs than the history has.
     """
 
     model: keras.Model
@@ -50,16 +50,14 @@ def fit(
     """Train a network and return it with the weights of its best epoch.
 
     Training lasts `recipe.epochs` epochs, or as many more as `recipe.steps` steps take, or until
-    the validation loss has not fallen for `recipe.patience` epochs.
-
-    The optimizer is AdamW (Loshchilov & Hutter, ICLR 2019), or Adam where `weight_decay` is 0. With
-    `average`, the moving average of the weights is validated and kept (Polyak & Juditsky, 1992).
-    `balance` weighs each clip by the inverse share of its class.
+    the validation loss has not fallen for `recipe.patience` epochs. The optimizer is AdamW
+    (Loshchilov & Hutter, ICLR 2019), or Adam where `weight_decay` is 0. With `average`, the moving
+    average of the weights is validated and kept (Polyak & Juditsky, 1992).
 
     Args:
         build: makes the network, from clips to class probabilities.
         train: frames uint8 (N, T, H, W, 3), or features, and labels int64 (N,).
-        validation: the same, of groups that are neither in training nor in test.
+        validation: the same, of other groups.
         n_classes: C.
         learning_rate: the highest of the schedule.
         recipe: the `train` section.
@@ -70,8 +68,13 @@ def fit(
     keras.config.set_dtype_policy(recipe.precision)
     keras.utils.set_random_seed(seed)
     model = build()
-    weights = _weights(train[1]) if recipe.balance else None
-    clips = Batches(train[0], _one_hot(train[1], n_classes), recipe.batch, seed, weights)
+    frames, labels = train
+    weights = None
+    if recipe.balance:  # the mean of weights is 1, and their sum is the same in each class
+        counts = np.bincount(labels)
+        weights = (len(labels) / (counts > 0).sum() / counts[labels]).astype(np.float32)
+    one_hot = np.eye(n_classes, dtype=np.float32)
+    clips = Batches(frames, one_hot[labels], recipe.batch, seed, weights)
     epochs = max(recipe.epochs, math.ceil(recipe.steps / len(clips)))
     model.compile(
         _optimizer(recipe, learning_rate, epochs * len(clips)),
@@ -91,23 +94,16 @@ def fit(
     done = len(state.history)
     if not state.finished:
         clips.start_epoch(done + 1)
-        bar = TqdmCallback(
-            epochs,
-            verbose=0,
-            tqdm_class=tqdm,
-            desc=f"Training {model.name}",
-            disable=None,
-            mininterval=0.5,
-        )
+        validated = Batches(validation[0], one_hot[validation[1]], recipe.batch)
+        look = {"desc": f"Training {model.name}", "disable": None, "mininterval": 0.5}
+        bar = TqdmCallback(epochs, verbose=0, tqdm_class=tqdm, **look)
         order = keras.callbacks.LambdaCallback(on_epoch_begin=lambda n, _: clips.start_epoch(n + 1))
         # `state` comes before the swap: it reads the averaged weights that were validated.
         swap = [keras.callbacks.SwapEMAWeights()] if recipe.average else []
         with contextlib.closing(bar.epoch_bar):
             model.fit(
                 clips.for_keras(),
-                validation_data=Batches(
-                    validation[0], _one_hot(validation[1], n_classes), recipe.batch
-                ).for_keras(),
+                validation_data=validated.for_keras(),
                 epochs=epochs,
                 initial_epoch=done,
                 callbacks=[order, state, *swap, bar],
@@ -118,20 +114,9 @@ def fit(
     return Fit(model, state.history, state.best_epoch, len(state.history) - done)
 
 
-def _one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    return np.eye(n_classes, dtype=np.float32)[labels]
-
-
-def _weights(labels: np.ndarray) -> np.ndarray:
-    """Return float32 weights of clips, whose mean is 1 and whose sum is the same in each class."""
-    counts = np.bincount(labels)
-    return (len(labels) / (counts > 0).sum() / counts[labels]).astype(np.float32)
-
-
 def _optimizer(recipe: TrainParams, learning_rate: float, steps: int) -> keras.Optimizer:
-    rate = learning_rate
+    rate, warm_up = learning_rate, steps // 20
     if recipe.schedule == "cosine":
-        warm_up = steps // 20
         rate = keras.optimizers.schedules.CosineDecay(
             0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up
         )
@@ -152,8 +137,8 @@ class _WarmAverage:
     """A moving average of weights that forgets its random start.
 
     With a fixed momentum m, the share of the first weights is m^n after n steps: 0.48 for m = 0.98
-    and n = 36. With min(m, n / (n + 9)) it is below 0.001 after 10 steps. That is the rule of
-    TensorFlow's `ExponentialMovingAverage(num_updates=n - 1)`.
+    and n = 36. With min(m, n / (n + 9)), as in TensorFlow's `ExponentialMovingAverage`, it is below
+    0.001 after 10 steps.
     """
 
     def _update_model_variables_moving_average(self, trainable_variables) -> None:
@@ -180,8 +165,7 @@ class AveragedAdamW(_WarmAverage, keras.optimizers.AdamW):
 class TrainingState(keras.callbacks.Callback):
     """Early stopping and the state behind it, in a file that is replaced after each epoch.
 
-    Keras's `BackupAndRestore` forgets the counters and best weights of `EarlyStopping`; here a
-    resumed training is the unbroken one.
+    Keras's `BackupAndRestore` forgets the counters and best weights of `EarlyStopping`.
     """
 
     def __init__(self, backup: Path, patience: int, epochs: int) -> None:
@@ -208,28 +192,25 @@ class TrainingState(keras.callbacks.Callback):
             return
         with np.load(self._backup, allow_pickle=False) as saved:
             self.history = json.loads(str(saved["history"]))
-            variables = self._variables()
-            for i, variable in enumerate(variables):
+            for i, variable in enumerate(self._variables()):
                 variable.assign(saved[f"variable_{i}"])
-            n_weights = len(self.model.weights)
-            self._best = [saved[f"best_{i}"] for i in range(n_weights)]
+            self._best = [saved[f"best_{i}"] for i in range(len(self.model.weights))]
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch."""
         self.model.set_weights(self._best)
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Check the loss now and then: an epoch takes minutes, and a lost loss does not recover."""
         if batch % CHECK_LOSS_EVERY == CHECK_LOSS_EVERY - 1:
-            self._check(loss=float((logs or {})["loss"]))
+            self._check(loss=float(logs["loss"]))
 
     def on_test_end(self, logs: dict[str, float] | None = None) -> None:
         """Copy the weights that were validated: averaged ones leave the network after this."""
         self._validated = self.model.get_weights()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Record the epoch, keep the best weights, save, and stop when patience is over."""
-        logs = logs or {}
         self._check(loss=float(logs["loss"]))
         names = ("cross_entropy", "accuracy", "val_cross_entropy", "val_accuracy")
         figures = (float(logs[name]) for name in names)

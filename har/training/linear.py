@@ -1,7 +1,7 @@
 """A linear classifier of features, by logistic regression, as the weights of a dense layer.
 
-On a few hundred clips it is quicker than a head trained by gradient steps, has one setting, and is
-at least as accurate (docs/results.md). The optimum is unique: the result depends on no seed.
+On a few hundred clips it is quicker than a head trained by gradient steps and at least as accurate
+(docs/results.md). The optimum is unique: the result depends on no seed.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ from sklearn.metrics import log_loss
 
 from har.training.fit import Fit
 
+# Inverse strengths of the L2 penalty (scikit-learn's C) that `choose` tries.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""Inverse strengths of the L2 penalty (scikit-learn's C) that `choose` tries."""
 
 
 class Linear(NamedTuple):
@@ -38,10 +38,7 @@ def summaries(model: keras.Model, features: np.ndarray) -> np.ndarray:
 
 
 def fit(x: np.ndarray, labels: np.ndarray, strength: float) -> Linear:
-    """Fit a logistic regression to x (N, D); classes count the same, whatever their clips.
-
-    `strength` is the inverse strength of the L2 penalty. Every class needs a label.
-    """
+    """Fit a logistic regression to x (N, D); classes weigh the same. Every class needs a label."""
     mean, scale = x.mean(axis=0), x.std(axis=0)
     scale[scale == 0] = 1.0
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=2000)
@@ -60,14 +57,16 @@ def choose(
 
     Of each part: training summaries and labels, validation summaries and labels.
     """
-    losses = []
-    for strength in STRENGTHS:
-        each = []
-        for x, labels, other_x, other_labels in parts:
-            probabilities = fit(x, labels, strength).probabilities(other_x)
-            each.append(log_loss(other_labels, probabilities, labels=range(n_classes)))
-        losses.append(np.mean(each))
-    return STRENGTHS[int(np.argmin(losses))]
+
+    def loss(strength: float) -> float:
+        return np.mean(
+            [
+                log_loss(y, fit(x, labels, strength).probabilities(other), labels=range(n_classes))
+                for x, labels, other, y in parts
+            ]
+        )
+
+    return min(STRENGTHS, key=loss)
 
 
 def fit_head(
@@ -76,11 +75,7 @@ def fit_head(
     validation: tuple[np.ndarray, np.ndarray],
     n_classes: int,
 ) -> Fit:
-    """Fit the last layer of a network of features, as `har.training.fit.fit` trains all layers.
-
-    Features are (N, V, T, D), labels int (N,); validation chooses the strength of the penalty. The
-    history has one row.
-    """
+    """Fit the last layer of a network of features (N, V, T, D); validation chooses the penalty."""
     model = build()
     parts = [(summaries(model, features[:]), labels) for features, labels in (train, validation)]
     strength = choose([(*parts[0], *parts[1])], n_classes)

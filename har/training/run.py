@@ -30,19 +30,12 @@ def train(
     features: Path = Path("data/features"),
     test: bool = False,
 ) -> dict[str, Any]:
-    """Train an approach on one fold from one seed, write its model folder, and return the card.
+    """Train an approach on one fold from one seed, write its model folder, return the card.
 
     The folder has `model.keras`, `card.json` and `history.csv`, and with `test` the
-    `predictions.csv` of the test fold; it appears whole or not at all. Kill the training at any
-    time: the next call goes on from the last finished epoch and writes the same bytes.
-
-    Args:
-        trial: approach, protocol, fold and seed; they replace those of `params`.
-        params: the whole of params.yaml.
-        output: the model folder.
-        data: the folder of frames.h5, clips.csv and split.csv.
-        features: the folder of the features that `stages/features.py` made.
-        test: also predict the test fold; the returned card then has its `accuracy`.
+    `predictions.csv` of the test fold; the card then has its `accuracy`. It appears whole or not at
+    all. Kill it at any time: the next call goes on from the last finished epoch and writes the same
+    bytes. `data` has frames.h5, clips.csv and split.csv.
     """
     share = distribution.start()
     approach = trial.approach
@@ -95,19 +88,12 @@ def train(
             return {}  # the first process writes
         model = distribution.alone(build, result.model)
         temperature = calibration.calibrate(model, *validation, recipe.batch)
-        card = {
-            "approach": approach,
-            **describe(source, params, data, [c for part in subsets for c in part], subsets.train),
-            "backbone": None,
+        clips = [clip for part in subsets for clip in part]
+        card = describe(trial, source, params, data, clips, subsets.train, temperature) | {
             "parameters": model.count_params(),
-            "temperature": round(temperature, 4),
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),
             "n_validation": len(subsets.validation),
-            "protocol": trial.protocol,
-            "fold": trial.fold,
-            "seed": trial.seed,
-            **fit.versions(),
         }
         folder = unfinished / "finished"
         if test:
@@ -142,18 +128,25 @@ def train(
 
 
 def describe(
-    source: FrameStore, params: Params, data: Path, clips: Sequence[str], trained: Sequence[str]
+    trial: Trial,
+    source: FrameStore,
+    params: Params,
+    data: Path,
+    clips: Sequence[str],
+    trained: Sequence[str],
+    temperature: float,
 ) -> dict[str, Any]:
-    """Return a card's entries about the data; `grouped`: whether names tell source videos.
+    """Return what every card says of a training and its data.
 
-    `clips` are those of all subsets; `seconds` is the median length of those `trained` on, None
-    where it is not known.
+    `clips` are of all subsets; `seconds` is the median of those `trained` on, None where unknown;
+    `grouped` says whether names tell source videos.
     """
     groups = splits.read_groups(data / "split.csv")
     n_groups, wanted = len({groups[clip] for clip in clips}), set(trained)
     table = store.read_clips(data / "clips.csv")
     seconds = [c.n_frames / c.fps for c in table if c.clip in wanted and c.fps]
     return {
+        **trial._asdict(),
         "classes": source.classes,
         "dataset": {
             "name": params.dataset.name,
@@ -164,6 +157,9 @@ def describe(
         "input": source.input,
         "seconds": round(float(np.median(seconds)), 2) if seconds else None,
         "n_train": len(trained),
+        "backbone": None,
+        "temperature": round(temperature, 4),
+        **fit.versions(),
     }
 
 

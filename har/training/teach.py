@@ -16,8 +16,8 @@ from har.backbones.feature_store import FeatureStore
 from har.clips import splits
 from har.evaluation.predictions import Predictions
 from har.nn import model_files
-from har.params import Params
-from har.training import calibration, fit, linear
+from har.params import Params, Trial
+from har.training import calibration, linear
 from har.training.run import describe
 
 
@@ -27,22 +27,18 @@ def teach(
     """Cross-validate the classifier, fit it on all clips, and write its model folder.
 
     Of each fold, the penalty is chosen on the validation fold, and the classifier is fitted on
-    training and validation clips.
-
-    Returns:
-        The out-of-fold predictions of all clips; the fold in which each was tested, int (N,); the
-        card.
+    training and validation clips. Returns the out-of-fold predictions of all clips, the fold in
+    which each was tested, int (N,), and the card.
     """
     split = data / "split.csv"
     groups = splits.read_groups(split)
     with FeatureStore(data / "features" / "i3d.h5") as store:
-        classes, facts, shape = store.classes, store.facts, store.shape
+        classes = store.classes
         folds = [splits.read(split, "group", fold) for fold in range(splits.count(split))]
         clips = [clip for fold in folds for clip in fold.test]
         features, labels = store.read(clips)
-        about = describe(store, params, data, clips, clips)
     i3d = importlib.import_module("har.models.i3d")
-    head = i3d.build(len(classes), shape, params.approach("i3d"), params.recipe("i3d"), 0)
+    head = i3d.build(len(classes), store.shape, params.approach("i3d"), params.recipe("i3d"), 0)
     x, row = linear.summaries(head, features), {clip: i for i, clip in enumerate(clips)}
     probabilities = np.zeros((len(clips), len(classes)))
     parts, temperatures = [], []
@@ -61,19 +57,12 @@ def teach(
     temperature = float(np.median(temperatures))
     kernel, bias = linear.fit(x, labels, strength)
     head.get_layer("classes").set_weights([kernel / temperature, bias / temperature])
-    model, joined = joined_model.join(head, facts, params.backbones)
-    card = {
-        "approach": "i3d",
-        **about,
-        "backbone": None,
+    model, joined = joined_model.join(head, store.facts, params.backbones)
+    trial = Trial("i3d", "group", None, params.seed)  # all clips; the figures are of the folds
+    card = describe(trial, store, params, data, clips, clips, temperature) | {
         "parameters": model.count_params(),
         "strength": strength,
-        "temperature": round(temperature, 4),
-        "protocol": "group",
-        "fold": None,  # all clips; the figures are those of the folds
-        "seed": params.seed,
         **joined,
-        **fit.versions(),
     }
     folder = files.folder("teach")
     model_files.save_model(model, folder / "model.keras")
