@@ -50,6 +50,9 @@ def joined_model(network: keras.Model, head: keras.Model, windows: int) -> keras
         raise ValueError(
             f"joined_model expects a head of {windows} or {2 * windows} views. Received: {n_views}"
         )
+    # Without its optimizer, whose class a loader of the joined model would have to know.
+    plain = type(head).from_config(head.get_config())
+    plain.set_weights(head.get_weights())
     T, *rest = network.input_shape[1:]
     clips = keras.Input((windows * T, *rest), dtype="uint8", name="clips")
     views = [clips[:, i * T : (i + 1) * T] for i in range(windows)]
@@ -57,4 +60,4 @@ def joined_model(network: keras.Model, head: keras.Model, windows: int) -> keras
         views += [ops.flip(view, axis=3) for view in views]
     # A store keeps features in 16 bits: the head gets them as it was trained on them.
     found = ops.stack([ops.cast(network(view), "float16") for view in views], axis=1)
-    return keras.Model(clips, head(ops.cast(found, "float32")), name=head.name)
+    return keras.Model(clips, plain(ops.cast(found, "float32")), name=head.name)
