@@ -1,8 +1,10 @@
 """params.yaml as frozen pydantic models: one model a section, unknown keys are errors."""
 
 import difflib
+import functools
 import importlib
 import io
+import operator
 import re
 from itertools import product
 from pathlib import Path
@@ -279,10 +281,7 @@ def change(values: dict[str, Any], path: Path = Path("params.yaml")) -> None:
     whole = yaml.load(path.read_text(encoding="utf-8"))
     for key, value in values.items():
         *sections, last = key.split(".")
-        section = whole
-        for name in sections:
-            section = section[name]
-        section[last] = value
+        functools.reduce(operator.getitem, sections, whole)[last] = value
     text = io.StringIO()
     yaml.dump(whole, text)
     files.write_text(path, text.getvalue())

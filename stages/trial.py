@@ -16,8 +16,6 @@ from har.errors import UserError, run
 from har.nn.process import prepare
 from har.params import Trial, load
 
-TRIALS = Path("comparison/trials")
-
 
 def trial() -> None:
     """Run the trial named on the command line."""
@@ -34,10 +32,9 @@ def trial() -> None:
     prepare()  # before Keras loads
     from har.training import run as training
 
-    card = training.train(
-        chosen, params, TRIALS / str(chosen), features=Path("comparison/features"), test=True
-    )
-    print(f"{TRIALS / str(chosen)}: test accuracy {card['accuracy']:.3f}")
+    output, features = Path("comparison/trials") / str(chosen), Path("comparison/features")
+    card = training.train(chosen, params, output, features=features, test=True)
+    print(f"{output}: test accuracy {card['accuracy']:.3f}")
 
 
 if __name__ == "__main__":

@@ -36,14 +36,11 @@ def write(
     if history:
         plots.curves(folder / "curves.png", history, best_epoch, title)
     worst = metrics.worst_mistakes(probabilities, labels, n_mistakes)
-    strips = [
-        (
-            f"{classes[labels[i]]}, predicted as {classes[guesses[i]]} "
-            f"({probabilities[i, guesses[i]]:.0%}): {clips[i]}",
-            frames[i],
-        )
-        for i in worst
-    ]
+    strips = []
+    for i in worst:
+        confidence = f"{classes[guesses[i]]} ({probabilities[i, guesses[i]]:.0%})"
+        caption = f"{classes[labels[i]]}, predicted as {confidence}: {clips[i]}"
+        strips.append((caption, frames[i]))
     n_wrong = int((guesses != labels).sum())
     heading = f"{title}: {n_wrong or 'none'} of {len(labels)} clips predicted as another class"
     plots.contact_sheet(folder / "mistakes.png", strips, heading)

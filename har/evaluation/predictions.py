@@ -31,16 +31,9 @@ def write(path: Path, predictions: Predictions) -> None:
     """Write predictions.csv."""
     clips, groups, labels, probabilities, classes = predictions
     guesses = probabilities.argmax(axis=1)
-    files.write_csv(
-        path,
-        (*COLUMNS, *classes),
-        (
-            (clip, group, classes[label], classes[guess], *(f"{p:.6f}" for p in row))
-            for clip, group, label, guess, row in zip(
-                clips, groups, labels, guesses, probabilities, strict=True
-            )
-        ),
-    )
+    rows = zip(clips, groups, labels, guesses, probabilities, strict=True)
+    table = ((c, g, classes[a], classes[p], *(f"{x:.6f}" for x in row)) for c, g, a, p, row in rows)
+    files.write_csv(path, (*COLUMNS, *classes), table)
 
 
 def read(path: Path) -> Predictions:

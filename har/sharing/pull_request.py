@@ -126,7 +126,7 @@ def _describe(judgement: Judgement) -> str:
     if interval is None:
         return f"{name}, was {number(old)}" if kind == "gone" else f"{name} {number(new)}"
     moved = "from" if kind == "within noise" else "rose from" if new > old else "fell from"
-    change = f"by {_signed(new - old)}, 95 % interval {_bounds(interval)}"
+    change = f"by {number(new - old, '+')}, 95 % interval {_bounds(interval)}"
     return f"{name} {moved} {number(old)} to {number(new)} ({change})"
 
 
@@ -202,17 +202,19 @@ def page(text: str) -> str:
     return _HEAD + MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
 
 
-def number(value: Any) -> str:
+def number(value: Any, sign: str = "") -> str:
     """Write a metric: integers as they are, others with four decimals or five digits."""
+    if type(value) is int:
+        return f"{value:{sign}}"
     if not isinstance(value, float):
-        return str(value) if type(value) is int else _value(value)
-    return f"{value:.4f}" if 1e-3 <= abs(value) <= 1 or value == 0 else f"{value:.5g}"
+        return _value(value)
+    return f"{value:{sign}{'.4f' if 1e-3 <= abs(value) <= 1 or value == 0 else '.5g'}}"
 
 
 def _metric_row(judgement: Judgement) -> list[str]:
     (_, key, old, new), kind, interval = judgement
     numbers = isinstance(old, int | float) and isinstance(new, int | float)
-    change = [_signed(new - old) if numbers else "", _bounds(interval) if interval else ""]
+    change = [number(new - old, "+") if numbers else "", _bounds(interval) if interval else ""]
     kind = f"**{kind}**" if kind == "beyond noise" else kind
     return [_code(key), number(old), number(new), *change, kind]
 
@@ -221,12 +223,8 @@ def _image(title: str, name: str | None, url: str) -> str:
     return f"![{_cell(title)}]({url}/{name})" if name else "not at hand"
 
 
-def _signed(change: float) -> str:
-    return ("" if change < 0 else "+") + number(change)
-
-
 def _bounds(interval: Interval) -> str:
-    return " to ".join(map(_signed, interval))
+    return " to ".join(number(end, "+") for end in interval)
 
 
 def _side(commit: Commit) -> str:

@@ -5,6 +5,7 @@ in the host's memory, or in the HDF5 file, read a few batches ahead. The batches
 `HAR_FEED` overrides the choice: `device`, `memory` or `file`.
 """
 
+import contextlib
 import math
 import os
 from collections.abc import Sequence
@@ -53,11 +54,9 @@ def load(store: FrameStore, clips: Sequence[str]) -> tuple[np.ndarray | StoredFr
 def available_memory() -> int:
     """Return the free bytes of the machine, or of the container if it has a limit."""
     free = psutil.virtual_memory().available
-    try:
+    with contextlib.suppress(OSError, ValueError):
         limit = int((GROUP / "memory.max").read_text())  # or the text "max"
         free = min(free, limit - int((GROUP / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
     return max(free, 0)
 
 
@@ -91,15 +90,14 @@ class Batches(keras.utils.PyDataset):
         seed: int | None = None,
         weights: np.ndarray | None = None,
     ) -> None:
-        share = distribution.share()
-        share.check(batch)
-        place = _place(frames, share)
         super().__init__()
+        self._share = distribution.share()
+        self._share.check(batch)
+        self.place = _place(frames, self._share)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="har-feed")
-        self.place, self._share = place, share
         self._frames = frames
         self._facts = (labels,) if weights is None else (labels, weights)
-        if place == "device":
+        if self.place == "device":
             arrays = frames, *self._facts
             self._there = tuple(distribution.everywhere(device_rows.words(a)) for a in arrays)
             self._shapes = tuple(array.shape[1:] for array in arrays)
@@ -172,16 +170,17 @@ def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
     if isinstance(frames, StoredFrames):
         return "file"
     # One process cannot index arrays that span several.
-    possible = keras.backend.backend() == "jax" and share.processes == 1
-    if _chosen() == "device" and not possible:
+    chosen, backend = _chosen(), keras.backend.backend()
+    possible = backend == "jax" and share.processes == 1
+    if chosen == "device" and not possible:
         raise UserError(
             "Expected HAR_FEED=device with KERAS_BACKEND=jax and one process. Received: "
-            f"{keras.backend.backend()} and {share.processes} processes. Set HAR_FEED=memory."
+            f"{backend} and {share.processes} processes. Set HAR_FEED=memory."
         )
-    if _chosen() == "memory" or not possible:
+    if chosen == "memory" or not possible:
         return "memory"
-    fits = frames.nbytes <= ROOM * device_rows.free_accelerator_memory()
-    return "device" if fits or _chosen() == "device" else "memory"
+    fits = chosen == "device" or frames.nbytes <= ROOM * device_rows.free_accelerator_memory()
+    return "device" if fits else "memory"
 
 
 def predict(model: keras.Model, frames: np.ndarray | StoredFrames, batch: int) -> np.ndarray:

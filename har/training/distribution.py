@@ -70,18 +70,16 @@ def _join(given: dict[str, str]) -> None:
             "docs/scale-out.md has an example."
         )
     addresses, *numbers = (given[name] for name in VARIABLES)
-    valid = all(number.isdecimal() for number in numbers) and int(numbers[1]) < int(numbers[0])
-    if not valid:
+    if not all(map(str.isdecimal, numbers)) or int(numbers[1]) >= int(numbers[0]):
         raise UserError(
             f"Expected a number of processes and one from 0 to below it. Received: "
             f"{VARIABLES[1]}={numbers[0]} and {VARIABLES[2]}={numbers[1]}. Change them."
         )
-    n_processes, process = map(int, numbers)
     try:
-        keras.distribution.initialize(addresses, n_processes, process)
+        keras.distribution.initialize(addresses, *map(int, numbers))
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"Expected {n_processes} processes to meet at {addresses}. Received: {error}. "
+            f"Expected {numbers[0]} processes to meet at {addresses}. Received: {error}. "
             "Start all of them, with the same addresses, within five minutes."
         ) from None
 

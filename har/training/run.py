@@ -100,14 +100,10 @@ def train(
             from har.evaluation import predictions
 
             groups = splits.read_groups(split)
+            groups = [groups[clip] for clip in subsets.test]
             tested, labels = batches.load(source, subsets.test)
-            said = predictions.Predictions(
-                subsets.test,
-                [groups[clip] for clip in subsets.test],
-                labels,
-                batches.predict(model, tested, recipe.batch),
-                source.classes,
-            )
+            answers = batches.predict(model, tested, recipe.batch)
+            said = predictions.Predictions(subsets.test, groups, labels, answers, source.classes)
             predictions.write(folder / "predictions.csv", said)
     if approach in params.features:
         from har.backbones import joined_model
@@ -143,17 +139,14 @@ def describe(
     """
     groups = splits.read_groups(data / "split.csv")
     n_groups, wanted = len({groups[clip] for clip in clips}), set(trained)
+    dataset = {"name": params.dataset.name, "clips": len(clips), "groups": n_groups}
+    dataset |= {"grouped": n_groups < len(clips)}
     table = store.read_clips(data / "clips.csv")
     seconds = [c.n_frames / c.fps for c in table if c.clip in wanted and c.fps]
     return {
         **trial._asdict(),
         "classes": source.classes,
-        "dataset": {
-            "name": params.dataset.name,
-            "clips": len(clips),
-            "groups": n_groups,
-            "grouped": n_groups < len(clips),
-        },
+        "dataset": dataset,
         "input": source.input,
         "seconds": round(float(np.median(seconds)), 2) if seconds else None,
         "n_train": len(trained),
@@ -165,9 +158,7 @@ def describe(
 
 def check_card(card: dict[str, Any], trial: Trial, classes: list[str], folder: Path) -> None:
     """Refuse a model trained on something else than `trial`, perhaps on its test clips."""
-    expected = {"protocol": trial.protocol, "fold": trial.fold, "seed": trial.seed}
-    expected |= {"approach": trial.approach, "classes": list(classes)}
-    for name, value in expected.items():
+    for name, value in {**trial._asdict(), "classes": classes}.items():
         if card.get(name) != value:
             raise UserError(
                 f"Expected a model with the {name} {value} in {folder}. "

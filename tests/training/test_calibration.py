@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from har.evaluation import predictions
+from har.evaluation import metrics
 from har.nn.preprocessing import AverageViews
 from har.training import calibration
 
@@ -161,7 +161,7 @@ def test_the_network_itself_becomes_calibrated(views):
     ],
 )
 def test_the_error_by_hand(rows, labels, expected):
-    found = predictions.calibration_error(np.array(rows), np.array(labels))
+    found = metrics.calibration_error(np.array(rows), np.array(labels))
     assert type(found) is float
     assert found == pytest.approx(expected, abs=1e-12)
 
@@ -178,16 +178,16 @@ def test_the_error_is_that_of_its_definition(n, C, seed):
         if inside.any():
             right = (probabilities.argmax(axis=1) == labels)[inside].mean()
             expected += inside.mean() * abs(confidence[inside].mean() - right)
-    found = predictions.calibration_error(probabilities, labels)
+    found = metrics.calibration_error(probabilities, labels)
     assert found == pytest.approx(expected, abs=1e-9)
     assert 0 <= found <= 1
 
 
 def test_who_is_right_as_often_as_he_says_has_hardly_an_error():
     logits, labels = honest(20_000, 5)
-    assert predictions.calibration_error(softmax(logits), labels) < 0.02
+    assert metrics.calibration_error(softmax(logits), labels) < 0.02
     for strength in (0.4, 2.5):
         spoilt = softmax(logits * strength)
-        assert predictions.calibration_error(spoilt, labels) > 0.08
+        assert metrics.calibration_error(spoilt, labels) > 0.08
         mended = softmax(np.log(spoilt) / calibration.temperature(spoilt[:, None], labels))
-        assert predictions.calibration_error(mended, labels) < 0.02
+        assert metrics.calibration_error(mended, labels) < 0.02
