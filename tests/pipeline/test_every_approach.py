@@ -80,7 +80,7 @@ def test_trains_and_recognises(project, monkeypatch, approach):
     model, recogniser = load_model(folder / "model.keras"), har.Recogniser.open(folder)
     clips = store.read_clips(Path("data/clips.csv"))[::7]
     found = np.stack(
-        [recogniser.predict(Path("data/videos") / clip.clip).overall for clip in clips]
+        [recogniser.predict(Path("data/fetched") / clip.clip).overall for clip in clips]
     )
     assert found.shape == (len(clips), 2)
     names = [clip.clip for clip in clips]

@@ -67,7 +67,7 @@ def test_the_model_recognises_as_the_classifier_that_was_fitted_on_all_clips(tau
     x = np.hstack([features.mean(axis=(1, 2)), features.std(axis=2).mean(axis=1)])
     expected = softmax(logits(x, labels, card["strength"], x) / card["temperature"])
     for row in range(0, len(clips), 7):
-        found = recogniser.predict(project.path / "data/videos" / clips[row]).overall
+        found = recogniser.predict(project.path / "data/fetched" / clips[row]).overall
         np.testing.assert_allclose(found, expected[row], atol=BOUND)
 
 
