@@ -29,14 +29,13 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 
 def count(text: str) -> int:
-    """Return the number of an option, 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"Expected a number from 1 on. Received: {text}.")
     return int(text)
 
 
 def turns(ways: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
-    """Call each way once a turn, so that other load meets all; return the results by way."""
+    """Call each way once a turn, so that other load meets all."""
     found: dict[str, list[T]] = {name: [] for name in ways}
     for _ in tqdm(range(repeats), desc="Measuring", disable=None, leave=False):
         for name, call in ways.items():
@@ -45,10 +44,7 @@ def turns(ways: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T
 
 
 class Report:
-    """The figures of a run: printed as they come, written as JSON at the end.
-
-    `columns` has the format of each column's figures by its heading.
-    """
+    """The figures of a run; `columns` has the format of the figures by heading."""
 
     def __init__(self, title: str, columns: Mapping[str, str]) -> None:
         self._columns = columns
@@ -57,18 +53,15 @@ class Report:
         self._print("", columns)
 
     def row(self, name: str, *values: float | None) -> None:
-        """Print a row; `None` is an empty cell."""
         self._found["rows"][name] = dict(zip(self._columns, values, strict=True))
         pairs = zip(values, self._columns.values(), strict=True)
         self._print(name, ["" if value is None else format(value, form) for value, form in pairs])
 
     def ratio(self, name: str, value: float) -> None:
-        """Print a ratio on a line of its own."""
         self._found["ratios"][name] = value
         print(f"{name}: {value:.2f}", flush=True)
 
     def write(self, path: Path | None) -> None:
-        """Write all figures as JSON, where `--json` names a file."""
         if path:
             files.write_json(path, self._found)
 
