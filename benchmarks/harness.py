@@ -29,6 +29,7 @@ def parser(doc: str) -> argparse.ArgumentParser:
 
 
 def count(text: str) -> int:
+    """Return the number of an option, 1 or more."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"Expected a number from 1 on. Received: {text}.")
     return int(text)
@@ -53,15 +54,18 @@ class Report:
         self._print("", columns)
 
     def row(self, name: str, *values: float | None) -> None:
+        """Print a row; `None` is an empty cell."""
         self._found["rows"][name] = dict(zip(self._columns, values, strict=True))
         pairs = zip(values, self._columns.values(), strict=True)
         self._print(name, ["" if value is None else format(value, form) for value, form in pairs])
 
     def ratio(self, name: str, value: float) -> None:
+        """Print a ratio on a line of its own."""
         self._found["ratios"][name] = value
         print(f"{name}: {value:.2f}", flush=True)
 
     def write(self, path: Path | None) -> None:
+        """Write all figures as JSON, where `--json` names a file."""
         if path:
             files.write_json(path, self._found)
 
