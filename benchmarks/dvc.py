@@ -1,9 +1,8 @@
 """How long DVC takes to find that nothing has to be done.
 
 Command: python benchmarks/dvc.py [--clips 6681] [--repeats 3] [--json PATH]
-It clones the project into a temporary folder, writes outputs of the size that UCF50 gives them
-(bytes without meaning), commits them to DVC's cache and times `dvc status` and `dvc repro`. The
-limit is DVC's own start, `dvc --version`.
+It writes outputs of UCF50's size into a clone of the project, commits them to DVC's cache and times
+`dvc status` and `dvc repro`. The limit is DVC's own start, `dvc --version`.
 Cost: a minute, and 1.6 GB of disk until the end.
 """
 

@@ -1,6 +1,6 @@
 """Extraction beside the tutorial's way and beside the limit of the machine.
 
-Command: python benchmarks/extract.py CLIPS_DIR [--repeats 3] [--repeat-to N] [--json PATH]
+Command: python benchmarks/extract.py CLIPS_DIR [--repeats 3] [--json PATH]
 Inputs: CLIPS_DIR, a folder of Class/clip.ext.
 Cost: two minutes for 370 clips of UCF50's kind on 2 cores.
 
@@ -12,26 +12,20 @@ modules are imported and stops at the result; starting worker processes is inclu
   255 into lists of float64, one process.
 - `har`: `har.clips.extraction.extract` with an empty scratch folder.
 - `limit`: one process a core decodes every frame (OpenCV's `grab`, which does not convert).
-- `PyAV`: every frame decoded, the same 20 scaled by FFmpeg, one process a core.
 
-`CPU s` is the processor time of all processes: other load on the machine changes it less than the
-clock. `peak MB` is the highest memory of all processes together (PSS), median of the turns.
-
-`--repeat-to N` extracts N clips instead, links to those of CLIPS_DIR: each link is decoded.
+`CPU s` is the processor time of all processes. `peak MB` is the highest memory of all processes
+together (PSS), median of the turns.
 """
 
 import argparse
 import functools
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import harness
@@ -39,7 +33,7 @@ import joblib
 import numpy as np
 import psutil
 
-from har.clips import extraction, video
+from har.clips import extraction
 from har.errors import UserError, run
 
 SHAPE = (20, 64, 64)
@@ -53,25 +47,16 @@ def main() -> None:
     parser = harness.parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="CLIPS_DIR", help="Class/clip.ext")
     parser.add_argument("--repeats", type=harness.count, default=3, help="turns of each way")
-    parser.add_argument("--repeat-to", type=harness.count, metavar="N", help="extract N links")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = options.folder.absolute()
     names = extraction.list_videos(folder)
     if options.way:
         _child(options.way, folder, names)
-    elif options.repeat_to:
-        _grow(options, names)
-    else:
-        _compare(options, names)
-
-
-def _compare(options: argparse.Namespace, names: list[str]) -> None:
-    folder = options.folder.absolute()
+        return
     for name in names:
         (folder / name).read_bytes()  # into the file cache, for all ways alike
-    chosen = [way for way in WAYS if way != "PyAV" or importlib.util.find_spec("av")]
-    ways = {way: functools.partial(_measure, way, folder) for way in chosen}
+    ways = {way: functools.partial(_measure, way, folder) for way in WAYS}
     runs = harness.turns(ways, options.repeats)
     title = f"{len(names)} clips, {runs['limit'][0]['count']:,} frames"
     report = harness.Report(f"{title}; {harness.machine(*PACKAGES)}", COLUMNS)
@@ -83,22 +68,7 @@ def _compare(options: argparse.Namespace, names: list[str]) -> None:
     report.write(options.json)
 
 
-def _grow(options: argparse.Namespace, names: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as links:
-        for i in range(options.repeat_to):
-            clip = Path(names[i % len(names)])
-            link = Path(links) / clip.with_name(f"{i // len(names)}_{clip.name}")
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to((options.folder / clip).absolute())
-        found = _measure("har", Path(links))
-    title = f"{options.repeat_to:,} clips; {harness.machine(*PACKAGES)}"
-    report = harness.Report(title, {"clips/s": ",.1f", "peak MB": ",.0f"})
-    report.row("har", options.repeat_to / found["seconds"], found["peak_mb"])
-    report.write(options.json)
-
-
 def _measure(way: str, folder: Path) -> dict[str, float]:
-    """Run one way in a process of its own, in an empty folder; return its figures."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[1:])}
     command = [sys.executable, str(Path(__file__).resolve()), str(folder), "--way", way]
     with (
@@ -118,7 +88,6 @@ def _measure(way: str, folder: Path) -> dict[str, float]:
 
 
 def _child(way: str, folder: Path, names: list[str]) -> None:
-    """Run one way and print its figures as a line of JSON."""
     counts: list[int] = []
     clips = [folder / name for name in names]
     seconds, cpu_s = harness.timed(lambda: counts.append(WAYS[way](folder, clips)))
@@ -149,7 +118,8 @@ def _har(folder: Path, _: list[Path]) -> int:
 
 
 def _limit(_: Path, clips: list[Path]) -> int:
-    return sum(_spread(_grab, clips))
+    pool = joblib.Parallel(n_jobs=joblib.cpu_count(), batch_size=8, pre_dispatch="all")
+    return sum(pool(joblib.delayed(_grab)(clip) for clip in clips))
 
 
 def _grab(clip: Path) -> int:
@@ -160,30 +130,7 @@ def _grab(clip: Path) -> int:
     return n
 
 
-def _pyav(_: Path, clips: list[Path]) -> int:
-    return sum(len(frames) == SHAPE[0] for frames in _spread(_read_by_pyav, clips))
-
-
-def _read_by_pyav(clip: Path) -> np.ndarray:
-    import av
-
-    count, height, width = SHAPE
-    with av.open(str(clip)) as file:
-        stream = file.streams.video[0]
-        stream.thread_type, stream.thread_count = "SLICE", 1
-        frames = list(file.decode(stream))
-    picked = [frames[i] for i in video.even_indices(len(frames), count)]
-    small = (frame.reformat(width, height, "rgb24", interpolation="AREA") for frame in picked)
-    return np.stack([frame.to_ndarray() for frame in small])
-
-
-def _spread(function: Callable, clips: list[Path]) -> list[Any]:
-    """Call `function` on every clip, one process a core, eight clips at a time."""
-    pool = joblib.Parallel(n_jobs=joblib.cpu_count(), batch_size=8, pre_dispatch="all")
-    return pool(joblib.delayed(function)(clip) for clip in clips)
-
-
-WAYS = {"tutorial": _tutorial, "har": _har, "limit": _limit, "PyAV": _pyav}
+WAYS = {"tutorial": _tutorial, "har": _har, "limit": _limit}
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def count(text: str) -> int:
 
 
 def turns(ways: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
-    """Call each way once a turn, so that other load meets all; return the results by way."""
+    """Call each way once a turn, so that other load meets all."""
     found: dict[str, list[T]] = {name: [] for name in ways}
     for _ in tqdm(range(repeats), desc="Measuring", disable=None, leave=False):
         for name, call in ways.items():
@@ -45,10 +45,7 @@ def turns(ways: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T
 
 
 class Report:
-    """The figures of a run: printed as they come, written as JSON at the end.
-
-    `columns` has the format of each column's figures by its heading.
-    """
+    """The figures of a run; `columns` has the format of the figures by heading."""
 
     def __init__(self, title: str, columns: Mapping[str, str]) -> None:
         self._columns = columns

@@ -5,11 +5,8 @@ Inputs: a trained model; run the pipeline first.
 Cost: about a minute on 2 cores.
 
 All three answer after each frame of one 320 × 240 video, in turns; decoding is not counted. The
-stream (`har.predictor.live`) computes the new frame's features and runs the head. The full window
-runs the whole network on the window's frames, called the cheapest way Keras has. The tutorial's way
-(Anwar et al., Bleed AI, 2021) is `model.predict` on the last consecutive frames. The limit is the
-stream's multiply-adds at the rate that the full window reaches.
-The last row is a video of a minute, from the file to JSON, with the model loaded.
+tutorial's way is `model.predict` on the last consecutive frames. The limit is the stream's
+multiply-adds at the rate of the full window. The last row is a video of a minute, file to JSON.
 """
 
 # ruff: noqa: E402 (Keras loads after prepare)
@@ -103,7 +100,7 @@ def main() -> None:
 
 
 def _film(n: int) -> list[np.ndarray]:
-    """Return `n` frames of something that moves, uint8 (HEIGHT, WIDTH, 3) RGB."""
+    """Return frames of something that moves, uint8 (HEIGHT, WIDTH, 3) RGB."""
     rng = np.random.default_rng(0)
     picture = np.kron(rng.integers(0, 256, (24, 32, 3)), np.ones((10, 10, 1))).astype(np.uint8)
     frames = [np.roll(picture, 3 * i, axis=1) for i in range(n)]
@@ -115,7 +112,6 @@ def _film(n: int) -> list[np.ndarray]:
 def _answers(
     answer: Answer, frames: list[np.ndarray], tick: float
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Answer frame by frame; yield the milliseconds and the probabilities, (C,)."""
     for i, frame in enumerate(frames):
         start = time.perf_counter()
         probabilities = answer((i + 0.5) * tick, frame)
@@ -123,7 +119,6 @@ def _answers(
 
 
 def _file_to_json(recogniser: Recogniser) -> float:
-    """Return the milliseconds from the file of a video of `SECONDS` to JSON."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.avi"
         codec = cv2.VideoWriter_fourcc(*"XVID")

@@ -28,7 +28,6 @@ import requests
 
 from har.clips.extraction import list_videos
 from har.errors import UserError, run
-from har.nn import process
 from har.predictor.figures import best_model
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser
@@ -45,7 +44,6 @@ def main() -> None:
     parser.add_argument("--clients", type=harness.count, default=8)
     parser.add_argument("--minutes", type=float, default=5.0)
     options = parser.parse_args()
-    process.prepare()
     model = best_model()
     recogniser = Recogniser.open(model)
     names = list_videos(Path("data/fetched"))
@@ -80,7 +78,6 @@ def main() -> None:
 
 
 def _start() -> tuple[subprocess.Popen, str]:
-    """Start `har serve`; return the process and its address."""
     code = "import sys; sys.argv[0] = 'har'; from har.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 (ours)
@@ -93,8 +90,7 @@ def _start() -> tuple[subprocess.Popen, str]:
 def _visit(
     url: str, model: str, clips: list[Path], known: list[np.ndarray], client: int, ends: float
 ) -> Results:
-    results = []
-    turn = client
+    results, turn = [], client
     while time.monotonic() < ends:
         turn = (turn + 5) % len(clips)
         start = time.perf_counter()

@@ -14,8 +14,7 @@ Each side has its own process; epochs take turns and the fastest counts.
 - `first s` is from the line that builds the network to the end of the first step. The run begins
   without compiled code on disk. `again s` (JAX) is the same in a later process.
 - `limit` is three times the multiply-adds (forward, and twice backward) at the rate of a large
-  matrix product; of the tutorial's networks also the layers' outputs, each written and read three
-  times, at the rate of a large copy, where that takes longer. Both rates are measured here.
+  matrix product, which is measured here.
 - `--devices N` also measures ours on all N devices, at N times the batch (JAX).
 """
 
@@ -23,7 +22,6 @@ import argparse
 import contextlib
 import functools
 import importlib
-import math
 import os
 import resource
 import sys
@@ -75,13 +73,11 @@ class _Side:
     """A process that keeps one network from call to call."""
 
     def __init__(self, *start: Any) -> None:
-        """Build the network and do its first step; `start` is what `_start` takes."""
         self._pool = ProcessPoolExecutor(1, get_context("spawn"))
         self.batch = start[2]
         self.first = self.call(_start, *start)
 
     def call(self, function: Callable, *arguments: Any) -> Any:
-        """Return the result of a function in that process."""
         try:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool:
@@ -104,7 +100,7 @@ def _compare(network: str, batch: int, options: argparse.Namespace, report: harn
         return {name: sides[name].batch * options.steps / min(found[name]) for name in sides}
 
     training, inference = clips_per_s(_epoch), clips_per_s(_prediction)
-    limit = sides["ours"].call(_limit, network)
+    limit = sides["ours"].call(_limit)
     for name, side in sides.items():
         rates = training[name], limit * side.batch / batch, inference[name]
         second = again if name == "ours" else None
@@ -167,7 +163,6 @@ def _start(
 
 
 def _tutorial(keras, network: str):
-    """Build the tutorial's network as the tutorial writes it."""
     layers = keras.layers
     x = inputs = keras.Input((*SHAPE, 3))
     if network == "convlstm_tutorial":
@@ -192,7 +187,6 @@ def _tutorial(keras, network: str):
 
 
 def _build(network: str, side: str):
-    """Build the project's network, on the stock side with Keras's layers."""
     from har.params import load
 
     params = load()
@@ -249,7 +243,6 @@ def _prediction() -> float:
 
 
 def _peak_mb() -> float:
-    """Return the highest use so far: of JAX on its GPU, or else of this process."""
     if _on_jax():
         import jax
 
@@ -259,45 +252,24 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobytes / 2**20
 
 
-def _limit(network: str) -> float:
+def _limit() -> float:
     """Return the clips a second that one device can train at most."""
     import keras
 
     from har.comparison import cost
 
-    operations, copied = _rates(keras)
-    numbers = 0
-    if network.endswith("tutorial"):  # ours folds time into the batch
-        for layer in _tutorial(keras, network).layers:
-            # A ConvLSTM2D also makes four gates at each step.
-            gates = 5 if isinstance(layer, keras.layers.ConvLSTM2D) else 1
-            numbers += gates * math.prod(layer.output.shape[1:])
-    work = 3 * 2 * cost.multiply_adds(_kept["model"])
-    return 1 / max(work / operations, 3 * 2 * numbers / copied)
-
-
-def _rates(keras) -> tuple[float, float]:
-    """Return the operations a second of a large product, and the numbers a second of a copy."""
-    ops = keras.ops
-    dtype = keras.config.dtype_policy().compute_dtype
-    gpu = keras.backend.backend() == "jax" and keras.distribution.list_devices()[0][:3] == "gpu"
-    side, n = (8192, 2**28) if gpu else (2048, 2**25)
-    square, long = ops.ones((side, side), dtype), ops.ones((n,), dtype)
-    product = _fastest(lambda: ops.matmul(square, square))
-    return 2 * side**3 / product, 2 * n / _fastest(lambda: ops.add(long, 1))
-
-
-def _fastest(compute) -> float:
-    """Return the seconds of a call, in the fastest of four rounds of eight calls."""
-    found = []
+    gpu = _on_jax() and keras.distribution.list_devices()[0].startswith("gpu")
+    side = 8192 if gpu else 2048
+    square = keras.ops.ones((side, side), keras.config.dtype_policy().compute_dtype)
+    times = []
     for _ in range(4):
         start = time.perf_counter()
         for _ in range(8):
-            result = compute()
+            product = keras.ops.matmul(square, square)
         # Waits for the last result alone: to wait for each takes a GPU as long as a call.
-        float(result[(0,) * len(result.shape)])
-        found.append((time.perf_counter() - start) / 8)
-    return min(found)
+        float(product[0, 0])
+        times.append((time.perf_counter() - start) / 8)
+    return 2 * side**3 / min(times) / (3 * 2 * cost.multiply_adds(_kept["model"]))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,11 @@
 The exported network is compared with the original on clips of the test fold before it is written.
 """
 
-import contextlib
 import importlib
 import json
 import os
-import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +47,7 @@ class Clips(NamedTuple):
 class Report(NamedTuple):
     """An exported network beside the original; pairs are (exported, original)."""
 
-    output: Path  # the file or folder that was written
+    output: Path
     difference: float  # the largest, of a probability of a test clip
     n_test: int
     accuracy: tuple[float, float]
@@ -79,20 +78,20 @@ def export(
     """Convert a model, compare it with the original, and only then write it.
 
     Args:
-        folder: of the model, or its name, as `Recogniser.open` takes them.
+        folder: as `Recogniser.open` takes it.
         to: one of `FORMATS`.
         data: folder of frames.h5, split.csv and videos.
         output: file, or folder of a SavedModel; by default in `exports/`. The card lies beside it.
-        int8: 8-bit arithmetic from the first weights on, see `har.export.int8`; LiteRT only.
+        int8: see `har.export.int8`; LiteRT only.
 
     Raises:
         UserError: a package is missing, the format cannot hold the network, or the exported
             network answers otherwise; then nothing is written.
     """
-    check(to, int8=int8)
+    _check(to, int8=int8)
     kind = f"{'-int8' if int8 else ''}{_SUFFIX[to]}"
     output = output or Path("exports", f"{Path(folder).resolve().name}{kind}")
-    check_output(to, output)
+    _check_output(to, output)
     recogniser = Recogniser.open(folder)
     if recogniser.backbone:
         raise UserError(
@@ -102,9 +101,8 @@ def export(
     clips = read_clips(recogniser, data)
     training = clips.read(clips.training)[0] if int8 else None
     original = next(f for f in (Path(folder), MODELS / folder) if (f / "model.keras").is_file())
-    made = files.folder("export") / f"{os.getpid()}-{output.name}{_SUFFIX[to]}"
-    with contextlib.ExitStack() as stack:
-        stack.callback(_remove, made)  # what is published is no longer there
+    with tempfile.TemporaryDirectory(dir=files.folder("export")) as scratch:
+        made = Path(scratch) / f"model{_SUFFIX[to]}"
         try:
             with process.without_standard_error():  # converters write there
                 _convert(recogniser.model, to, made, training)
@@ -130,8 +128,7 @@ def export(
     return report
 
 
-def check(to: str, *, int8: bool) -> None:
-    """Raise a `UserError` for a format that cannot be exported here."""
+def _check(to: str, *, int8: bool) -> None:
     if int8 and to != LITERT:
         raise UserError(f"Expected --to litert with --int8. Received: --to {to}. Leave --int8 out.")
     if keras.backend.backend() != "tensorflow":
@@ -149,11 +146,8 @@ def check(to: str, *, int8: bool) -> None:
             ) from None
 
 
-def check_output(to: str, output: Path) -> None:
-    """Raise a `UserError` where `output` is a folder that an export would replace with all in it.
-
-    An older SavedModel may be replaced by a newer one.
-    """
+def _check_output(to: str, output: Path) -> None:
+    # An export would replace a folder with all in it; an older SavedModel may go.
     if output.is_dir() and not (to == SAVED_MODEL and (output / "saved_model.pb").exists()):
         raise UserError(
             f"Expected a new file or folder to write. Received: {output}, a folder with other "
@@ -210,7 +204,7 @@ def _compare(
         known = recogniser.probabilities(frames)
         difference = np.maximum(difference, np.abs(found - known).max())  # NaN stays
         right += [(answers.argmax(axis=1) == labels).sum() for answers in (found, known)]
-    speed = (_milliseconds(run, frames), _milliseconds(recogniser.model.predict_on_batch, frames))
+    speed = tuple(_milliseconds(f, frames) for f in (run, recogniser.model.predict_on_batch))
     accuracy = tuple(right / len(clips.test))
     return Report(output, float(difference), len(clips.test), accuracy, size, speed)
 
@@ -232,8 +226,8 @@ def _check_answers(report: Report, *, int8: bool) -> None:
 def portable(model: keras.Model) -> keras.Model:
     """Return the same network, with its weights, of operations that every runtime has.
 
-    Loops over frames are unrolled: quantisation does not see into a loop. Pooling within frames
-    becomes pooling of images: LiteRT has no pooling over three axes.
+    Loops are unrolled: quantisation does not see into them. Pooling within frames becomes pooling
+    of images: LiteRT has no pooling over three axes.
     """
     copy = keras.models.clone_model(model, clone_function=_portable_layer)
     copy.set_weights(model.get_weights())
@@ -247,45 +241,35 @@ def _portable_layer(layer: keras.Layer) -> keras.Layer:
     if isinstance(layer, keras.Model):  # a backbone inside
         return keras.models.clone_model(layer, clone_function=_portable_layer)
     if isinstance(layer, layers.Bidirectional):
-        return layers.Bidirectional(
-            _portable_layer(layer.forward_layer),
-            backward_layer=_portable_layer(layer.backward_layer),
-            merge_mode=layer.merge_mode,
-            name=layer.name,
-        )
-    unrolled = layer.get_config() | {"unroll": True}
+        forward, backward = map(_portable_layer, (layer.forward_layer, layer.backward_layer))
+        config = {"merge_mode": layer.merge_mode, "name": layer.name}
+        return layers.Bidirectional(forward, backward_layer=backward, **config)
+    config = layer.get_config()
     if isinstance(layer, ConvLSTM2D):
-        return layers.ConvLSTM2D.from_config(unrolled)
+        return layers.ConvLSTM2D.from_config(config | {"unroll": True})
     if isinstance(layer, layers.LSTM | layers.GRU | layers.SimpleRNN):
-        return type(layer).from_config(unrolled)
+        config["unroll"] = True
     if isinstance(layer, layers.MaxPooling3D) and layer.pool_size[0] == layer.strides[0] == 1:
         pool = layers.MaxPooling2D(layer.pool_size[1:], layer.strides[1:], layer.padding)
         steps = [FoldTime(), pool, UnfoldTime(layer.input.shape[1])]
         return keras.Sequential(steps, name=layer.name)
-    return type(layer).from_config(layer.get_config())
+    return type(layer).from_config(config)
 
 
 def _convert(model: keras.Model, to: str, path: Path, training: np.ndarray | None) -> None:
-    if to == SAVED_MODEL:
-        model.export(path, format="tf_saved_model", verbose=False)
-        return
-    if to == ONNX:
-        portable(model).export(path, format="onnx", verbose=False)
-        return
     if training is not None:
         path.write_bytes(quantisation.quantise(portable(model), training))
         return
-    import tensorflow as tf
+    options = {"format": {SAVED_MODEL: "tf_saved_model"}.get(to, to), "verbose": False}
+    if to == LITERT:
+        import tensorflow as tf
 
-    portable(model).export(
-        path,
-        format="litert",
-        verbose=False,
         # LiteRT cannot unroll a loop over a batch of unknown size.
-        input_signature=[tf.TensorSpec((1, *model.input.shape[1:]), tf.uint8, name="clips")],
+        clip = tf.TensorSpec((1, *model.input.shape[1:]), tf.uint8, name="clips")
         # Phones do not have TensorFlow's own operations.
-        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
-    )
+        target = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
+        options |= {"input_signature": [clip], "target_spec": target}
+    (model if to == SAVED_MODEL else portable(model)).export(path, **options)
 
 
 def _runner(to: str, path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -329,10 +313,6 @@ def _milliseconds(run: Callable[[np.ndarray], np.ndarray], clips: np.ndarray) ->
 def _megabytes(path: Path) -> float:
     found = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in found if file.is_file()) / 1e6
-
-
-def _remove(path: Path) -> None:
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,10 +11,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-WEIGHTED = {
-    *("CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"),
-    *("FULLY_CONNECTED", "BATCH_MATMUL"),
-}
+WEIGHTED = {"CONV_2D", "CONV_3D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"}
+WEIGHTED |= {"FULLY_CONNECTED", "BATCH_MATMUL"}
 BETWEEN = {"QUANTIZE", "DEQUANTIZE"}  # from floats to whole numbers and back
 
 
@@ -27,14 +25,11 @@ class Operation(NamedTuple):
 
 
 def quantise(model: keras.Model, training: np.ndarray) -> bytes:
-    """Convert to LiteRT with 8-bit arithmetic from the first weights on.
+    """Return a .tflite file with 8-bit arithmetic from the first weights on.
 
     Args:
-        model: without loops and operations that LiteRT lacks: `har.export.convert.portable`.
+        model: `har.export.convert.portable`.
         training: uint8 (M, T, H, W, 3), clips from which the ranges of values are taken.
-
-    Returns:
-        The content of a .tflite file, from uint8 (1, T, H, W, 3) to float32 (1, C).
     """
     import tensorflow as tf
 
