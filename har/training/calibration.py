@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
 from har.training.batches import Batches
 
@@ -18,10 +19,7 @@ def temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        scaled -= scaled.max(axis=-1, keepdims=True)
-        views = np.exp(scaled)
-        averaged = (views / views.sum(axis=-1, keepdims=True)).mean(axis=1)
+        averaged = softmax(logits / np.exp(log_temperature), axis=-1).mean(axis=1)
         return -np.log(np.maximum(averaged[np.arange(len(labels)), labels], 1e-12)).mean()
 
     # With several views there can be several minima, so a grid comes first. 1 is on it.

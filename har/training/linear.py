@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
@@ -26,9 +27,7 @@ class Linear(NamedTuple):
 
     def probabilities(self, x: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """Return class probabilities of summaries (N, D): float64 (N, C), rows sum to 1."""
-        logits = (x.astype(np.float64) @ self.kernel + self.bias) / temperature
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        return softmax((x.astype(np.float64) @ self.kernel + self.bias) / temperature, axis=1)
 
 
 def summaries(model: keras.Model, features: np.ndarray) -> np.ndarray:
@@ -46,7 +45,7 @@ def fit(x: np.ndarray, labels: np.ndarray, strength: float) -> Linear:
     kernel, bias = model.coef_.T, model.intercept_
     if kernel.shape[1] == 1:  # two classes: scikit-learn keeps the logit of the second alone
         kernel, bias = np.hstack([-kernel / 2, kernel / 2]), np.array([-bias[0] / 2, bias[0] / 2])
-    kernel = kernel / scale[:, None]
+    kernel = kernel / scale[:, None]  # the weights take x as it is, not standardised
     return Linear(kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32))
 
 
