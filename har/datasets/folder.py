@@ -1,11 +1,11 @@
 """A folder of one's own: `Class/clip.ext`, linked and not copied."""
 
-import os
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from har import files
 from har.clips.segments import is_junk
 from har.errors import UserError
 from har.params import DatasetParams
@@ -125,17 +125,4 @@ def link_all(clips: Mapping[str, Path], destination: Path) -> None:
     """Fill `destination` with links to the files of `clips`, and with nothing else."""
     shutil.rmtree(destination, ignore_errors=True)  # a killed run's links, to clips since gone
     for name, file in clips.items():
-        link(file, destination / name)
-
-
-def link(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`: hard link, else symbolic link, else copy."""
-    source = source.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    for make in (os.link, os.symlink, shutil.copyfile):
-        try:
-            return make(source, target)
-        except OSError as error:
-            problem = error.strerror
-    raise UserError(f"{source} cannot be linked or copied to {target} ({problem}).")
+        files.link(file, destination / name, symbolic=True)
