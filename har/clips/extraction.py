@@ -103,7 +103,12 @@ def extract(
         UserError: there is no video, a folder cannot be read, or a class has none that decodes.
     """
     videos = videos.absolute()
-    clips = _find_clips(videos, group_pattern)
+    if (clips := segments.read(videos)) is None:
+        clips = {
+            name: Segment(name, 0.0, None, segments.group_of(name, group_pattern) or name)
+            for name in list_videos(videos)
+        }
+    clips = dict(sorted(clips.items()))
     sources = sorted({clip.source for clip in clips.values()})
     # What frames come out depends on this and on the bytes of the file, on nothing else.
     scratch = files.folder("extract", files.digest(list(shape), video, cv2.__version__)).absolute()
@@ -134,15 +139,6 @@ def extract(
         Clip(name, _label(name), clips[name].group, digests[name], *facts)
         for name, facts in rows.items()
     ], rejected
-
-
-def _find_clips(videos: Path, group_pattern: str | None) -> dict[str, Segment]:
-    if (table := segments.read(videos)) is not None:
-        return dict(sorted(table.items()))
-    return {
-        name: Segment(name, 0.0, None, segments.group_of(name, group_pattern) or name)
-        for name in list_videos(videos)
-    }
 
 
 def _digest(source: str | None, clip: Segment) -> str | None:

@@ -61,7 +61,7 @@ def even_indices(n_frames: int, count: int) -> np.ndarray:
         [12, 37, 62, 87]
     """
     if n_frames < 1 or count < 1:
-        raise ValueError(f"Expected both ≥ 1. Received: n_frames={n_frames}, count={count}")
+        raise ValueError(f"Expected numbers ≥ 1. Received: n_frames={n_frames}, count={count}")
     return (2 * np.arange(count, dtype=np.int64) + 1) * n_frames // (2 * count)
 
 

@@ -66,11 +66,7 @@ def nfc(name: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder but hidden ones and junk; links are followed and named.
-
-    Raises:
-        UserError: a folder cannot be read, or a link leads to a folder that holds it.
-    """
+    """Yield the files below a folder but hidden ones and junk; links are followed and printed."""
     try:
         entries = [(entry, entry.is_dir(), entry.is_file()) for entry in sorted(folder.iterdir())]
     except OSError as error:
@@ -96,7 +92,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _join_sides(path: Path, clips: dict[str, Path]) -> dict[str, Path]:
-    """Turn side/Class/clip.ext (Kaggle's layout) into Class/side/clip.ext."""
+    # Kaggle's layout, side/Class/clip.ext, becomes Class/side/clip.ext.
     split = {name: name.split("/", 2) for name in clips}
     folders = sorted({parts[0] for parts in split.values()})
     sides = [name for name in folders if name.casefold() in SIDES]

@@ -1,10 +1,8 @@
 """What UCF50 and UCF101 share: where their clips come from and where they go.
 
 Clips come from what `dataset.path` names (an archive, or a folder that holds the clips or the
-archive), else by download. They go to `Class/clip.avi`, whatever folders stand around them in
-the archive. The class is the folder's name, never the file's: UCF has
-`Billiards/v_Billards_g01_c01.avi`, `PullUps/v_Pullup_…` and
-`HandstandPushups/v_HandStandPushups_…`.
+archive), else by download, and go to `Class/clip.avi`. The class is the folder's name, not the
+file's: UCF has `Billiards/v_Billards_g01_c01.avi`.
 """
 
 import re
@@ -43,8 +41,7 @@ class Source:
     def place(self, name: str) -> PurePosixPath | None:
         """Return `Class/clip.ext` for a file of this data set, None for any other.
 
-        The folder next to the file is the class; where that is no class, as in the flat
-        `UCF101_videos.zip`, the file's name has it. Case does not matter.
+        Where its folder is no class, as in the flat `UCF101_videos.zip`, the file's name has it.
         """
         path = PurePosixPath(name)
         if path.suffix.lower() not in _VIDEOS or any(part.startswith(".") for part in path.parts):
@@ -82,9 +79,6 @@ def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None
     Returns:
         An archive; or the clips of a folder, path below it to `Class/clip.ext`; or None where
         `path` is the default and holds neither.
-
-    Raises:
-        UserError: any other `path` holds neither or is not there, or two files are one clip.
     """
     if path.is_file():
         return path
@@ -138,7 +132,7 @@ def _known(source: Source, params: DatasetParams, name: str) -> tuple[int | None
 
 
 def _own(source: Source, params: DatasetParams, archive: Path) -> Path:
-    """Check the user's archive: half an archive may unpack without an error, to fewer clips."""
+    # Half an archive may unpack without an error, to fewer clips.
     n_bytes, sha256 = _known(source, params, archive.name)
     expected, found = f"{n_bytes:,} bytes" if n_bytes else "", f"{archive.stat().st_size:,} bytes"
     if sha256 and n_bytes in (None, archive.stat().st_size):
@@ -153,7 +147,7 @@ def _own(source: Source, params: DatasetParams, archive: Path) -> Path:
 
 def _download(source: Source, params: DatasetParams) -> Path:
     url = params.url or source.url
-    n_bytes, sha256 = _known(source, params, file_name(url))
     target = files.folder("downloads") / file_name(url)
+    n_bytes, sha256 = _known(source, params, target.name)
     download(url, target, sha256=sha256, n_bytes=n_bytes)
     return target

@@ -29,10 +29,10 @@ _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Ru
 
 
 class Member(NamedTuple):
-    """An entry of an archive: path with `/`, bytes when unpacked, and what it is."""
+    """An entry of an archive."""
 
-    name: str
-    size: int
+    name: str  # path with `/`
+    size: int  # bytes when unpacked
     kind: str  # file, folder, link, device, encrypted file
 
 
@@ -57,14 +57,10 @@ class Archive:
     def unpack(
         self, destination: Path, place: Callable[[str], PurePosixPath | None]
     ) -> list[PurePosixPath]:
-        """Unpack the wanted files, going on with what an earlier call left.
+        """Unpack the wanted files into a folder of their own; return their paths below it.
 
-        Args:
-            destination: a folder for these files alone.
-            place: the path below `destination` for a member's name, or None to leave it out.
-
-        Returns:
-            The paths of the wanted files, in the archive's order.
+        `place` gives that path for a member's name, or None to leave it out. A later call goes on
+        with what an earlier one left.
         """
         wanted: dict[str, tuple[PurePosixPath, int]] = {}
         taken: dict[str, str] = {}
@@ -105,7 +101,7 @@ class Archive:
         return [target for target, _ in wanted.values()]
 
     def _begin(self, destination: Path, unfinished: Path) -> None:
-        """Keep what is in `destination` only where it comes from the archive as it is now."""
+        # What is in `destination` stays only where it comes from the archive as it is now.
         facts = self.path.stat()
         stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
         note = unfinished / "archive.txt"

@@ -101,7 +101,7 @@ def is_web_page(head: bytes) -> bool:
 def _persist(
     session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
-    """Try while tries bring new bytes, and then a few times more."""
+    # Tries go on while they bring new bytes, and then a few times more.
     furthest, failures = _size(part), 0
     while True:
         try:
@@ -122,7 +122,6 @@ def _persist(
 def _request(
     session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
-    """Ask once for what `part` lacks, and append it."""
     facts, have = _read_facts(part), _size(part)
     headers = {"Accept-Encoding": "identity", "User-Agent": "har"}
     if facts and have and facts.url == url:
@@ -166,7 +165,6 @@ def _request(
 def _receive(
     response: requests.Response, url: str, part: Path, facts: _Facts | None, n_bytes: int | None
 ) -> None:
-    """Check the head of an answer and append its body to `part`."""
     status, span = response.status_code, response.headers.get("Content-Range", "")
     if status in _TRANSIENT:
         raise _BreakError(f"HTTP {status} {response.reason}")
@@ -239,7 +237,7 @@ def _discard(part: Path) -> None:
 
 
 def _chain(error: Any) -> list[Any]:
-    """Return an error and those it wraps: requests and urllib3 put them in various places."""
+    # An error and those it wraps: requests and urllib3 put them in various places.
     found = [error]
     for inner in (getattr(error, "reason", None), *getattr(error, "args", ())):
         if isinstance(inner, BaseException) and inner is not error:
