@@ -135,10 +135,11 @@ def extract(
     for name, reason in sorted(reasons.items()):
         row = f"row {clips[name].row} of the table: " if clips[name].row else ""
         rejected.append(Rejected(_printable(name), _printable(_label(name)), row + reason))
-    return [
+    decoded = [
         Clip(name, _label(name), clips[name].group, digests[name], *facts)
         for name, facts in rows.items()
-    ], rejected
+    ]
+    return decoded, rejected
 
 
 def _digest(source: str | None, clip: Segment) -> str | None:

@@ -27,7 +27,6 @@ from har.clips import video
 from har.errors import UserError
 
 SECONDS = 300.0  # of patience; two more for each megabyte
-BACKENDS = ("processes", "dask")
 ANSWER_SECONDS = 15  # for a scheduler to answer
 
 
@@ -91,9 +90,9 @@ def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder
         raises a `UserError` where workers are killed from outside or a cluster does not answer.
     """
     backend = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
-    if backend not in BACKENDS:
+    if backend not in ("processes", "dask"):
         raise UserError(
-            f"Expected {' or '.join(BACKENDS)} in HAR_JOBLIB_BACKEND. Received: {backend}. "
+            f"Expected processes or dask in HAR_JOBLIB_BACKEND. Received: {backend}. "
             "Unset it to use all cores of this machine."
         )
     if backend == "dask":
@@ -154,16 +153,14 @@ def _start_pool(pools: contextlib.ExitStack, n_workers: int) -> ProcessPool:
 def _in_processes(
     pools: contextlib.ExitStack, first: ProcessPool, n_workers: int, jobs: Mapping[str, Job]
 ) -> Iterator[tuple[str, Result]]:
-    # A file whose process died is tried again in a process of its own.
     suspects = []
     for name, result in _attempt(pools, first, n_workers, jobs):
         if isinstance(result, ProcessExpired):
-            suspects.append(name)
+            suspects.append(name)  # to try it again in a process of its own
         else:
             yield name, result
     for name in suspects:
-        alone = _start_pool(pools, 1)
-        [(_, result)] = _attempt(pools, alone, 1, {name: jobs[name]})
+        [(_, result)] = _attempt(pools, _start_pool(pools, 1), 1, {name: jobs[name]})
         yield name, _crash(name, result) if isinstance(result, ProcessExpired) else result
 
 
@@ -233,7 +230,7 @@ def _client() -> Any:
     try:
         from distributed import Client
 
-        client = Client(address, timeout=ANSWER_SECONDS)
+        return Client(address, timeout=ANSWER_SECONDS)
     except ImportError:
         raise UserError(
             "HAR_JOBLIB_BACKEND=dask needs Dask. Install it: pip install 'har[cluster]'."
@@ -244,7 +241,6 @@ def _client() -> Any:
             f"({' '.join(str(error).split()) or type(error).__name__}). "
             "Start it with `dask scheduler`, workers with `dask worker`."
         ) from None
-    return client
 
 
 def _check_workers(client: Any, shared: Path) -> None:

@@ -77,7 +77,7 @@ def walk(folder: Path) -> Iterator[Path]:
         if is_junk(entry.name):
             continue
         if is_folder and entry.is_symlink():
-            if entry.resolve() in (folder.resolve(), *folder.resolve().parents):
+            if folder.resolve().is_relative_to(entry.resolve()):
                 raise UserError(f"{entry} is a link to a folder that holds it. Remove the link.")
             print(
                 f"{entry} is a link, which DVC does not follow: after a change of what it leads "

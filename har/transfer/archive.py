@@ -83,13 +83,16 @@ class Archive:
             return [n for n, (p, s) in sizes.items() if not p.is_file() or p.stat().st_size != s]
 
         unfinished = destination / UNFINISHED
-        self._begin(destination, unfinished)
+        facts, note = self.path.stat(), unfinished / "archive.txt"
+        stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
+        if not (note.exists() and note.read_text(encoding="utf-8") == stamp):
+            shutil.rmtree(destination, ignore_errors=True)  # it comes from another archive
+            files.write_text(note, stamp)
         if names := set(missing()):
             n_bytes = sum(wanted[name][1] for name in names)
             check_free(destination, n_bytes, f"unpack {self.path.name}")
-            bar = tqdm(total=n_bytes, desc=f"Unpacking {self.path.name}", unit="B", unit_scale=True)
-            part = unfinished / "part"
-            with bar:
+            what, part = f"Unpacking {self.path.name}", unfinished / "part"
+            with tqdm(total=n_bytes, desc=what, unit="B", unit_scale=True) as bar:
                 for name in self._reader.extract(names, part):
                     target = destination / wanted[name][0]
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,15 +102,6 @@ class Archive:
             raise broken(self.path, f"not all bytes of {lost[0]}")
         shutil.rmtree(unfinished)
         return [target for target, _ in wanted.values()]
-
-    def _begin(self, destination: Path, unfinished: Path) -> None:
-        # What is in `destination` stays only where it comes from the archive as it is now.
-        facts = self.path.stat()
-        stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
-        note = unfinished / "archive.txt"
-        if not (note.exists() and note.read_text(encoding="utf-8") == stamp):
-            shutil.rmtree(destination, ignore_errors=True)
-            files.write_text(note, stamp)
 
 
 def broken(path: Path, reason: object) -> UserError:

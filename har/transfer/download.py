@@ -39,8 +39,6 @@ class _BreakError(Exception):
 
 
 class _Facts(NamedTuple):
-    """What the server says of its file; equal facts, same file."""
-
     url: str
     total: int | None
     etag: str | None
@@ -122,7 +120,9 @@ def _persist(
 def _request(
     session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
-    facts, have = _read_facts(part), _size(part)
+    facts, have = None, _size(part)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        facts = _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
     headers = {"Accept-Encoding": "identity", "User-Agent": "har"}
     if facts and have and facts.url == url:
         if have == facts.total:
@@ -222,13 +222,6 @@ def _size(part: Path) -> int:
 
 def _facts_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
-
-
-def _read_facts(part: Path) -> _Facts | None:
-    try:
-        return _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def _discard(part: Path) -> None:
