@@ -4,6 +4,7 @@ DVC deletes a stage's outputs when it starts, so what has to survive a kill live
 there contain a digest of everything the content depends on.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -77,6 +78,26 @@ def publish(finished: Path, output: Path) -> None:
         raise
     finally:
         shutil.rmtree(beside)
+
+
+def link(source: Path, output: Path, *, symbolic: bool = False) -> None:
+    """Make `output` the file `source`, whole or not at all: a hard link, else a copy.
+
+    With `symbolic` a symbolic link comes before the copy.
+    """
+    source = source.resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f".{output.name}.{secrets.token_hex(4)}")
+    try:
+        for make in (os.link, os.symlink)[: 1 + symbolic]:
+            with contextlib.suppress(OSError):  # another file system, or one without links
+                make(source, part)
+                break
+        else:
+            shutil.copyfile(source, part)
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_bytes(output: Path, data: bytes) -> None:

@@ -28,26 +28,21 @@ def fetch() -> None:
     modules = sorted(Path(datasets.__file__).parent.rglob("*.py"))
     unfinished = files.folder("fetch", files.digest(dataset.model_dump(), *modules))
     source.fetch(dataset, unfinished)
-    table = segments.read(unfinished)
-    names = table or [
-        path.relative_to(unfinished).as_posix() for path in unfinished.rglob("*") if path.is_file()
-    ]
-    official = getattr(source, "official_splits", None)
+    if table := segments.read(unfinished):
+        groups = {name: segment.group for name, segment in table.items()}
+    else:
+        clips = (path for path in unfinished.rglob("*") if path.is_file())
+        names = [clip.relative_to(unfinished).as_posix() for clip in clips]
+        groups = {name: segments.group_of(name, dataset.group_pattern) for name in names}
     folds = [(name, s.fold) for name, s in (table or {}).items() if s.fold is not None]
-    header = ("clip", "official_1", "official_2", "official_3")
-    if folds:
-        header = ("clip", "fold")
-    elif official:
-        folds = official(dataset, unfinished)
+    header = ("clip", "fold") if folds else ("clip", "official_1", "official_2", "official_3")
+    if not folds and hasattr(source, "official_splits"):
+        folds = source.official_splits(dataset, unfinished)
     files.write_csv(Path("data/official.csv"), header, folds)
     files.publish(unfinished, VIDEOS)
     shutil.rmtree(files.folder("fetch"))
-    classes = {name.split("/")[0] for name in names}
-    print(f"{VIDEOS}: {len(names)} clips of {len(classes)} classes from {dataset.name}")
-    groups = {
-        name: table[name].group if table else segments.group_of(name, dataset.group_pattern)
-        for name in names
-    }
+    classes = {name.split("/")[0] for name in groups}
+    print(f"{VIDEOS}: {len(groups)} clips of {len(classes)} classes from {dataset.name}")
     print(segments.describe_groups(groups))
     if any(path.is_file() for path in Path("data/videos").rglob("*")):  # of earlier versions
         print("data/videos is no longer used and stays as it is. Keep your own clips in videos/.")

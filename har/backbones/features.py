@@ -7,8 +7,6 @@ there too, as a hard link; a later run takes from it the clips whose SHA-256 it 
 import contextlib
 import hashlib
 import importlib
-import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -144,15 +142,4 @@ def extract(
     fresh.replace(kept)
     for file in done.values():
         file.unlink(missing_ok=True)
-    _link(kept, output)
-
-
-def _link(kept: Path, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(f".{output.name}.part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(kept, part)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(kept, part)
-    part.replace(output)
+    files.link(kept, output)

@@ -1,10 +1,8 @@
-"""Clips of different groups that show the same: equal bytes, or frames that look alike.
-
-Such clips leak where a split puts them on two sides.
+"""Clips of different groups with equal bytes or frames that look alike: they leak in a split.
 
 The difference hash (N. Krawetz, "Kind of Like That", 2013): a frame in grey is averaged to 9 × 9,
 and each bit says whether a pixel is brighter than its neighbour to the left, or above. Scale,
-brightness and compression leave most bits as they are. Of a clip, five frames are hashed.
+brightness and compression leave most bits as they are.
 """
 
 from collections import defaultdict
@@ -19,14 +17,10 @@ from har.clips.store import Clip, FrameStore, source_of
 
 FRAMES = 5
 BITS = FRAMES * 128
+# Bits that near-duplicates may differ in, 18 %. On 370 clips of UCF101, six of 67,836 pairs across
+# groups differ in at most 17 %, all of one scene; the next differ in 22 % and are different videos.
+# Copies that were encoded again, halved or brightened differ in at most 7 %.
 LIMIT = 115
-"""Bits of `BITS` that near-duplicates may differ in, 18 %.
-
-On 370 clips of UCF101 in five classes: of 67,836 pairs across groups, six differ in at most 17 %,
-and all six show the same place, people and camera; the next differ in 22 % and are different
-videos. Copies that were encoded again, halved or brightened differ in at most 7 %; 23 of 25 that
-lost the first tenth and the last twentieth, in at most 18 %.
-"""
 
 
 class Pair(NamedTuple):
@@ -46,7 +40,7 @@ def identical(clips: Sequence[Clip]) -> list[list[str]]:
 
 
 def hash_clip(frames: np.ndarray) -> np.ndarray:
-    """Return the difference hash of a clip's frames, uint8 (T, H, W, 3) RGB, evenly picked.
+    """Return the difference hash of a clip's frames, uint8 (T, H, W, 3) RGB.
 
     It is uint64 (10,): two words, of rows and of columns, for each of five frames.
     """
@@ -72,8 +66,7 @@ def near_pairs(
 ) -> np.ndarray:
     """Find the `most` nearest pairs of clips of different groups that differ in ≤ `limit` bits.
 
-    `hashes` are uint64 (N, words), `groups` int (N,). `block` rows are compared with all later ones
-    at a time; memory is 12 · block · N bytes.
+    `hashes` are uint64 (N, words), `groups` int (N,); memory is 12 · block · N bytes.
 
     Returns:
         int64 (pairs, 3): i, j > i and the bits that differ; by bits, then by i and j.
@@ -98,14 +91,11 @@ def near_pairs(
 def across_groups(clips: Sequence[Clip], hashes: np.ndarray, most: int = 10_000) -> list[Pair]:
     """Return the pairs of clips of different groups that are equal or look alike, nearest first.
 
-    g07 of one class and g07 of another are two groups. `hashes`, uint64 (N, 10), are the clips'.
+    `hashes`, uint64 (N, 10), are those of the clips.
     """
     groups = np.unique([source_of(c.label, c.group) for c in clips], return_inverse=True)[1]
-    return [
-        Pair(
-            clips[i].clip,
-            clips[j].clip,
-            None if clips[i].sha256 == clips[j].sha256 else bits / BITS,
-        )
-        for i, j, bits in near_pairs(hashes, groups, most=most).tolist()
-    ]
+    pairs = []
+    for i, j, bits in near_pairs(hashes, groups, most=most).tolist():
+        equal = clips[i].sha256 == clips[j].sha256
+        pairs.append(Pair(clips[i].clip, clips[j].clip, None if equal else bits / BITS))
+    return pairs

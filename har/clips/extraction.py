@@ -1,9 +1,7 @@
 """A folder of videos to a frame store and a table of clips, on all cores, resumable after a kill.
 
-Workers write pixels straight into a new store under `.work/`; a journal beside it names every clip
-that is done, by content (SHA-256), with a checksum of its pixels. A run copies what earlier stores
-hold, as far as the checksums agree, and decodes the rest. The last store stays in `.work/extract/`,
-read-only: it shares its blocks with the output where the file system links.
+Workers write pixels into a new store under `.work/`; a journal names every clip that is done, by
+content, with a checksum of its pixels. A run copies from earlier stores and decodes the rest.
 """
 
 import contextlib
@@ -43,11 +41,9 @@ class Rejected(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """Decoded frames in a store: where they are, their CRC-32 and the facts of the clip."""
-
     store: Path
-    offset: int
-    crc: int
+    offset: int  # of the clip's frames
+    crc: int  # CRC-32 of them
     facts: video.VideoFacts
 
 
@@ -61,12 +57,11 @@ def list_videos(folder: Path) -> list[str]:
         if inside != folder:
             paths = (inside / file for file in file_names if not is_junk(file))
             clips += [path.relative_to(folder).as_posix() for path in paths if _is_file(path)]
-    for error in errors:
-        if folder.exists():
-            raise UserError(
-                f"The folder {error.filename} cannot be read ({error.strerror}), so its clips "
-                "would be missing. Change its permissions or remove it."
-            )
+    if errors and folder.exists():
+        raise UserError(
+            f"The folder {errors[0].filename} cannot be read ({errors[0].strerror}), so its clips "
+            "would be missing. Change its permissions or remove it."
+        )
     if not clips:
         raise UserError(
             f"Expected videos as {folder}/Class/clip.ext. Received: none. "
@@ -95,14 +90,11 @@ def extract(
     group_pattern: str | None = None,
     n_jobs: int = -1,
 ) -> tuple[list[Clip], list[Rejected]]:
-    """Decode every clip below `videos` into the frame store `output`.
+    """Decode every clip below `videos` into the frame store `output`, whole or not at all.
 
-    Args:
-        videos: folder of `Class/clip.ext`, or of segments.csv and the videos that it names.
-        shape: (T, H, W) of the frames to keep of each clip.
-        output: the frame store to write; it appears whole or not at all.
-        group_pattern: finds the group in a clip's name, as `segments.group_of` takes it.
-        n_jobs: processes; -1 is one a core; 1 is this process, which a decoder that crashes ends.
+    `videos` holds `Class/clip.ext`, or segments.csv and the videos that it names. Of each clip
+    (T, H, W) = `shape` frames are kept. `group_pattern` is that of `segments.group_of`, `n_jobs`
+    that of `pool.decoder`.
 
     Returns:
         The clips that decode, in the order of the store, and those that do not.
@@ -111,7 +103,12 @@ def extract(
         UserError: there is no video, a folder cannot be read, or a class has none that decodes.
     """
     videos = videos.absolute()
-    clips = _find_clips(videos, group_pattern)
+    if (clips := segments.read(videos)) is None:
+        clips = {
+            name: Segment(name, 0.0, None, segments.group_of(name, group_pattern) or name)
+            for name in list_videos(videos)
+        }
+    clips = dict(sorted(clips.items()))
     sources = sorted({clip.source for clip in clips.values()})
     # What frames come out depends on this and on the bytes of the file, on nothing else.
     scratch = files.folder("extract", files.digest(list(shape), video, cv2.__version__)).absolute()
@@ -134,33 +131,22 @@ def extract(
     for folder in scratch.parent.iterdir():
         if folder != scratch:
             shutil.rmtree(folder)  # frames of another shape, or of another version of the code
-    found = [
-        Clip(name, _label(name), clips[name].group, digests[name], *rows[name]) for name in rows
+    rejected = []
+    for name, reason in sorted(reasons.items()):
+        row = f"row {clips[name].row} of the table: " if clips[name].row else ""
+        rejected.append(Rejected(_printable(name), _printable(_label(name)), row + reason))
+    decoded = [
+        Clip(name, _label(name), clips[name].group, digests[name], *facts)
+        for name, facts in rows.items()
     ]
-    return found, [
-        Rejected(_printable(name), _printable(_label(name)), _with_row(clips[name], reasons[name]))
-        for name in sorted(reasons)
-    ]
-
-
-def _find_clips(videos: Path, group_pattern: str | None) -> dict[str, Segment]:
-    if (table := segments.read(videos)) is not None:
-        return dict(sorted(table.items()))
-    return {
-        name: Segment(name, 0.0, None, segments.group_of(name, group_pattern) or name)
-        for name in list_videos(videos)
-    }
+    return decoded, rejected
 
 
 def _digest(source: str | None, clip: Segment) -> str | None:
-    """Return what tells a clip's content: the SHA-256 of its file, or of that and its part."""
+    # What tells a clip's content: the SHA-256 of its file, or of that and its part.
     if source is None or (clip.start, clip.end) == (0.0, None):
         return source
     return hashlib.sha256(f"{source} {clip.start} {clip.end}".encode()).hexdigest()
-
-
-def _with_row(clip: Segment, reason: str) -> str:
-    return f"row {clip.row} of the table: {reason}" if clip.row else reason
 
 
 def _sha256(path: Path) -> str | None:
@@ -193,10 +179,7 @@ def _fill(
     shape: tuple[int, int, int],
     decode: pool.Decoder,
 ) -> tuple[Path, dict[str, video.VideoFacts], dict[str, str]]:
-    """Make a store of the frames of `digests` (SHA-256 by name), from earlier ones and by decoding.
-
-    Returns it, the facts of each clip that decodes and the reason for each that does not.
-    """
+    """Return a store of `digests` (by clip), facts of clips that decode, reasons of the others."""
     earlier = _read_journals(scratch)
     part = scratch / f"{uuid.uuid4().hex}.h5"
     offsets = store.create(part, list(digests), [_label(name) for name in digests], shape)
@@ -225,15 +208,14 @@ def _fill(
         for path in scratch.iterdir():
             if path.stem != part.stem:
                 path.unlink()  # all of it that is still in use is in `part`
-        jobs = {}
+        batches, jobs = {}, {}
         for names in _batches(clips, [name for name in digests if name not in done], shape):
             spans = [(clips[name].start, clips[name].end) for name in names]
             path = videos / clips[names[0]].source
-            job = pool.Job(path, spans, shape, part, [places[name] for name in names])
-            jobs[names[0]] = names, job
-        decoding = decode({first: job for first, (_, job) in jobs.items()}) if jobs else ()
-        for first, results in decoding:
-            names = jobs[first][0]
+            batches[names[0]] = names
+            jobs[names[0]] = pool.Job(path, spans, shape, part, [places[name] for name in names])
+        for first, results in decode(jobs) if jobs else ():
+            names = batches[first]
             if isinstance(results, str):
                 results = [results] * len(names)
             for name, result in zip(names, results, strict=True):
@@ -248,7 +230,7 @@ def _fill(
 def _batches(
     clips: Mapping[str, Segment], names: Iterable[str], shape: tuple[int, int, int]
 ) -> Iterator[list[str]]:
-    """Group clips by video, so that one pass decodes them, as far as their frames fit in memory."""
+    # One pass through a video decodes its clips, as far as their frames fit in memory.
     by_source = defaultdict(list)
     for name in names:
         by_source[clips[name].source].append(name)
@@ -271,7 +253,6 @@ def _read_journals(scratch: Path) -> Mapping[str, list[_Row]]:
 
 
 def _pixels(row: _Row, size: int) -> bytes | None:
-    """Read the frames of a row; None where they are not those that were written."""
     with row.store.open("rb") as file:
         file.seek(row.offset)
         pixels = file.read(size)
@@ -290,13 +271,5 @@ def _check_classes(names: Iterable[str], reasons: Mapping[str, str]) -> None:
 
 
 def _publish(part: Path, output: Path) -> None:
-    """Make the store the output, read-only; it stays as the next run's scratch."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part.chmod(0o444)
-    link = output.with_name(f".{output.name}.part")
-    link.unlink(missing_ok=True)
-    try:
-        os.link(part, link)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(part, link)
-    link.replace(output)
+    part.chmod(0o444)  # it stays as the next run's scratch
+    files.link(part, output)

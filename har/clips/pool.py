@@ -1,9 +1,8 @@
 """Decode many files at once: in processes of this machine, or on a Dask cluster.
 
-`HAR_JOBLIB_BACKEND=dask` takes the cluster whose scheduler `HAR_DASK_SCHEDULER` names; there a
-decoder that crashes or hangs stops its worker. On this machine it costs its file alone.
-
-Workers import this module, so it imports little.
+`HAR_JOBLIB_BACKEND=dask` takes the cluster of `HAR_DASK_SCHEDULER`; there a decoder that crashes or
+hangs stops its worker. On this machine it costs its file alone. Workers import this module, so it
+imports little.
 """
 
 import contextlib
@@ -28,7 +27,6 @@ from har.clips import video
 from har.errors import UserError
 
 SECONDS = 300.0  # of patience; two more for each megabyte
-BACKENDS = ("processes", "dask")
 ANSWER_SECONDS = 15  # for a scheduler to answer
 
 
@@ -52,17 +50,11 @@ Result = list[tuple[video.VideoFacts, int] | str] | str
 Decoder = Callable[[Mapping[str, Job]], Iterator[tuple[str, Result]]]
 
 
-def decode(
-    path: Path,
-    spans: list[video.Span],
-    shape: tuple[int, int, int],
-    store: Path,
-    offsets: list[int],
-) -> Result:
+def decode(job: Job) -> Result:
     """Write the frames of clips into a store, where other processes write at the same time."""
     cv2.setNumThreads(1)  # clips are decoded side by side, a core each
     try:
-        clips = video.read_spans(path, spans, *shape)
+        clips = video.read_spans(job.path, job.spans, *job.shape)
     except video.UnreadableVideoError as error:
         return str(error)
     except FileNotFoundError:
@@ -70,8 +62,8 @@ def decode(
     except PermissionError:
         return "cannot be read: permission denied"
     results: list[tuple[video.VideoFacts, int] | str] = []
-    with store.open("r+b") as file:
-        for clip, offset in zip(clips, offsets, strict=True):
+    with job.store.open("r+b") as file:
+        for clip, offset in zip(clips, job.offsets, strict=True):
             if isinstance(clip, str):
                 results.append(clip)
                 continue
@@ -82,30 +74,31 @@ def decode(
     return results
 
 
+def _named(name: str, job: Job) -> tuple[str, Result]:
+    return name, decode(job)
+
+
 @contextlib.contextmanager
 def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder]:
-    """Start workers, which get ready while the caller prepares jobs.
+    """Start at most `n_files` workers, which get ready while the caller prepares jobs.
 
-    Args:
-        shared: a folder that every worker must see.
-        n_jobs: processes; -1 is one a core and two at least; 1 is this process, which a decoder
-            that crashes then ends.
-        n_files: the largest number of workers.
+    Every worker must see the folder `shared`. `n_jobs` are processes: -1 is one a core and two at
+    least; 1 is this process, which a decoder that crashes then ends.
 
     Yields:
         A function of jobs by name, which yields the name and result of each in any order. It
         raises a `UserError` where workers are killed from outside or a cluster does not answer.
     """
     backend = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
-    if backend not in BACKENDS:
+    if backend not in ("processes", "dask"):
         raise UserError(
-            f"Expected {' or '.join(BACKENDS)} in HAR_JOBLIB_BACKEND. Received: {backend}. "
+            f"Expected processes or dask in HAR_JOBLIB_BACKEND. Received: {backend}. "
             "Unset it to use all cores of this machine."
         )
     if backend == "dask":
         yield lambda jobs: _on_cluster(jobs, shared)
     elif n_jobs == 1:
-        yield lambda jobs: ((name, decode(*job)) for name, job in jobs.items())
+        yield lambda jobs: (_named(*item) for item in jobs.items())
     else:
         n_workers = min(n_files, max(2, _n_cores()) if n_jobs == -1 else n_jobs)
         with contextlib.ExitStack() as pools:
@@ -121,15 +114,11 @@ def _n_cores() -> int:
 # A fork server imports this module once, then each worker starts in milliseconds and without what
 # this process has loaded: threads, Keras.
 _START = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-
-
 _FOR_WORKERS = {
-    # By default glibc gives large blocks back to the system at once, which then has to find and
-    # zero their pages again for the next frame. See mallopt(3).
+    # Else glibc gives large blocks back to the system after each frame; see mallopt(3).
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-    # Threads that multiply matrices, of which there are none: half of the time that NumPy loads.
-    "OPENBLAS_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",  # its threads take half of the time that NumPy loads
 }
 
 
@@ -164,16 +153,14 @@ def _start_pool(pools: contextlib.ExitStack, n_workers: int) -> ProcessPool:
 def _in_processes(
     pools: contextlib.ExitStack, first: ProcessPool, n_workers: int, jobs: Mapping[str, Job]
 ) -> Iterator[tuple[str, Result]]:
-    """Decode in a pool; a file whose process died is tried again in a process of its own."""
     suspects = []
     for name, result in _attempt(pools, first, n_workers, jobs):
         if isinstance(result, ProcessExpired):
-            suspects.append(name)
+            suspects.append(name)  # to try it again in a process of its own
         else:
             yield name, result
     for name in suspects:
-        alone = _start_pool(pools, 1)
-        [(_, result)] = _attempt(pools, alone, 1, {name: jobs[name]})
+        [(_, result)] = _attempt(pools, _start_pool(pools, 1), 1, {name: jobs[name]})
         yield name, _crash(name, result) if isinstance(result, ProcessExpired) else result
 
 
@@ -187,7 +174,7 @@ def _attempt(
         done: queue.SimpleQueue = queue.SimpleQueue()
         with contextlib.suppress(RuntimeError):  # the pool broke while it was idle
             for name, job in waiting.items():
-                future = pool.schedule(decode, job, timeout=job.patience)
+                future = pool.schedule(decode, (job,), timeout=job.patience)
                 futures[future] = name
                 future.add_done_callback(done.put)
         while futures:
@@ -214,7 +201,6 @@ def _attempt(
 
 
 def _crash(name: str, death: ProcessExpired) -> str:
-    """Return why a file is lost whose process died twice; a kill from outside is an error."""
     if abs(death.exitcode) in (signal.SIGKILL, signal.SIGTERM):
         raise UserError(
             f"The process that decodes {name} was killed twice, which the system does when memory "
@@ -228,16 +214,13 @@ def _crash(name: str, death: ProcessExpired) -> str:
 def _on_cluster(jobs: Mapping[str, Job], shared: Path) -> Iterator[tuple[str, Result]]:
     import joblib
 
-    with _client(shared), joblib.parallel_config(backend="dask"):
+    with _client() as client, joblib.parallel_config(backend="dask"):
+        _check_workers(client, shared)
         parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
         yield from parallel(joblib.delayed(_named)(name, job) for name, job in jobs.items())
 
 
-def _named(name: str, job: Job) -> tuple[str, Result]:
-    return name, decode(*job)
-
-
-def _client(shared: Path) -> Any:
+def _client() -> Any:
     address = os.environ.get("HAR_DASK_SCHEDULER", "")
     if not address:
         raise UserError(
@@ -247,7 +230,7 @@ def _client(shared: Path) -> Any:
     try:
         from distributed import Client
 
-        client = Client(address, timeout=ANSWER_SECONDS)
+        return Client(address, timeout=ANSWER_SECONDS)
     except ImportError:
         raise UserError(
             "HAR_JOBLIB_BACKEND=dask needs Dask. Install it: pip install 'har[cluster]'."
@@ -258,12 +241,6 @@ def _client(shared: Path) -> Any:
             f"({' '.join(str(error).split()) or type(error).__name__}). "
             "Start it with `dask scheduler`, workers with `dask worker`."
         ) from None
-    try:
-        _check_workers(client, shared)
-    except UserError:
-        client.close()
-        raise
-    return client
 
 
 def _check_workers(client: Any, shared: Path) -> None:

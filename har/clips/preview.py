@@ -20,14 +20,12 @@ _HEADS = ("class", "clips", "groups", "seconds", "min", "median", "max", "fps", 
 def contact_sheet(frames: Path, output: Path, classes: int, seed: int) -> None:
     """Draw a random clip of each of at most `classes` random classes of a frame store, as PNG."""
     rng = np.random.default_rng(seed)
-    with FrameStore(frames) as frame_store:
-        chosen = rng.permutation(len(frame_store.classes))[:classes]
-        clips = [
-            frame_store.clips[rng.choice(np.flatnonzero(frame_store.labels == label))]
-            for label in sorted(chosen)
-        ]
-        rows = list(zip(clips, frame_store.read(clips)[0], strict=True))
-        title = f"{len(rows)} of {len(frame_store.classes)} classes"
+    with FrameStore(frames) as opened:
+        chosen = sorted(rng.permutation(len(opened.classes))[:classes])
+        picked = [rng.choice(np.flatnonzero(opened.labels == label)) for label in chosen]
+        clips = [opened.clips[row] for row in picked]
+        rows = list(zip(clips, opened.read(clips)[0], strict=True))
+    title = f"{len(rows)} of {len(opened.classes)} classes"
     plots.contact_sheet(output, rows, title)
 
 
@@ -53,22 +51,18 @@ def report(data: Path, params: Path) -> Iterator[str]:
         [f"{row['clip']}: {row['reason']}" for row in rejected],
     )
     sides, note = _sides(data / "split.csv", params)
+    placed = {name: f"{name} ({sides[name]})" if name in sides else name for name in frames.clips}
     same = duplicates.identical(clips)
     yield from _listed(
         "Clips with the same bytes (one of them counts):" if same else "No clips with equal bytes.",
-        [" = ".join(_placed(name, sides) for name in names) for names in same],
+        [" = ".join(placed[name] for name in names) for names in same],
     )
     found = duplicates.across_groups(clips, hashes)
     pairs = [pair for pair in found if pair.difference is not None]
+    head = "Near-duplicates of different groups, and the share of the hash that differs "
     yield from _listed(
-        "Near-duplicates of different groups, and the share of the hash that differs "
-        f"({len(pairs)}):"
-        if pairs
-        else "No near-duplicates of different groups.",
-        [
-            f"{pair.difference:.0%}  {_placed(pair.first, sides)} ~ {_placed(pair.second, sides)}"
-            for pair in pairs
-        ],
+        f"{head}({len(pairs)}):" if pairs else "No near-duplicates of different groups.",
+        [f"{pair.difference:.0%}  {placed[pair.first]} ~ {placed[pair.second]}" for pair in pairs],
     )
     if sides:
         leaks = leaking([(pair.first, pair.second) for pair in pairs], sides)
@@ -83,18 +77,13 @@ def table(clips: Sequence[Clip], rejected: Mapping[str, int]) -> Iterator[str]:
     by_class = defaultdict(list)
     for clip in clips:
         by_class[clip.label].append(clip)
-    rows = [
-        _row(label, members, rejected.get(label, 0)) for label, members in sorted(by_class.items())
-    ]
+    rows = [_row(name, part, rejected.get(name, 0)) for name, part in sorted(by_class.items())]
     if len(rows) > 1:
         rows.append(_row("all", clips, sum(rejected.values())))
-    width = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
-    for row in (_HEADS, *rows):
-        first, *others = (
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, width, strict=True))
-        )
-        yield "  ".join([first, *others]).rstrip()
+    first, *widths = (max(map(len, column)) for column in zip(_HEADS, *rows, strict=True))
+    for name, *cells in (_HEADS, *rows):
+        right = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        yield "  ".join([name.ljust(first), *right]).rstrip()
 
 
 def _row(name: str, clips: Sequence[Clip], rejected: int) -> tuple[str, ...]:
@@ -132,16 +121,8 @@ def _sides(path: Path, params: Path) -> tuple[dict[str, str], str]:
         subsets = splits.read(path, split.protocol, split.fold)
     except UserError as error:
         return {}, f"The sides of the split are unknown. {error}"
-    sides = {
-        clip: side
-        for side, members in zip(subsets._fields, subsets, strict=True)
-        for clip in members
-    }
+    sides = {clip: side for side, clips in subsets._asdict().items() for clip in clips}
     return sides, f"{path}, protocol {split.protocol}, fold {split.fold}"
-
-
-def _placed(name: str, sides: Mapping[str, str]) -> str:
-    return f"{name} ({sides[name]})" if name in sides else name
 
 
 def _listed(head: str, items: Sequence[str]) -> Iterator[str]:

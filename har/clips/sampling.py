@@ -51,13 +51,10 @@ class Sampling:
         start: float = 0.0,
         end: float | None = None,
     ) -> "tuple[np.ndarray, VideoFacts | Clip]":
-        """Decode a clip, `start` to `end` seconds of a video; None is its end.
+        """Return frames of `start` to `end` seconds, uint8 (windows·count, H, W, 3), and the facts.
 
-        `facts` are the number and size of its frames; without them it may be decoded twice. Raises
+        Without `facts`, the number and size of its frames, the clip may be decoded twice. Raises
         an `UnreadableVideoError` where no frame decodes, or fewer than `facts` says.
-
-        Returns:
-            Its frames, uint8 (windows·count, H, W, 3) RGB, and the facts.
         """
         if self.step is None and not self.proportional:
             return video.read_clip(path, self.count, self.height, self.width, start, end)
@@ -89,13 +86,10 @@ class Sampling:
 
 
 def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:
-    """Return the frames of the windows of a clip: `count` frames each, every `step`-th.
+    """Return the frames of windows of `count` frames, every `step`-th: int64 (windows·count,).
 
     One window is the middle of the clip; several go evenly from its start to its end. A clip that
     is too short is repeated, as Carreira & Zisserman do (CVPR 2017).
-
-    Returns:
-        int64 (windows·count,), window after window.
 
     Example:
         >>> window_indices(10, 3, 2, 2).tolist()

@@ -1,16 +1,8 @@
 """What names and tables say of clips: their groups, and parts of long videos.
 
-`data/fetched/segments.csv` is there where the clips come from a table (`har.datasets.table`): clips
-are then parts of the videos in `data/fetched/_sources/`, not files of their own. Columns:
-
-    clip    Class/stem_12.5-15.mp4: a unique name; there is no such file
-    class   the folder of `clip`
-    group   clips of one group share a source video and stand on one side of a split
-    source  the video's file, _sources/stem.mp4, below data/fetched
-    start   seconds from the start of the video
-    end     seconds; empty: the end of the video
-    fold    the fold that the table asks for, from 0; empty: none
-    row     line of the table
+Where clips come from a table (`har.datasets.table`), `data/fetched/segments.csv` lists them as
+parts of the videos in `data/fetched/_sources/`. `clip` is then a unique name without a file,
+Class/stem_12.5-15.mp4; the other columns are those of `Segment`.
 """
 
 import csv
@@ -41,27 +33,21 @@ def is_junk(name: str) -> bool:
 
 
 class Segment(NamedTuple):
-    """A part of a video: path below `data/fetched`, seconds (None: to the end), group, fold."""
+    """A clip as a part of a video."""
 
-    source: str
-    start: float
-    end: float | None
-    group: str
-    fold: int | None = None
-    row: int | None = None
+    source: str  # the video's file below data/fetched
+    start: float  # seconds from the start of the video
+    end: float | None  # seconds; None: the end of the video
+    group: str  # clips of one group share a source video and stand on one side of a split
+    fold: int | None = None  # that the table asks for, from 0
+    row: int | None = None  # line of the table
 
 
 def group_of(clip: str, pattern: str | None = None) -> str | None:
     """Return the group in the name of a clip's file, or None where it has none.
 
-    Args:
-        clip: a path.
-        pattern: a regular expression with one group, searched regardless of case; None is UCF's
-            naming, whose group is returned in lower case.
-
-    Example:
-        >>> group_of("Billiards/v_Billards_G07_c02.avi")
-        'g07'
+    `pattern` is a regular expression with one group, searched regardless of case; None is UCF's
+    naming, whose group is returned in lower case: `g07` of Billiards/v_Billards_G07_c02.avi.
     """
     match = re.search(pattern or _UCF, Path(clip).stem, re.IGNORECASE)
     return (match[1] if pattern else match[1].lower()) if match and match[1] else None
@@ -85,18 +71,10 @@ def describe_groups(groups: Mapping[str, str | None]) -> str:
 
 def write(videos: Path, segments: dict[str, Segment]) -> None:
     """Write `videos/segments.csv`."""
-    rows = (
-        (
-            clip,
-            clip.split("/")[0],
-            s.group,
-            s.source,
-            *map(seconds, (s.start, s.end)),
-            s.fold,
-            s.row,
-        )
-        for clip, s in segments.items()
-    )
+    rows = []
+    for clip, s in segments.items():
+        start, end = seconds(s.start), seconds(s.end)
+        rows.append((clip, clip.split("/")[0], s.group, s.source, start, end, s.fold, s.row))
     files.write_csv(videos / FILE, COLUMNS, rows)
 
 
@@ -110,7 +88,17 @@ def read(videos: Path) -> dict[str, Segment] | None:
     path = videos / FILE
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {row["clip"]: _segment(row) for row in csv.DictReader(file, strict=True)}
+            return {
+                row["clip"]: Segment(
+                    row["source"],
+                    float(row["start"]),
+                    float(row["end"]) if row["end"].strip() else None,
+                    row["group"],
+                    int(row["fold"]) if row["fold"].strip() else None,
+                    int(row["row"]) if row["row"].strip() else None,
+                )
+                for row in csv.DictReader(file, strict=True)
+            }
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
@@ -131,15 +119,3 @@ def locate(videos: Path, clip: str) -> tuple[Path, float, float | None]:
     if segment is None:
         raise UserError(f"The clip {clip} is not in {videos / FILE}. Run `dvc repro extract`.")
     return videos / segment.source, segment.start, segment.end
-
-
-def _segment(row: dict[str, str]) -> Segment:
-    end, fold, line = (row[name].strip() for name in ("end", "fold", "row"))
-    return Segment(
-        row["source"],
-        float(row["start"]),
-        float(end) if end else None,
-        row["group"],
-        int(fold) if fold else None,
-        int(line) if line else None,
-    )

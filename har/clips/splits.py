@@ -1,13 +1,12 @@
 """Folds: which clips are for training, validation and test.
 
-Clips of one group are cut from one source video. `group_fold` keeps a group together and tests the
-same group numbers in every class, as UCF50's protocol does (Reddy & Shah, MVA 2012). `random_fold`
-ignores groups, as tutorials do: it leaks, and shows by how much. `official_1` to `official_3` are
-UCF101's own splits.
+`group_fold` keeps a group, the clips cut from one source video, together and tests the same group
+numbers in every class, as UCF50's protocol does (Reddy & Shah, MVA 2012). `random_fold` ignores
+groups, as tutorials do, and leaks. `official_1` to `official_3` are UCF101's own splits.
 """
 
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ OFFICIAL_COLUMNS = ("official_1", "official_2", "official_3")
 class Assignment(NamedTuple):
     """A row of split.csv; a fold is the one in which the clip is tested.
 
-    Byte-identical clips count once; the others have no folds.
+    Of clips with the same bytes all but one have no folds.
     """
 
     clip: str
@@ -59,19 +58,18 @@ def assign(
     alike: Iterable[tuple[str, str]] = (),
     fixed: Mapping[str, int] | None = None,
 ) -> list[Assignment]:
-    """Give every clip a fold under all protocols.
+    """Give every clip a fold, of at least 3, under all protocols.
 
     Args:
         clips: in the order of the rows.
-        folds: at least 3: test, validation and training.
+        folds: their number.
         seed: of the random folds.
         official: the sides of the three official splits, by clip.
         alike: pairs of clips whose groups are one, as `merge_groups` takes them.
         fixed: the group folds that a table asks for, by clip; they count for the whole group.
 
     Raises:
-        UserError: there are more folds than groups, fewer than two classes, fewer than three groups
-            in a class, equal bytes in two classes, or a fixed fold that cannot be.
+        UserError: the clips allow no such folds.
     """
     merged = merge_groups(clips, alike)
     first: dict[str, Clip] = {}
@@ -108,17 +106,14 @@ def assign(
 
 
 def join_groups(clips: Sequence[Clip], alike: Iterable[tuple[str, str]]) -> list[list[Clip]]:
-    """Return the clips of each group, after the groups of each pair of clips `alike` are joined.
-
-    Near-duplicates are most likely cut from one source video. Chains of pairs join all.
-    """
+    """Return the clips of each group, after the groups of each pair of clips `alike` are joined."""
     source = {clip.clip: source_of(clip.label, clip.group) for clip in clips}
     groups = DisjointSet(source.values())
     for one, other in alike:
         groups.merge(source[one], source[other])
-    joined: dict[str, list[Clip]] = {}
+    joined = defaultdict(list)
     for clip in clips:
-        joined.setdefault(groups[source[clip.clip]], []).append(clip)
+        joined[groups[source[clip.clip]]].append(clip)
     return list(joined.values())
 
 
@@ -162,12 +157,9 @@ def _group_folds(
                 "joined groups, set split.merge_duplicates: false."
             )
     if asked:  # the largest of the other groups first, each to the fold with the fewest clips
-        sizes, loads = (
-            Counter(clip.group for clip in clips),
-            Counter(dict.fromkeys(range(folds), 0)),
-        )
+        sizes, loads = Counter(clip.group for clip in clips), [0] * folds
         for group, size in sorted(sizes.items(), key=lambda item: (item[0] not in asked, -item[1])):
-            fold_of[group] = asked.get(group, min(loads, key=loads.__getitem__))
+            fold_of[group] = asked.get(group, loads.index(min(loads)))
             loads[fold_of[group]] += size
     found = [fold_of[clip.group] for clip in clips]
     if empty := sorted(set(range(folds)) - set(found)):
@@ -180,10 +172,10 @@ def _group_folds(
 
 def missing_folds(rows: Iterable[Assignment], folds: int) -> list[str]:
     """Return a warning for each class of which a fold tests no clip."""
-    found: dict[str, set[tuple[int, str]]] = {}
+    found = defaultdict(set)
     for row in rows:
         if row.group_fold is not None:
-            found.setdefault(row.label, set()).add((row.group_fold, row.group))
+            found[row.label].add((row.group_fold, row.group))
     return [
         f"Warning: class {label} has {len(pairs)} groups for {folds} folds. No clip of it is "
         f"tested in {', '.join(f'fold {fold}' for fold in missing)}."
@@ -193,9 +185,9 @@ def missing_folds(rows: Iterable[Assignment], folds: int) -> list[str]:
 
 
 def _check(clips: Sequence[Clip], folds: int, joined: bool) -> None:
-    groups: dict[str, set[str]] = {}
+    groups = defaultdict(set)
     for clip in clips:
-        groups.setdefault(clip.label, set()).add(clip.group)
+        groups[clip.label].add(clip.group)
     if len(groups) < 2:
         raise UserError(
             f"Expected at least two classes. Received: {', '.join(groups)}. Add another class."
@@ -209,17 +201,16 @@ def _check(clips: Sequence[Clip], folds: int, joined: bool) -> None:
             f"Add source videos or leave the class out with dataset.classes.{hint}"
         )
     most = max(Counter(clip.label for clip in clips).values())
-    if most < folds:
-        raise UserError(
-            f"Expected split.folds ≤ the number of clips of the largest class, {most}. "
-            f"Received: split.folds = {folds}. Lower it or add clips."
-        )
     n_groups = len(set().union(*groups.values()))
-    if n_groups < folds:
-        raise UserError(
-            f"Expected split.folds ≤ the number of groups, {n_groups}. "
-            f"Received: split.folds = {folds}. Lower it or add source videos.{hint}"
-        )
+    for limit, what, remedy in (
+        (most, "clips of the largest class", "clips."),
+        (n_groups, "groups", f"source videos.{hint}"),
+    ):
+        if limit < folds:
+            raise UserError(
+                f"Expected split.folds ≤ the number of {what}, {limit}. "
+                f"Received: split.folds = {folds}. Lower it or add {remedy}"
+            )
 
 
 def write(path: Path, assignments: Sequence[Assignment]) -> None:
@@ -233,11 +224,8 @@ def write(path: Path, assignments: Sequence[Assignment]) -> None:
 def read_official(path: Path) -> tuple[dict[str, tuple[str, str, str]], dict[str, int]]:
     """Read official.csv: by clip the sides of official splits, and the folds of a table."""
     rows = store.read_rows(path)
-    sides = {
-        row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS)
-        for row in rows
-        if OFFICIAL_COLUMNS[0] in row
-    }
+    listed = [row for row in rows if OFFICIAL_COLUMNS[0] in row]
+    sides = {row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS) for row in listed}
     return sides, {row["clip"]: int(row["fold"]) for row in rows if row.get("fold")}
 
 
@@ -247,9 +235,6 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
     Test is fold `fold`, validation the next one (after the last, the first), training the rest.
     Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
     fold of its training list. Except under `random` no group is in two of the three.
-
-    Raises:
-        UserError: the fold does not exist, or the data set has no official splits.
     """
     rows = [row for row in store.read_rows(path) if not row["duplicate_of"]]
     if protocol == "official":
@@ -261,12 +246,11 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
             f"Expected split.fold between 0 and {folds - 1}. Received: {fold}. "
             f"Change it, or raise split.folds and run `dvc repro split`."
         )
-    validation = (fold + 1) % folds
-    return Subsets(
-        [clip for clip, f in fold_of.items() if f not in (fold, validation)],
-        [clip for clip, f in fold_of.items() if f == validation],
-        [clip for clip, f in fold_of.items() if f == fold],
-    )
+    subsets = Subsets([], [], [])
+    use = {fold: subsets.test, (fold + 1) % folds: subsets.validation}
+    for clip, own in fold_of.items():
+        use.get(own, subsets.train).append(clip)
+    return subsets
 
 
 def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
@@ -307,8 +291,7 @@ def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
 
 def count(path: Path) -> int:
     """Return the number of group folds in split.csv."""
-    folds = {row["group_fold"] for row in store.read_rows(path) if not row["duplicate_of"]}
-    return len(folds)
+    return len({row["group_fold"] for row in store.read_rows(path) if not row["duplicate_of"]})
 
 
 def read_groups(path: Path) -> dict[str, str]:

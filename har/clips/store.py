@@ -1,8 +1,7 @@
-"""The HDF5 file of frames and the table of clips.
+"""The HDF5 file of frames and the table of clips, which does not depend on the frames params.
 
-`frames.h5` holds `frames`, uint8 (N, T, H, W, 3) RGB, one chunk a clip and uncompressed, so that
-a clip is one contiguous read; `clip` and `label` in the same order; `classes` and the frames
-params as attributes. `clips.csv` holds no pixels and does not depend on the frames params.
+`frames.h5` holds `frames`, uint8 (N, T, H, W, 3) RGB, uncompressed, one chunk and so one read a
+clip; `clip` and `label` in the same order; `classes` and the frames params as attributes.
 """
 
 import json
@@ -54,14 +53,9 @@ def write_clips(path: Path, clips: Iterable[Clip]) -> None:
 
 def read_clips(path: Path) -> list[Clip]:
     """Read clips.csv, in its order."""
+    types = (str, str, str, str, int, float, int, int)
     return [
-        Clip(
-            *(row[c] for c in ("clip", "class", "group", "sha256")),
-            n_frames=int(row["n_frames"]),
-            fps=float(row["fps"]),
-            width=int(row["width"]),
-            height=int(row["height"]),
-        )
+        Clip(*(to(row[c]) for to, c in zip(types, CLIP_COLUMNS, strict=True)))
         for row in read_rows(path)
     ]
 
@@ -72,16 +66,10 @@ read_rows = files.read_csv
 def create(
     path: Path, clips: Sequence[str], labels: Sequence[str], shape: tuple[int, int, int]
 ) -> list[int]:
-    """Create a frame store with room for the pixels, and return each clip's offset in the file.
+    """Create a frame store of (T, H, W) = `shape`, and return each clip's offset in the file.
 
     All space is allocated at once, so every clip's T·H·W·3 bytes have a fixed place: processes
     write side by side without a lock, and the same clips give the same bytes.
-
-    Args:
-        path: the HDF5 file.
-        clips: in the order of the rows.
-        labels: the class name of each clip.
-        shape: (T, H, W).
     """
     classes = sorted(set(labels))
     index = {name: i for i, name in enumerate(classes)}
@@ -105,16 +93,7 @@ def create(
 
 
 class FrameStore:
-    """An open frames.h5, to read from; `FeatureStore` has the same interface.
-
-    Attributes:
-        clips: the clips' paths, one a row.
-        labels: int64 (N,), the class of each row.
-        classes: class names, in the order of the labels.
-        shape: (T, H, W) of a clip's frames.
-        row_shape: (T, H, W, 3), what `read` returns of a clip.
-        row_bytes: size of one row, in bytes.
-    """
+    """An open frames.h5, to read from; `FeatureStore` has the same interface."""
 
     _dataset = "frames"
     _stage = "dvc repro extract"
@@ -126,7 +105,7 @@ class FrameStore:
             # Read-only stores need no lock, which some network file systems lack.
             self._file = h5py.File(path, locking=False)
             self.clips: list[str] = [name.decode() for name in self._file["clip"][:]]
-            self.labels: np.ndarray = self._file["label"][:]
+            self.labels: np.ndarray = self._file["label"][:]  # int64 (N,)
             self.classes: list[str] = json.loads(self._file.attrs["classes"])
             self._frames = self._file[self._dataset]
         except (OSError, KeyError) as error:
@@ -134,8 +113,8 @@ class FrameStore:
                 f"Expected a file of {self._dataset} at {path}. Received: {error}. "
                 f"Run `{self._stage}` to make it."
             ) from None
-        self.shape: tuple[int, int, int] = tuple(self._frames.shape[1:4])
-        self.row_shape: tuple[int, ...] = tuple(self._frames.shape[1:])
+        self.shape: tuple[int, int, int] = tuple(self._frames.shape[1:4])  # T, H, W
+        self.row_shape: tuple[int, ...] = tuple(self._frames.shape[1:])  # of what `read` returns
         self.row_bytes = math.prod(self.row_shape) * self._frames.dtype.itemsize
         self._row = {clip: row for row, clip in enumerate(self.clips)}
 

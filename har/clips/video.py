@@ -1,8 +1,7 @@
 """Decode a clip and pick its frames.
 
-Seeking (`CAP_PROP_POS_FRAMES`) lands on the wrong frame in many files, so a clip is decoded from
-its start. Which frames to pick is guessed from the header; where that is wrong, it is
-decoded twice.
+Seeking lands on the wrong frame in many files, so a clip is decoded from its start. Which frames to
+pick is guessed from the header; where that is wrong, it is decoded twice.
 """
 
 import contextlib
@@ -53,36 +52,26 @@ class VideoFacts(NamedTuple):
 
 
 def even_indices(n_frames: int, count: int) -> np.ndarray:
-    """Pick `count` of `n_frames` frames evenly: the middle frame of each of `count` equal parts.
+    """Pick the middle frame of each of `count` equal parts, int64 (count,) in [0, n_frames).
 
-    The segment centres of Wang et al., Temporal Segment Networks (ECCV 2016), in whole numbers, as
-    int64 (count,) in [0, n_frames). With fewer frames than asked, frames repeat.
+    Wang et al., Temporal Segment Networks (ECCV 2016). With fewer frames than asked, frames repeat.
 
     Example:
         >>> even_indices(100, 4).tolist()
         [12, 37, 62, 87]
     """
     if n_frames < 1 or count < 1:
-        raise ValueError(
-            "even_indices expects n_frames ≥ 1 and count ≥ 1. "
-            f"Received: n_frames={n_frames}, count={count}"
-        )
+        raise ValueError(f"Expected numbers ≥ 1. Received: n_frames={n_frames}, count={count}")
     return (2 * np.arange(count, dtype=np.int64) + 1) * n_frames // (2 * count)
 
 
 def read_clip(
     path: Path, count: int, height: int, width: int, start: float = 0.0, end: float | None = None
 ) -> tuple[np.ndarray, VideoFacts]:
-    """Decode a video, or its part from `start` to `end`, and return frames picked evenly.
+    """Return evenly picked frames, uint8 (count, height, width, 3) RGB, and the facts.
 
-    Frames repeat where the clip has fewer than `count`. `start` and `end` are seconds from the
-    first frame; a frame at `end` is not taken, and None is the end of the video.
-
-    Returns:
-        Frames of shape (count, height, width, 3), uint8, RGB, area-averaged; and the facts.
-
-    Raises:
-        UnreadableVideoError: no frame decodes; the message is the reason.
+    `start` and `end` are seconds from the first frame; a frame at `end` is not taken, and None is
+    the end of the video. Where no frame decodes, an `UnreadableVideoError` says why.
     """
     [clip] = read_spans(path, [(start, end)], count, height, width)
     if isinstance(clip, str):
@@ -122,7 +111,7 @@ def read_spans(
 
 
 def _guess(spans: Sequence[Span], n_frames: float, fps: float | None, count: int) -> np.ndarray:
-    """Return the frames to take by the header, (len(spans), count); -1 where it tells nothing."""
+    # The frames to take by the header, (len(spans), count); -1 where it tells nothing.
     if not 0 < n_frames < 1e9:
         return np.full((1, count), -1)
     rate, last = fps or DEFAULT_FPS, int(n_frames)
@@ -157,7 +146,7 @@ def _part(
 
 
 def _advance(seconds: float, at: float, fps: float | None) -> float:
-    """Return the time of the frame after `seconds`: its time stamp `at`, where that can be."""
+    # The time of the frame after `seconds`: its time stamp `at`, where that can be.
     known = fps is not None and 0.5 / FASTEST < at - seconds < GAP
     return at if known else seconds + 1 / (fps or DEFAULT_FPS)
 
@@ -169,19 +158,14 @@ def within(seconds: float, start: float, end: float | None) -> bool:
 
 def shrink(frame: np.ndarray, height: int, width: int, out: np.ndarray | None = None) -> np.ndarray:
     """Resize a frame, uint8 (H, W, 3), to (height, width, 3): each pixel the mean of its area."""
-    # Intel's primitives, where OpenCV has them, are five times as fast as its own loop, which
-    # took a third of the time of extraction. They round some ties the other way and so are not
-    # "exact". The setting belongs to the thread.
+    # Intel's primitives are five times as fast as OpenCV's own loop, but round some ties the other
+    # way. The setting belongs to the thread.
     cv2.ipp.setUseIPP_NotExact(True)
     return cv2.resize(frame, (width, height), dst=out, interpolation=cv2.INTER_AREA)
 
 
 def length(path: Path) -> float:
-    """Return the seconds of a video by its header, which may overstate, or else by decoding.
-
-    Raises:
-        UnreadableVideoError: the file is not a video that FFmpeg knows.
-    """
+    """Return the seconds of a video by its header, which may overstate, or else by decoding."""
     capture = _open(path)
     fps = _rate(capture)
     n_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -197,18 +181,12 @@ def length(path: Path) -> float:
 def timed(
     path: Path, height: int | None = None, width: int | None = None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield every frame with its time, decoded in order, one at a time.
+    """Yield the seconds from the first frame, increasing, and the frame, (H, W, 3) uint8 RGB.
 
     Times are the container's; where they do not go up, as in a raw stream, frames follow one
-    another at the header's frame rate, or 25 a second. A turned video (a phone's) comes upright.
-
-    Frames are area-averaged to `height` and `width`; None leaves their size.
-
-    Yields:
-        Seconds from the first frame, increasing; and the frame, (H, W, 3) uint8 RGB.
-
-    Raises:
-        UnreadableVideoError: no frame decodes, or the file is a picture.
+    another at the header's frame rate, or 25 a second. Turned videos (of phones) come upright.
+    Frames are area-averaged to `height` and `width`; None leaves their size. Where no frame
+    decodes, or the file is a picture, an `UnreadableVideoError` says so at the end.
     """
     capture = _open(path)
     fps = _rate(capture)
@@ -247,7 +225,6 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _open(path: Path) -> Any:
-    """Return a `cv2.VideoCapture` of a video file, or what behaves as one."""
     path = path.absolute()  # FFmpeg takes "10:30.mp4" for the protocol "10"
     try:
         str(path).encode()
@@ -300,7 +277,7 @@ class _PyAvCapture:
 
 
 def _rate(capture: Any) -> float | None:
-    """Return the header's frames per second, 0.0 where unknown, None where times are wrong too."""
+    # The header's frames per second, 0.0 where unknown, None where times are wrong too.
     fps = capture.get(cv2.CAP_PROP_FPS)
     if 0 < fps < SLOWEST:
         return None
@@ -309,7 +286,7 @@ def _rate(capture: Any) -> float | None:
 
 
 def _grab(capture: Any) -> bool:
-    """Decode the next frame; one packet that does not decode does not end a video."""
+    # One packet that does not decode does not end a video.
     return capture.grab() or any(capture.grab() for _ in range(FAILURES))
 
 
@@ -319,7 +296,6 @@ _IN_CONTAINERS = (b"WEBP", b"avif", b"heic", b"heix", b"mif1")
 
 
 def _what_it_is(path: Path) -> str:
-    """Return what a file that gives at most one frame is instead of a video, or ''."""
     with path.open("rb") as file:
         head = file.read(1024)
     if not head:
@@ -343,7 +319,6 @@ def _check_frames(path: Path, capture: Any, n_frames: int) -> None:
 
 
 def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray, float | None]:
-    """Return which of the frames with these time stamps to take, and the frames per second."""
     n_frames, steps = len(stamps), np.diff(stamps)
     evenly = even_indices(n_frames, count)
     if fps is None or n_frames < 2 or steps.min() < 0.5 / FASTEST or steps.max() > GAP:

@@ -1,8 +1,6 @@
 """Where clips come from: one module a source, chosen by `dataset.name`.
 
-A source is a module `har.datasets.<name>` with a function `fetch(params, destination)` that
-fills the folder `destination` with `Class/clip.ext`, or with videos and `segments.csv`, which
-lists clips as parts of them (`har.clips.segments`). What a kill left there is there again on
-the next call; a source goes on from it. A source with official splits has a second function,
-`official_splits(params, videos)`, that returns the rows of official.csv.
+Its function `fetch(params, destination)` fills a folder with `Class/clip.ext`, or with videos and
+the `segments.csv` of `har.clips.segments`, and goes on from what a kill left there. A source with
+official splits has `official_splits(params, videos)`, which returns the rows of official.csv.
 """

@@ -1,11 +1,11 @@
 """A folder of one's own: `Class/clip.ext`, linked and not copied."""
 
-import os
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from har import files
 from har.clips.segments import is_junk
 from har.errors import UserError
 from har.params import DatasetParams
@@ -66,11 +66,7 @@ def nfc(name: str) -> str:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder but hidden ones and junk; links are followed and named.
-
-    Raises:
-        UserError: a folder cannot be read, or a link leads to a folder that holds it.
-    """
+    """Yield the files below a folder but hidden ones and junk; links are followed and printed."""
     try:
         entries = [(entry, entry.is_dir(), entry.is_file()) for entry in sorted(folder.iterdir())]
     except OSError as error:
@@ -81,7 +77,7 @@ def walk(folder: Path) -> Iterator[Path]:
         if is_junk(entry.name):
             continue
         if is_folder and entry.is_symlink():
-            if entry.resolve() in (folder.resolve(), *folder.resolve().parents):
+            if folder.resolve().is_relative_to(entry.resolve()):
                 raise UserError(f"{entry} is a link to a folder that holds it. Remove the link.")
             print(
                 f"{entry} is a link, which DVC does not follow: after a change of what it leads "
@@ -96,7 +92,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _join_sides(path: Path, clips: dict[str, Path]) -> dict[str, Path]:
-    """Turn side/Class/clip.ext (Kaggle's layout) into Class/side/clip.ext."""
+    # Kaggle's layout, side/Class/clip.ext, becomes Class/side/clip.ext.
     split = {name: name.split("/", 2) for name in clips}
     folders = sorted({parts[0] for parts in split.values()})
     sides = [name for name in folders if name.casefold() in SIDES]
@@ -125,17 +121,4 @@ def link_all(clips: Mapping[str, Path], destination: Path) -> None:
     """Fill `destination` with links to the files of `clips`, and with nothing else."""
     shutil.rmtree(destination, ignore_errors=True)  # a killed run's links, to clips since gone
     for name, file in clips.items():
-        link(file, destination / name)
-
-
-def link(source: Path, target: Path) -> None:
-    """Make `target` the same file as `source`: hard link, else symbolic link, else copy."""
-    source = source.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    for make in (os.link, os.symlink, shutil.copyfile):
-        try:
-            return make(source, target)
-        except OSError as error:
-            problem = error.strerror
-    raise UserError(f"{source} cannot be linked or copied to {target} ({problem}).")
+        files.link(file, destination / name, symbolic=True)

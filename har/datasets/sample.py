@@ -1,10 +1,9 @@
-"""The data set `sample`: rendered people, filmed and filed like UCF50, the same bytes every time.
+"""The data set `sample`: rendered people, filed like UCF50, the same bytes every time.
 
-It makes the pipeline run anywhere without a download, and it holds the two traps that UCF50 sets.
 The clips of one group share person, clothes, place and camera, so a random split leaks. Sitting
-down and standing up, picking up and putting down consist of the same frames in opposite order, so
-a model that ignores time cannot pass an accuracy of 4 in 6. Everything else that differs between
-clips (`Nuisance`) has the same distribution in both classes of such a pair.
+down and standing up, picking up and putting down are the same frames in opposite order, so a model
+that ignores time cannot pass an accuracy of 4 in 6. All else that differs between clips
+(`Nuisance`) has the same distribution in both classes of such a pair.
 """
 
 import zlib
@@ -24,7 +23,6 @@ from har.datasets.rendering import figure, scene
 from har.errors import UserError
 from har.params import DatasetParams
 
-CLASSES = ("JumpingJack", "Squats", "SitDown", "StandUp", "PickUp", "PutDown")
 GROUPS = 30
 CLIPS_PER_GROUP = 4
 WIDTH = 160
@@ -41,6 +39,7 @@ MOTIONS = {
     "PickUp": ("pick_up", False),
     "PutDown": ("pick_up", True),
 }
+CLASSES = tuple(MOTIONS)
 
 Range = tuple[float, float]
 
@@ -114,7 +113,7 @@ class Clip:
 
 
 class Name(NamedTuple):
-    """A clip's place in the data set; its seed, and its path, follow from it alone."""
+    """A clip's place in the data set; its seed and its path follow from it alone."""
 
     label: str
     group: int
@@ -149,7 +148,7 @@ def _person(rng: np.random.Generator) -> scene.Person:
 def _furnish(
     rng: np.random.Generator, motion: str, path: scene.Body, view: scene.View
 ) -> tuple[list[scene.Part], scene.Thing | None]:
-    """Put up what the motion along `path` needs, and now and then what only others need."""
+    # What the motion along `path` needs, and now and then what only others need.
     sits, lifts = motion == "sit_down", motion == "pick_up"
     spare_seat, spare_thing = rng.random(2) < NUISANCE.spare_chance
     # Spare pieces stand to the sides as the camera sees them, a little behind the person.
@@ -226,7 +225,7 @@ def draw_group(rng: np.random.Generator, motion: str) -> Group:
 
 
 def _wander(rng: np.random.Generator, count: int, columns: int, hz: Range) -> np.ndarray:
-    """Smooth noise, (count, columns), amplitude about 1; alike forwards and backwards in time."""
+    # Smooth noise, (count, columns), amplitude about 1; alike forwards and backwards in time.
     seconds = np.arange(count)[:, None] / FPS
     waves = [
         np.sin(2 * np.pi * (rng.uniform(*hz, columns) * seconds + rng.uniform(0, 1, columns)))
@@ -273,17 +272,13 @@ def draw_clip(rng: np.random.Generator, group: Group, backwards: bool = False) -
 
 @lru_cache(maxsize=1)
 def _grain(deviation: float) -> np.ndarray:
-    """A sheet of sensor noise to cut patches from: one for all clips, drawing it is slow."""
+    # A sheet of sensor noise to cut patches from: one for all clips, as drawing it is slow.
     shape = (HEIGHT + 64, WIDTH + 64, 3)
     return np.rint(np.random.default_rng(SEED).normal(0, deviation, shape)).astype(np.int16)
 
 
 def render_clip(group: Group, clip: Clip) -> np.ndarray:
-    """Film one clip.
-
-    Returns:
-        (T, H, W, 3) uint8 RGB; with `clip.backwards` the same frames in opposite order.
-    """
+    """Film one clip: (T, H, W, 3) uint8 RGB."""
     angles = figure.trajectory(group.motion, clip.progress, group.style) + clip.sway
     body = figure.joints(angles, group.proportions)
     parts = scene.person_parts(body, group.person, group.view, group.light)
@@ -316,7 +311,6 @@ def render_clip(group: Group, clip: Clip) -> np.ndarray:
 
 
 def _write(path: Path, frames: np.ndarray) -> None:
-    """Encode (T, H, W, 3) uint8 RGB frames; the file appears whole or not at all."""
     partial = path.with_name(f".{path.stem}.part.avi")
     codec = cv2.VideoWriter.fourcc(*"XVID")
     writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, codec, FPS, (WIDTH, HEIGHT))
@@ -333,7 +327,7 @@ def _write(path: Path, frames: np.ndarray) -> None:
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    """Check a written AVI: OpenCV's writer reports no error, as of a full disk."""
+    # OpenCV's writer reports no error, as of a full disk.
     data = path.read_bytes() if path.exists() else b""
     capture, n_frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0
     while capture.grab():
@@ -344,11 +338,9 @@ def _is_whole(path: Path, count: int) -> bool:
 
 
 def _render_group(destination: Path, names: list[Name]) -> int:
-    """Render clips of one group, and say how many."""
     motion, backwards = MOTIONS[names[0].label]
     n_threads = cv2.getNumThreads()
-    # One process per core already: threads inside OpenCV would only get in each other's way.
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # there is a process per core
     try:
         group = draw_group(names[0]._replace(clip=0).rng(), motion)
         for name in names:
@@ -375,9 +367,8 @@ def render(
 ) -> None:
     """Render the data set below `destination` as Class/v_Class_gNN_cNN.avi.
 
-    The bytes of a clip depend on its name alone. Clips already there are kept, and each appears
-    whole by rename, so a killed run goes on where it stopped. `groups` (per class) and
-    `clips_per_group` are from 1 to 99.
+    The bytes of a clip depend on its name alone. A killed run goes on where it stopped. `groups`
+    (per class) and `clips_per_group` are from 1 to 99.
     """
     chosen(classes, CLASSES, "the sample data set")
     for what, number in (("groups", groups), ("clips_per_group", clips_per_group)):

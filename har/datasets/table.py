@@ -1,9 +1,8 @@
 """A table of clips: `dataset.path` names a CSV file with the columns path and class.
 
-Optional columns: group (clips of one source or person), start and end (seconds; a part of a long
-video, which is not cut or encoded again), fold (from 0). Relative paths are relative to the table.
-Each video is linked once below `_sources/`; `segments.csv` says which parts are clips, see
-`har.clips.segments`.
+Optional columns: group (clips of one source or person), start and end (seconds of a long video),
+fold (from 0). Relative paths are relative to the table. Each video is linked once below
+`_sources/`; `segments.csv` says which parts are clips.
 """
 
 import csv
@@ -26,9 +25,7 @@ OPTIONAL = ("group", "start", "end", "fold")
 def fetch(params: DatasetParams, destination: Path) -> None:
     """Link the videos of the table `params.path` into `destination` and write `segments.csv` there.
 
-    Raises:
-        UserError: names the row that cannot be: no such file, `end` before `start`, a segment
-            twice, a class or number that is none. `extract` finds what is beyond its video.
+    A `UserError` names the row that cannot be; `extract` finds parts that are beyond their video.
     """
     rows = list(_rows(params.path))
     wanted = folder.chosen(params.classes, {row["class"] for _, row in rows}, str(params.path))
@@ -71,7 +68,7 @@ def fetch(params: DatasetParams, destination: Path) -> None:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line of a row and its columns, stripped and in NFC, '' where there is none."""
+    # The line of a row and its columns, stripped and in NFC, '' where there is none.
     columns = f"{', '.join(NEEDED)} and optionally {', '.join(OPTIONAL)}"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -86,9 +83,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 )
             if unknown := [name for name in header if name not in NEEDED + OPTIONAL]:
                 print(f"{path}: the columns {', '.join(unknown)} are not used ({columns} are).")
-            n_rows = 0
+            empty = True
             for row in reader:
-                n_rows, where = n_rows + 1, f"{path}, row {reader.line_num}"
+                empty, where = False, f"{path}, row {reader.line_num}"
                 if "" in row:
                     raise _wrong(where, f"{len(header)} columns", f"more: {row['']}")
                 cells = {name: folder.nfc((row.get(name) or "").strip()) for name in OPTIONAL}
@@ -99,7 +96,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if is_junk(label):
                     raise _wrong(where, "another class, as this name is left out", label)
                 yield reader.line_num, cells
-            if not n_rows:
+            if empty:
                 raise _wrong(str(path), "a row for each clip", "the header alone")
     except FileNotFoundError:
         raise UserError(
@@ -130,9 +127,8 @@ def _seconds(text: str, where: str) -> float | None:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """Return `name`, with -2, -3 … before its ending where it is taken, and take it."""
-    stem, ending = name.removesuffix(Path(name).suffix), Path(name).suffix
-    number = 1
+    ending, number = Path(name).suffix, 1
+    stem = name.removesuffix(ending)
     while name.casefold() in taken:
         number += 1
         name = f"{stem}-{number}{ending}"

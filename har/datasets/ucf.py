@@ -1,10 +1,8 @@
 """What UCF50 and UCF101 share: where their clips come from and where they go.
 
 Clips come from what `dataset.path` names (an archive, or a folder that holds the clips or the
-archive), else by download. They go to `Class/clip.avi`, whatever folders stand around them in
-the archive. The class is the folder's name, never the file's: UCF has
-`Billiards/v_Billards_g01_c01.avi`, `PullUps/v_Pullup_…` and
-`HandstandPushups/v_HandStandPushups_…`.
+archive), else by download, and go to `Class/clip.avi`. The class is the folder's name, not the
+file's: UCF has `Billiards/v_Billards_g01_c01.avi`.
 """
 
 import re
@@ -43,8 +41,7 @@ class Source:
     def place(self, name: str) -> PurePosixPath | None:
         """Return `Class/clip.ext` for a file of this data set, None for any other.
 
-        The folder next to the file is the class; where that is no class, as in the flat
-        `UCF101_videos.zip`, the file's name has it. Case does not matter.
+        Where its folder is no class, as in the flat `UCF101_videos.zip`, the file's name has it.
         """
         path = PurePosixPath(name)
         if path.suffix.lower() not in _VIDEOS or any(part.startswith(".") for part in path.parts):
@@ -62,14 +59,20 @@ def fetch(source: Source, params: DatasetParams, destination: Path) -> None:
     if isinstance(found, dict):
         wanted = _wanted(source, params, params.path, found)
         clips = {str(place): params.path / name for name, place in wanted.items()}
-        folder.link_all(clips, destination)
-        return
-    path = _own(source, params, found) if found else _download(source, params)
+        return folder.link_all(clips, destination)
+    url = params.url or source.url
+    path = found or files.folder("downloads") / file_name(url)
+    known = (None, params.sha256) if params.sha256 else source.known.get(path.name, (None, None))
+    n_bytes, sha256 = known
+    if found:
+        _check(path, n_bytes, sha256)
+    else:
+        download(url, path, sha256=sha256, n_bytes=n_bytes)
     archive = Archive(path)
     places = {m.name: source.place(m.name) for m in archive.members if m.kind == "file"}
     wanted = _wanted(source, params, path, {n: place for n, place in places.items() if place})
     archive.unpack(destination, wanted.get)
-    if found is None and _known(source, params, path.name)[1] is None:
+    if not found and not sha256:
         print(
             f"{path.name} has the SHA-256 {files.file_sha256(path)}. Set dataset.sha256 to it: "
             "every later download must then have the same bytes."
@@ -82,9 +85,6 @@ def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None
     Returns:
         An archive; or the clips of a folder, path below it to `Class/clip.ext`; or None where
         `path` is the default and holds neither.
-
-    Raises:
-        UserError: any other `path` holds neither or is not there, or two files are one clip.
     """
     if path.is_file():
         return path
@@ -133,13 +133,8 @@ def file_name(url: str) -> str:
     return PurePosixPath(unquote(urlsplit(url).path)).name or "archive"
 
 
-def _known(source: Source, params: DatasetParams, name: str) -> tuple[int | None, str | None]:
-    return (None, params.sha256) if params.sha256 else source.known.get(name, (None, None))
-
-
-def _own(source: Source, params: DatasetParams, archive: Path) -> Path:
-    """Check the user's archive: half an archive may unpack without an error, to fewer clips."""
-    n_bytes, sha256 = _known(source, params, archive.name)
+def _check(archive: Path, n_bytes: int | None, sha256: str | None) -> None:
+    # Half an archive may unpack without an error, to fewer clips.
     expected, found = f"{n_bytes:,} bytes" if n_bytes else "", f"{archive.stat().st_size:,} bytes"
     if sha256 and n_bytes in (None, archive.stat().st_size):
         expected, found = f"SHA-256 {sha256}", f"SHA-256 {files.file_sha256(archive)}"
@@ -148,12 +143,3 @@ def _own(source: Source, params: DatasetParams, archive: Path) -> Path:
             f"Expected {expected} of {archive}. Received: {found}. Get it again if it is damaged; "
             "if you trust it, set dataset.sha256 to its SHA-256."
         )
-    return archive
-
-
-def _download(source: Source, params: DatasetParams) -> Path:
-    url = params.url or source.url
-    n_bytes, sha256 = _known(source, params, file_name(url))
-    target = files.folder("downloads") / file_name(url)
-    download(url, target, sha256=sha256, n_bytes=n_bytes)
-    return target

@@ -3,10 +3,8 @@
 K. Soomro, A. Roshan Zamir, M. Shah, UCF101: a dataset of 101 human actions classes from videos
 in the wild, CRCV-TR-12-01, 2012.
 
-The official splits are three pairs of lists, `trainlist01.txt` and `testlist01.txt` and so on. A
-train list has lines `Class/clip.avi 3` with the class counted from 1, a test list lines
-`Class/clip.avi`. The numbers are not used: the class is the folder's name. Lists and folders
-disagree about case (`HandstandPushups`), so case is ignored.
+The official splits are three pairs of lists with lines `Class/clip.avi`. Lists and folders disagree
+about case (`HandstandPushups`), so case is ignored.
 """
 
 import tempfile
@@ -75,15 +73,12 @@ def official_splits(params: DatasetParams, videos: Path) -> list[Row]:
 
     A side is `train`, `test`, or '' for a clip in neither list.
     """
-    clips = sorted(
-        file.relative_to(videos).as_posix() for file in videos.glob("*/*") if file.is_file()
-    )
+    found = [file.relative_to(videos) for file in videos.glob("*/*") if file.is_file()]
     with tempfile.TemporaryDirectory(dir=files.folder("downloads")) as folder:
-        unpacked = Archive(_archive_of_lists(params)).unpack(Path(folder, "lists"), _list_name)
-        texts = {
-            file.name: Path(folder, "lists", file).read_text(encoding="utf-8") for file in unpacked
-        }
-    return rows(clips, texts)
+        lists = Path(folder, "lists")
+        names = Archive(_archive_of_lists(params)).unpack(lists, _list_name)
+        texts = {name.name: (lists / name).read_text(encoding="utf-8") for name in names}
+    return rows(sorted(path.as_posix() for path in found), texts)
 
 
 def rows(clips: Sequence[str], texts: Mapping[str, str]) -> list[Row]:
@@ -127,7 +122,6 @@ def _list_name(name: str) -> PurePosixPath | None:
 
 
 def _archive_of_lists(params: DatasetParams) -> Path:
-    """Return the archive of the lists: beside the user's own clips, else downloaded."""
     name = ucf.file_name(LISTS_URL)
     own = (params.path if params.path.is_dir() else params.path.parent) / name
     if own.is_file():

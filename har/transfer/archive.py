@@ -29,10 +29,10 @@ _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Ru
 
 
 class Member(NamedTuple):
-    """An entry of an archive: path with `/`, bytes when unpacked, and what it is."""
+    """An entry of an archive."""
 
-    name: str
-    size: int
+    name: str  # path with `/`
+    size: int  # bytes when unpacked
     kind: str  # file, folder, link, device, encrypted file
 
 
@@ -57,14 +57,10 @@ class Archive:
     def unpack(
         self, destination: Path, place: Callable[[str], PurePosixPath | None]
     ) -> list[PurePosixPath]:
-        """Unpack the wanted files, going on with what an earlier call left.
+        """Unpack the wanted files into a folder of their own; return their paths below it.
 
-        Args:
-            destination: a folder for these files alone.
-            place: the path below `destination` for a member's name, or None to leave it out.
-
-        Returns:
-            The paths of the wanted files, in the archive's order.
+        `place` gives that path for a member's name, or None to leave it out. A later call goes on
+        with what an earlier one left.
         """
         wanted: dict[str, tuple[PurePosixPath, int]] = {}
         taken: dict[str, str] = {}
@@ -87,13 +83,16 @@ class Archive:
             return [n for n, (p, s) in sizes.items() if not p.is_file() or p.stat().st_size != s]
 
         unfinished = destination / UNFINISHED
-        self._begin(destination, unfinished)
+        facts, note = self.path.stat(), unfinished / "archive.txt"
+        stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
+        if not (note.exists() and note.read_text(encoding="utf-8") == stamp):
+            shutil.rmtree(destination, ignore_errors=True)  # it comes from another archive
+            files.write_text(note, stamp)
         if names := set(missing()):
             n_bytes = sum(wanted[name][1] for name in names)
             check_free(destination, n_bytes, f"unpack {self.path.name}")
-            bar = tqdm(total=n_bytes, desc=f"Unpacking {self.path.name}", unit="B", unit_scale=True)
-            part = unfinished / "part"
-            with bar:
+            what, part = f"Unpacking {self.path.name}", unfinished / "part"
+            with tqdm(total=n_bytes, desc=what, unit="B", unit_scale=True) as bar:
                 for name in self._reader.extract(names, part):
                     target = destination / wanted[name][0]
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,15 +102,6 @@ class Archive:
             raise broken(self.path, f"not all bytes of {lost[0]}")
         shutil.rmtree(unfinished)
         return [target for target, _ in wanted.values()]
-
-    def _begin(self, destination: Path, unfinished: Path) -> None:
-        """Keep what is in `destination` only where it comes from the archive as it is now."""
-        facts = self.path.stat()
-        stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
-        note = unfinished / "archive.txt"
-        if not (note.exists() and note.read_text(encoding="utf-8") == stamp):
-            shutil.rmtree(destination, ignore_errors=True)
-            files.write_text(note, stamp)
 
 
 def broken(path: Path, reason: object) -> UserError:

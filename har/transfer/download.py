@@ -39,8 +39,6 @@ class _BreakError(Exception):
 
 
 class _Facts(NamedTuple):
-    """What the server says of its file; equal facts, same file."""
-
     url: str
     total: int | None
     etag: str | None
@@ -101,7 +99,7 @@ def is_web_page(head: bytes) -> bool:
 def _persist(
     session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
-    """Try while tries bring new bytes, and then a few times more."""
+    # Tries go on while they bring new bytes, and then a few times more.
     furthest, failures = _size(part), 0
     while True:
         try:
@@ -122,8 +120,9 @@ def _persist(
 def _request(
     session: requests.Session, url: str, part: Path, sha256: str | None, n_bytes: int | None
 ) -> None:
-    """Ask once for what `part` lacks, and append it."""
-    facts, have = _read_facts(part), _size(part)
+    facts, have = None, _size(part)
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        facts = _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
     headers = {"Accept-Encoding": "identity", "User-Agent": "har"}
     if facts and have and facts.url == url:
         if have == facts.total:
@@ -166,7 +165,6 @@ def _request(
 def _receive(
     response: requests.Response, url: str, part: Path, facts: _Facts | None, n_bytes: int | None
 ) -> None:
-    """Check the head of an answer and append its body to `part`."""
     status, span = response.status_code, response.headers.get("Content-Range", "")
     if status in _TRANSIENT:
         raise _BreakError(f"HTTP {status} {response.reason}")
@@ -226,20 +224,13 @@ def _facts_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _read_facts(part: Path) -> _Facts | None:
-    try:
-        return _Facts(*json.loads(_facts_file(part).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 def _discard(part: Path) -> None:
     part.unlink(missing_ok=True)
     _facts_file(part).unlink(missing_ok=True)
 
 
 def _chain(error: Any) -> list[Any]:
-    """Return an error and those it wraps: requests and urllib3 put them in various places."""
+    # An error and those it wraps: requests and urllib3 put them in various places.
     found = [error]
     for inner in (getattr(error, "reason", None), *getattr(error, "args", ())):
         if isinstance(inner, BaseException) and inner is not error:

@@ -1,7 +1,7 @@
 """RAR archives, versions 1.5 to 5, through the UnRAR library that `unrar2-cffi` bundles.
 
-UnRAR decodes and this module writes: UnRAR's own links and paths stay unused. One pass decodes a
-solid archive (UCF101.rar) once; `rarfile` opens one member at a time, in quadratic time.
+UnRAR decodes and this module writes. One pass decodes a solid archive (UCF101.rar) once; `rarfile`
+opens one member at a time, in quadratic time.
 """
 
 import os
@@ -43,10 +43,7 @@ class RarReader:
         self._path = path
 
     def members(self) -> list[Member]:
-        """List the archive from its headers.
-
-        An archive that is cut short ends there; its last member then fails when it is extracted.
-        """
+        """List the archive from its headers; what is cut short fails when it is extracted."""
         found = []
         for handle, header in self._headers(_LIST):
             if not header.Flags & _CONTINUED:
@@ -89,11 +86,8 @@ class RarReader:
     def _process(
         self, handle: Any, operation: int, write: Callable[[bytes], None] | None = None
     ) -> None:
-        """Decode or skip a member.
-
-        The library's own callback answers every question with yes. This one says no where there
-        is no answer: a missing volume, a password, a dictionary of gigabytes.
-        """
+        # The library's own callback answers every question with yes. This one says no where there
+        # is no answer: a missing volume, a password, a dictionary of gigabytes.
         failure: list[BaseException] = []
 
         def answer(message: int, data: int, length: int) -> int:

@@ -1,8 +1,8 @@
 """The articulated person of the `sample` data set: from joint angles to positions; its actions.
 
-Everything here is a pure function of arrays. Lengths are in statures (1 = standing height), angles
-in radians, except in the tables of key poses, which a person reads and edits: those are degrees.
-Body axes: x forward, y to the person's left, z up; the origin is the floor between the feet.
+Lengths are in statures (1 = standing height), angles in radians, in the tables of key poses in
+degrees. Body axes: x forward, y to the person's left, z up; the origin is the floor between the
+feet.
 """
 
 from collections.abc import Callable, Mapping
@@ -76,7 +76,7 @@ def pose(degrees: Mapping[str, float]) -> np.ndarray:
 
 
 def _swing(vector: np.ndarray, angle: np.ndarray, towards: int) -> np.ndarray:
-    """Turn vectors (T, 3) so that one pointing down moves by `angle` (T,) towards axis 0 or 1."""
+    # Vectors (T, 3), so that one pointing down moves by `angle` (T,) towards axis 0 or 1.
     turned = vector.copy()
     cos, sin = np.cos(angle), np.sin(angle)
     turned[:, towards] = vector[:, towards] * cos - vector[:, 2] * sin
@@ -85,7 +85,7 @@ def _swing(vector: np.ndarray, angle: np.ndarray, towards: int) -> np.ndarray:
 
 
 def _spin(vector: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Turn vectors (T, 3) by `angle` (T,) about the vertical, forward towards the left."""
+    # Vectors (T, 3) turn by `angle` (T,) about the vertical, forward towards the left.
     cos, sin = np.cos(angle), np.sin(angle)
     x, y, z = vector.T
     return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=1)
@@ -94,15 +94,10 @@ def _spin(vector: np.ndarray, angle: np.ndarray) -> np.ndarray:
 def joints(
     angles: np.ndarray, proportions: Mapping[str, float] = PROPORTIONS
 ) -> dict[str, np.ndarray]:
-    """Forward kinematics: where every joint is, given `angles`, (T, A) radians.
+    """Forward kinematics of `angles`, (T, A): (T, 3) float64 positions in statures by joint name.
 
     The feet stand still and the body moves over them: the lower ankle is `lift` above its standing
     height and the mean of both ankles stays over the origin.
-
-    Returns:
-        (T, 3) float64 positions in statures by joint name: `pelvis`, `chest`, `chin`, `crown` and,
-        ending in `_left` and `_right`, `shoulder`, `elbow`, `wrist`, `grip`, `fingers`, `hip`,
-        `knee`, `ankle`, `toes`.
     """
     count = len(angles)
     at = {name: angles[:, column] for name, column in _COLUMN.items()}
@@ -151,7 +146,7 @@ Keys = list[tuple[float, np.ndarray]]
 
 
 def jumping_jack(style: Style) -> Keys:
-    """One jump: feet together, arms down; astride, arms overhead; and back."""
+    """Feet together, arms down; astride, arms overhead; and back."""
     high, wide = 150 + 16 * style.arms, 21 + 4 * style.legs
     hop = 0.045 + 0.015 * style.depth
     closed = pose({"abduction": 10, "hip": 13, "knee": 26, "spread": 3, "trunk": 5})
@@ -218,13 +213,10 @@ CYCLIC = frozenset({"jumping_jack", "squats"})
 
 
 def trajectory(motion: str, progress: np.ndarray, style: Style) -> np.ndarray:
-    """Joint angles over time: monotone cubics through the key poses, so no joint overshoots.
+    """Joint angles over time, float64 (T, A): monotone cubics, so no joint overshoots a key pose.
 
     A cyclic motion repeats every 1 of `progress`, float (T,); any other one holds its first pose
     below 0 and its last above 1.
-
-    Returns:
-        (T, A) float64, columns as in `ANGLES`, radians.
     """
     times, poses = zip(*MOTIONS[motion](style), strict=True)
     times, poses = np.array(times), np.stack(poses)

@@ -1,8 +1,7 @@
 """The world of the `sample` data set: places, the camera, people and things as filled outlines.
 
-Points of the world are in statures (see `rendering.figure`), points of a picture in pixels.
-Pictures are (H, W, 3) uint8 RGB. A place is painted once, on a canvas wider than the frame by
-`MARGIN` on every side, so that the camera can move over it.
+Points of the world are in statures, of a picture in pixels. Pictures are (H, W, 3) uint8 RGB. A
+place is painted once, on a canvas wider than the frame by `MARGIN`, so that the camera can move.
 """
 
 from collections.abc import Sequence
@@ -20,15 +19,12 @@ Body = dict[str, np.ndarray]
 
 
 class View(NamedTuple):
-    """Where the camera stands: parallel projection, `yaw` from the front, `elevation` from above.
+    """Where the camera stands, with parallel projection."""
 
-    `origin` is the canvas pixel (x, y) of the floor between the feet; angles are in radians.
-    """
-
-    yaw: float
-    elevation: float
+    yaw: float  # radians from the front
+    elevation: float  # radians from above
     px_per_stature: float
-    origin: tuple[float, float]
+    origin: tuple[float, float]  # canvas pixel (x, y) of the floor between the feet
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Map world points (..., 3) to canvas pixels (..., 2) and nearness (...), in statures."""
@@ -63,7 +59,7 @@ class Part(NamedTuple):
 
 
 def _capsule(a: np.ndarray, b: np.ndarray, radius_a: float, radius_b: float) -> np.ndarray:
-    """Outline (T, P, 2) of two discs around a and b (T, 2) and what lies between them."""
+    # Outline (T, P, 2) of two discs around a and b (T, 2) and what lies between them.
     axis = b - a
     angle = np.arctan2(axis[:, 1], axis[:, 0])[:, None]
     bow = np.linspace(np.pi / 2, 3 * np.pi / 2, 7)
@@ -75,7 +71,7 @@ def _capsule(a: np.ndarray, b: np.ndarray, radius_a: float, radius_b: float) -> 
 
 
 def _hull(points: np.ndarray) -> np.ndarray:
-    """Convex hulls of (T, P, 2) points, padded by their last point to one length."""
+    # Convex hulls of (T, P, 2) points, padded by their last point to one length.
     hulls = [cv2.convexHull(frame.astype(np.float32))[:, 0] for frame in points]
     longest = max(map(len, hulls))
     return np.stack([np.pad(h, ((0, longest - len(h)), (0, 0)), mode="edge") for h in hulls])
@@ -237,10 +233,7 @@ def furniture(
 
 
 def texture(rng: np.random.Generator, height: int, width: int, cells: Sequence[int]) -> np.ndarray:
-    """Noise of several scales, (height, width) float32, mean 0 and deviation 1.
-
-    `cells` are the sides of a noise cell in pixels, one a scale; coarser ones weigh more.
-    """
+    """Noise of `cells` of several sizes in pixels, (height, width) float32, mean 0, deviation 1."""
     total = np.zeros((height, width), np.float32)
     for cell in cells:
         grid = rng.standard_normal((height // cell + 2, width // cell + 2)).astype(np.float32)
@@ -342,12 +335,8 @@ def occluder(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint a pole, a bush or the edge of a table between the camera and the person.
 
-    Args:
-        rng: source of the draws.
-        height: rows of the canvas.
-        width: columns of the canvas.
-        x: column of its middle.
-        size: its height (table), about half that of a bush, twice the width of a pole; pixels.
+    `x` is the column of its middle; `size` its height (table), about half that of a bush, twice the
+    width of a pole, in pixels.
 
     Returns:
         The layer, (height, width, 3) uint8, black where it is transparent, and what it lets
