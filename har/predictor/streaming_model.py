@@ -1,7 +1,4 @@
-"""A network in two: a part that sees a frame or two at a time, and a head over all of a window.
-
-LRCN is such a network: a CNN of frames, or of the motion between two, then an LSTM.
-"""
+"""A network in two, such as LRCN: a part that sees a frame or two, and a head over a window."""
 
 from collections.abc import Callable
 
@@ -34,7 +31,7 @@ class FramePart:
         """Cut `model` where time is unfolded, and check that the parts make the whole.
 
         Raises:
-            NoFramePartError: it has no such place, or features depend on more than two frames.
+            NoFramePartError: there is no such place, or features depend on more than two frames.
         """
         unfolds = [layer for layer in model.layers if isinstance(layer, UnfoldTime)]
         if len(unfolds) != 1:
