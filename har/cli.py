@@ -211,7 +211,7 @@ def predict(
     from har.predictor.session import Outputs, Session
     from har.predictor.sources import camera_of, files_of
     from har.predictor.timeline import Smoothing
-    from har.predictor.web_video import Bounds
+    from har.predictor.web_video import Bounds, is_url
 
     kind = {None: TIMELINE if window or stride else None, True: TIMELINE, False: CLIP}[timeline]
     settings = Settings(kind, 30.0, window, stride, Smoothing(smooth, threshold, hysteresis))
@@ -219,7 +219,7 @@ def predict(
     outputs.check(sources)
     # Report a missing file or camera before the model loads, which takes seconds.
     camera = camera_of(sources)
-    if camera is None and len(sources) == 1 and not as_json:
+    if camera is None and len(sources) == 1 and not as_json and not is_url(sources[0]):
         files_of(sources[0])
     process.prepare()
     from har.predictor.figures import best_model

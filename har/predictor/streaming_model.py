@@ -21,8 +21,7 @@ class FramePart:
     Attributes:
         context: frames behind one vector of features: 1, or 2 where the network sees motion.
         spacing: places in a clip from one frame of a context to the next.
-        places: int64 (V, t): for each of V views, places in a clip of the newest frame behind the
-            features that the head takes.
+        places: int64 (V, t): of V views, the newest frames behind the features of the head.
         features_model: from uint8 (N, context, H, W, 3) RGB to features (N, …).
         head_model: from features (N·V, t, …) to probabilities (N, C).
     """
