@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from har.predictor.recogniser import Recogniser
 
 CLIP, TIMELINE = "clip", "timeline"
+_CLIP_SECONDS = 30.0  # the longest clip, where the kind is not given
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,6 @@ class Settings:
     """How a video is recognised."""
 
     kind: str | None = None  # clip: one answer; timeline: answers along it; None: by its length
-    clip_seconds: float = 30.0  # the longest clip, where `kind` is None
     window: float | None = None  # seconds behind one answer; None: the recogniser's
     stride: float | None = None  # seconds between answers; None: a quarter of the window
     smoothing: Smoothing = field(default_factory=Smoothing)
@@ -32,25 +32,15 @@ class Settings:
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """What a model says of one video.
+    """What a model says of one video."""
 
-    Attributes:
-        source: what the user named, or the path of a file in a folder.
-        kind: `clip` or `timeline`.
-        spans: start and end of each window, seconds; a clip is one.
-        probabilities: float64 (N, C), one row a span, rows sum to 1.
-        segments: what happened when; they cover the video.
-        names: of the classes, as answers show them.
-        model: `Recogniser.describe()`.
-    """
-
-    source: str
-    kind: str
-    spans: list[tuple[float, float]]
-    probabilities: np.ndarray
-    segments: list[Segment]
-    names: list[str]
-    model: str
+    source: str  # what the user named, or the path of a file in a folder
+    kind: str  # CLIP or TIMELINE
+    spans: list[tuple[float, float]]  # start and end of each window, seconds; a clip is one
+    probabilities: np.ndarray  # float64 (N, C), one row a span, rows sum to 1
+    segments: list[Segment]  # they cover the video
+    names: list[str]  # of the classes, as answers show them
+    model: str  # Recogniser.describe()
 
     @property
     def seconds(self) -> float:
@@ -63,7 +53,6 @@ class Prediction:
         return self.probabilities.mean(axis=0)
 
     def __repr__(self) -> str:
-        """Return what `har predict` prints."""
         from har.predictor import outputs
 
         return f"{self.model}\n{outputs.table(self, 3)}"
@@ -79,7 +68,7 @@ def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: st
     if not path.exists():
         raise UserError(f"There is no video at {path}. Name a file.")
     length = video.length(path)
-    kind = settings.kind or (CLIP if length <= settings.clip_seconds else TIMELINE)
+    kind = settings.kind or (CLIP if length <= _CLIP_SECONDS else TIMELINE)
     if kind == CLIP:
         frames, facts = recogniser.read(path)
         return _of_clip(recogniser, frames, facts.n_frames / (facts.fps or 25.0), source, settings)
