@@ -95,9 +95,9 @@ def teach(
         n = len(folder.find_clips(clips))
         minutes = 1 + n * 0.5 * backbone.windows * 2 / (os.cpu_count() or 1) / 60
         print(f"{n} clips: features take about {minutes:.0f} min, once; the classifier, seconds.")
-    values = {"name": "table" if is_table else "folder", "path": clips.as_posix()}
-    params.change({f"dataset.{key}": value for key, value in values.items()})
-    print(f"params.yaml: dataset.name is {values['name']}, dataset.path is {values['path']}.")
+    name, path = "table" if is_table else "folder", clips.as_posix()
+    params.change({"dataset.name": name, "dataset.path": path})
+    print(f"params.yaml: dataset.name is {name}, dataset.path is {path}.")
     shutil.copyfile("teach/pipeline.yaml", "teach/dvc.yaml")
     dvc("repro", "teach/dvc.yaml", capture=False)
     results()
@@ -211,15 +211,15 @@ def predict(
     from har.predictor.session import Outputs, Session
     from har.predictor.sources import camera_of, files_of
     from har.predictor.timeline import Smoothing
-    from har.predictor.web_video import Bounds
+    from har.predictor.web_video import Bounds, is_url
 
     kind = {None: TIMELINE if window or stride else None, True: TIMELINE, False: CLIP}[timeline]
-    settings = Settings(kind, 30.0, window, stride, Smoothing(smooth, threshold, hysteresis))
+    settings = Settings(kind, window, stride, Smoothing(smooth, threshold, hysteresis))
     outputs = Outputs(top, as_json, csv, srt, vtt, video)
     outputs.check(sources)
     # Report a missing file or camera before the model loads, which takes seconds.
     camera = camera_of(sources)
-    if camera is None and len(sources) == 1 and not as_json:
+    if camera is None and len(sources) == 1 and not as_json and not is_url(sources[0]):
         files_of(sources[0])
     process.prepare()
     from har.predictor.figures import best_model
@@ -227,10 +227,7 @@ def predict(
 
     recogniser = Recogniser.open(model or best_model())
     session = Session(recogniser, settings, outputs, Bounds(max_mb, max_minutes))
-    if camera:
-        session.watch(camera, seconds)
-    else:
-        session.run(sources)
+    session.watch(camera, seconds) if camera else session.run(sources)
 
 
 @app.command()

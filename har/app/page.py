@@ -42,12 +42,10 @@ def build(service: Service) -> gr.Blocks:
                 )
                 go = gr.Button("Recognise", variant="primary", elem_id="go")
                 if service.examples:
-                    gr.Examples(
-                        [[str(path)] for path in service.examples],
-                        [upload],
-                        example_labels=[path.stem for path in service.examples],
-                        label="Clips of the data set",
-                    )
+                    clips = [[str(path)] for path in service.examples]
+                    labels = [path.stem for path in service.examples]
+                    told = "Clips of the data set"
+                    gr.Examples(clips, [upload], label=told, example_labels=labels)
             with gr.Column(min_width=280, scale=2):
                 said = gr.Markdown(elem_id="said")
                 label = gr.Label(label="Likeliest", elem_id="label", **bars)
@@ -127,7 +125,6 @@ def _confusion(service: Service, name: str) -> gr.Image:
 
 
 def _answers(service: Service, path: str | None, url: str | None, name: str) -> Iterator[list[Any]]:
-    """Yield what is shown: first the answer, then the film with it."""
     with contextlib.ExitStack() as stack:
         with _shown_errors():
             if url:
@@ -155,7 +152,6 @@ def _shown_errors() -> Iterator[None]:
 
 
 def _shown(answer: Answer) -> list[Any]:
-    """Return the heading, the likeliest classes and the timeline of a video."""
     prediction, recogniser = answer.prediction, answer.recogniser
     clip = prediction.kind == CLIP
     heading = name_of(prediction.segments[0], prediction.names)
@@ -179,7 +175,6 @@ def _bars(names: list[str], probabilities: np.ndarray) -> dict[str, float]:
 
 
 def _timeline(prediction: Prediction) -> str:
-    """Draw the segments as a strip with a table; 20 classes have different colours."""
     order = list(dict.fromkeys(s.label for s in prediction.segments if s.label is not None))
     # Twenty hues; neighbours on the wheel differ in lightness too.
     colours = {k: f"hsl({i * 126 % 360} 65% {(38, 62)[i % 2]}%)" for i, k in enumerate(order)}
@@ -218,9 +213,8 @@ def _card(service: Service, name: str) -> str:
     card, figures = recogniser.card, service.figures().get(name)
     lines = [f"### {html.escape(name)}", html.escape(recogniser.describe())]
     if figures:
-        grouped = recogniser.dataset.get("grouped") and card.get("protocol") != "random"
         sources, over = "", "clips"
-        if grouped:
+        if recogniser.dataset.get("grouped") and card.get("protocol") != "random":
             over = "source videos"
             sources = f" of {figures['n_groups']} source videos that it never saw"
             if card.get("fold", 0) is None:

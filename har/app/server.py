@@ -1,13 +1,13 @@
 """The server of the page: `POST /recognise`, `GET /health`, and no file left behind."""
 
 import contextlib
+import importlib.util
 import logging
 import os
 import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +51,17 @@ def run(
     Raises:
         UserError: a package is not installed, there is no model, or the port is taken.
     """
+    for package in ("gradio", "av"):
+        if not importlib.util.find_spec(package):
+            raise UserError(
+                f'The package {package} is not installed. Run `pip install "har[app]"`.'
+            )
+    import uvicorn
+
+    from har.app.service import Service
+
     ended = threading.Event()
-    with _installed(), contextlib.ExitStack() as stack:
-        import uvicorn
-
-        from har.app.service import Service
-
+    with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         service = Service(models, metrics, limits)
         stack.callback(service.close)
@@ -80,16 +85,6 @@ def run(
         print(f"http://{host}:{listener.getsockname()[1]}  (Ctrl-C ends)", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-
-
-@contextlib.contextmanager
-def _installed() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f'The package {error.name} is not installed. Run `pip install "har[app]"`.'
-        ) from None
 
 
 def _application(service: "Service", root_path: str) -> Any:
@@ -168,9 +163,8 @@ def _add_recognise(application: Any, service: "Service") -> None:
         if places.available_tokens < 1:
             return JSONResponse({"error": "The server is busy. Try again in a minute."}, 503)
         bounds = {"max_files": 1, "max_fields": 2, "max_file_size": limits.megabytes * 1e6}
-        parser = GradioMultiPartParser(
-            request.headers, request.stream(), upload_dir=service.uploads, **bounds
-        )
+        body = request.headers, request.stream()
+        parser = GradioMultiPartParser(*body, upload_dir=service.uploads, **bounds)
         try:
             form = await parser.parse()
             return JSONResponse(await anyio.to_thread.run_sync(answer, form, limiter=places))
@@ -181,9 +175,8 @@ def _add_recognise(application: Any, service: "Service") -> None:
 async def _fetch_nothing(url: str, cache_dir: str) -> str:
     import gradio
 
-    raise gradio.Error(
-        "Expected an upload. Received: an address in its place.", print_exception=False
-    )
+    said = "Expected an upload. Received: an address in its place."
+    raise gradio.Error(said, print_exception=False)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -203,10 +196,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def examples(data: Path, folder: Path, card: dict[str, Any]) -> list[Path]:
     """Write a test clip of each of some classes into `folder`, as MP4 that browsers play.
 
-    Args:
-        data: folder of split.csv and videos; without them there are no examples.
-        folder: where to write.
-        card: the model's card, which names the test fold.
+    `data` has split.csv and videos; without them there are no examples.
     """
     try:
         test = splits.read(data / "split.csv", card["protocol"], card["fold"] or 0).test

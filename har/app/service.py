@@ -48,14 +48,12 @@ class _Camera:
 
 
 class Service:
-    """The models of a project and the work for visitors; safe to call from many threads.
-
-    `folder` has the files of visitors, in `uploads` and `films`; `close` deletes it.
-    """
+    """The models of a project and the work for visitors; safe to call from many threads."""
 
     def __init__(self, models: Path, metrics: Path, limits: Limits) -> None:
         self.limits, self._models, self._metrics = limits, models, metrics
         self.examples: list[Path] = []  # clips to try
+        # The files of visitors.
         self.folder = Path(tempfile.mkdtemp(prefix=f"har-serve-{os.getpid()}-")).resolve()
         self.uploads, self.films = self.folder / "uploads", self.folder / "films"
         self.uploads.mkdir()
@@ -91,13 +89,13 @@ class Service:
         return figures.read(self._metrics)
 
     def confusion(self, name: str) -> str | None:
-        """Return the path of the picture of a model's confusion matrix, if there is one."""
+        """Return the path of a model's confusion matrix, if there is one."""
         path = self._metrics / name / "confusion.png"
         return str(path) if name in self.names() and path.exists() else None
 
     @contextlib.contextmanager
     def downloaded(self, url: str) -> Iterator[Path]:
-        """Provide the video of an address as a file, which is deleted afterwards."""
+        """Provide the video of an address as a file for a while."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield web_video.fetch(url, Path(folder), self.limits.download)
 
@@ -115,11 +113,9 @@ class Service:
             return Answer(prediction, recogniser, time.perf_counter() - began)
 
     def film(self, answer: Answer, path: Path) -> tuple[Path, np.ndarray]:
-        """Draw the labels on the video at `path`.
+        """Draw the labels on the video at `path`; return the MP4 and what the network saw.
 
-        Returns:
-            The MP4, and frames as the network saw them, uint8 (N, H, W, 3) RGB: some of a clip's,
-            or one of each segment of a timeline.
+        That is uint8 (N, H, W, 3) RGB: frames of a clip, or one of each segment of a timeline.
         """
         prediction, recogniser = answer.prediction, answer.recogniser
         film = Path(tempfile.mkdtemp(dir=self.films)) / "recognised.mp4"
@@ -157,11 +153,7 @@ class Service:
     ) -> tuple[str, np.ndarray, str]:
         """Take a frame, uint8 (H, W, 3) RGB, of a visitor's camera; answer on the last seconds.
 
-        Args:
-            visitor: any identifier.
-            frame: the frame.
-            name: one of `names`; another model than before starts again.
-            now: seconds of a monotonic clock.
+        `now` is of a monotonic clock, in seconds. Another model than before starts again.
 
         Returns:
             The label, smoothed probabilities (C,), and a line on speed.
@@ -187,15 +179,12 @@ class Service:
             camera.seen = now = max(now, camera.seen)
             camera.stream.push(now, frame)
             smoothed = camera.smoother.update(camera.stream.answer())
-            label = camera.smoother.label
-            rate = camera.frames / max(now - camera.began, 0.1)
-            filled = (now - camera.began) / camera.stream.seconds
-            milliseconds = camera.stream.milliseconds[-1]
+            label, spent = camera.smoother.label, now - camera.began
+            milliseconds, rate = camera.stream.milliseconds[-1], camera.frames / max(spent, 0.1)
             speed = f"{milliseconds:.1f} ms an answer · {rate:.0f} frames a second"
-            if filled < 1:
-                speed += f" · first window {filled:.0%} full"
-            named = UNKNOWN if label is None else recogniser.names[label]
-            return named, smoothed, speed
+            if spent < camera.stream.seconds:
+                speed += f" · first window {spent / camera.stream.seconds:.0%} full"
+            return UNKNOWN if label is None else recogniser.names[label], smoothed, speed
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor's camera."""

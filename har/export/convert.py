@@ -3,7 +3,7 @@
 The exported network is compared with the original on clips of the test fold before it is written.
 """
 
-import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -57,7 +57,6 @@ class Report(NamedTuple):
     n_operations: int = 0  # with int8: of all kinds
 
     def __str__(self) -> str:
-        """Return a table."""
         lines = [
             f"{self.output}: largest difference {self.difference:.1e} on {self.n_test} clips",
             f"{'':10}{'exported':>12}{'original':>12}",
@@ -114,16 +113,15 @@ def export(
             ) from None
         size = _megabytes(made), _megabytes(original / "model.keras")
         report = _compare(recogniser, run, clips, output, size)
+        card = dict(recogniser.card)
         if int8:
             network = quantisation.operations(made.read_bytes())
             count = sum(operation.kind not in quantisation.BETWEEN for operation in network)
             floats = tuple(quantisation.in_floats(network))
             report = report._replace(floats=floats, n_operations=count)
+            card["int8"] = {"operations": count, "in_floats": floats}
         _check_answers(report, int8=int8)
         files.publish(made, output)
-    card = dict(recogniser.card)
-    if int8:
-        card["int8"] = {"operations": report.n_operations, "in_floats": report.floats}
     files.write_text(output.with_name(f"{output.name}.json"), json.dumps(card, indent=2) + "\n")
     return report
 
@@ -137,13 +135,11 @@ def _check(to: str, *, int8: bool) -> None:
             "not depend on it: set KERAS_BACKEND=tensorflow for the export."
         )
     for package in _PACKAGES[to]:
-        try:
-            importlib.import_module(package)
-        except ImportError:
+        if not importlib.util.find_spec(package):
             raise UserError(
                 f"The package {package}, which {to} needs, is not installed. "
                 'Run `pip install "har[export]"`.'
-            ) from None
+            )
 
 
 def _check_output(to: str, output: Path) -> None:
@@ -159,7 +155,7 @@ def read_clips(recogniser: Recogniser, data: Path) -> Clips:
     """Return the clips, in `data`, that `recogniser` was trained and tested on.
 
     Raises:
-        UserError: they are not there, or are clips of other classes.
+        UserError: they are not there, or are of other classes.
     """
     card, sampling = recogniser.card, recogniser.sampling
     if "protocol" not in card:

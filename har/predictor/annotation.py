@@ -16,7 +16,7 @@ _LONGEST, _WIDEST_SMALL = 1920, 320
 
 
 def annotate(prediction: Prediction, path: Path, output: Path) -> None:
-    """Write the video at `path` again with its labels on it, to the MP4 `output`, whole or not.
+    """Write the video at `path` with its labels on it to the MP4 `output`, whole or not at all.
 
     Raises:
         UserError: PyAV is not installed, or `output` is no `.mp4`.
@@ -27,16 +27,13 @@ def annotate(prediction: Prediction, path: Path, output: Path) -> None:
         for seconds, frame in video.timed(path):
             while seconds >= segment.end and (following := next(segments, None)):
                 segment = following
-            name = name_of(segment, prediction.names)
             share = min(seconds / max(prediction.seconds, 1e-9), 1.0)
+            name = name_of(segment, prediction.names)
             written.write(seconds, frame, name, segment.probability, share)
 
 
 def playable(path: Path, output: Path, start: float = 0.0, end: float | None = None) -> None:
-    """Write a video, or its part from `start` to `end` seconds, as MP4 that browsers play.
-
-    Raises as `annotate` does.
-    """
+    """Write a video, or its part from `start` to `end` seconds, as `annotate` does."""
     with AnnotatedVideo(output) as written:
         for seconds, frame in video.timed(path):
             if video.within(seconds, start, end):
@@ -67,14 +64,9 @@ class AnnotatedVideo:
         probability: float = 0.0,
         share: float = 0.0,
     ) -> None:
-        """Add a frame.
+        """Add a frame, uint8 (H, W, 3) RGB, which is brought to the size of the first.
 
-        Args:
-            seconds: its time, from 0.
-            frame: uint8 (H, W, 3) RGB; all frames are brought to the size of the first.
-            label: what to write on it; `None` leaves it as it is.
-            probability: in [0, 1].
-            share: how much of the video has gone by, in [0, 1]; 0 draws no line.
+        `share` is how much of the video has gone by, in [0, 1]; 0 draws no line.
         """
         import av
 
@@ -99,7 +91,7 @@ class AnnotatedVideo:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # A camera that is unplugged, a UserError, leaves what it filmed until then.
+        # After a UserError, a camera that is unplugged, what it filmed until then stays.
         whole = self._stream is not None and (kind is None or issubclass(kind, UserError))
         try:
             if whole:

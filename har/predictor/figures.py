@@ -15,13 +15,10 @@ _FIGURES = (
 
 
 def read(metrics: Path = METRICS) -> dict[str, dict[str, float]]:
-    """Return the test figures of models by name, the best model first.
+    """Return the test figures of models by name, the best first; damage is a `UserError`.
 
-    What `har teach` trained (teach.json) comes before the networks of the pipeline (metrics.json);
-    in each file the highest accuracy comes first, then the lowest loss.
-
-    Raises:
-        UserError: a file holds something else.
+    Models of teach.json come before those of metrics.json, in each file the highest accuracy and
+    then the lowest loss.
     """
     found: dict[str, dict[str, float]] = {}
     for path in (metrics / "teach.json", metrics / "metrics.json"):
@@ -47,11 +44,7 @@ def ranked_models(metrics: Path = METRICS, models: Path = MODELS) -> list[str]:
 
 
 def best_model(metrics: Path = METRICS, models: Path = MODELS) -> Path:
-    """Return the folder of the first of `ranked_models`, or `kinetics`.
-
-    Raises:
-        UserError: there is none, or `metrics` is damaged.
-    """
+    """Return the folder of the first of `ranked_models`, or `kinetics`; none is a `UserError`."""
     for name in ranked_models(metrics, models):
         return models / name if (models / name).is_dir() else Path(name)
     raise UserError(

@@ -1,9 +1,8 @@
-"""Frames in as they come, probabilities out whenever asked: live video.
+"""Live video: frames in as they come, probabilities out.
 
-Time is cut into ticks; the frame that is shown in the middle of a tick stands for it. A window has
-as many ticks as the network takes frames, so features of frames stay valid while it moves on: a new
-tick costs the network's frame part once, and the head. Other networks get whole windows; where
-these are slow, a thread computes them, so that no frame is missed meanwhile.
+The frame in the middle of a tick stands for it. A window has as many ticks as the network takes
+frames: a new tick costs the network's frame part once, and the head. Other networks get whole
+windows; where these are slow, a thread computes them.
 """
 
 import dataclasses
@@ -12,27 +11,28 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from har.clips import video
-from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import Smoothing
+
+if TYPE_CHECKING:
+    from har.predictor.recogniser import Recogniser
 
 _FPS = 25.0  # ticks a second for networks that take neighbouring frames
 _SLOW = 100.0  # ms an answer; a camera gives two or three frames meanwhile
 
 
 class Stream:
-    """What one camera saw lately.
+    """What one camera saw in the last `seconds`.
 
-    Attributes:
-        seconds: how far back an answer looks.
-        whole_windows: why an answer costs a whole window; `None` where it does not.
-        milliseconds: how long the last answers took, from the new frame on, newest last.
+    `whole_windows` is why an answer costs a whole window, or `None`; `milliseconds`, how long the
+    last answers took, from the new frame on.
     """
 
-    def __init__(self, recogniser: Recogniser, seconds: float | None = None) -> None:
+    def __init__(self, recogniser: "Recogniser", seconds: float | None = None) -> None:
         self.seconds = seconds or recogniser.seconds
         self.milliseconds: deque[float] = deque(maxlen=100)
         self._recogniser = recogniser
@@ -56,7 +56,7 @@ class Stream:
 
     @property
     def slow(self) -> bool:
-        """Whether a thread computes the answers, and `answer` returns the last one."""
+        """Whether a thread computes the answers: `answer` returns the last one."""
         if not self.whole_windows:
             return False
         times = self.milliseconds or [self._recogniser.milliseconds]

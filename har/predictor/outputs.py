@@ -27,10 +27,11 @@ def table(prediction: Prediction, k: int) -> str:
             bar = _block() * round(probability * _BAR)
             lines.append(f"  {name:{wide}} {probability:6.1%}  {bar}".rstrip())
         return "\n".join(lines)
-    labels = [name_of(segment, prediction.names) for segment in prediction.segments]
-    for segment, name in zip(prediction.segments, labels, strict=True):
+    wide = max(len(name_of(segment, prediction.names)) for segment in prediction.segments)
+    for segment in prediction.segments:
         span = f"{clock(segment.start):>8} to {clock(segment.end):>8}"
-        lines.append(f"  {span}  {name:{max(map(len, labels))}} {segment.probability:6.1%}")
+        name = name_of(segment, prediction.names)
+        lines.append(f"  {span}  {name:{wide}} {segment.probability:6.1%}")
     return "\n".join(lines)
 
 
@@ -61,13 +62,7 @@ def write(
     """Write the files that are asked for: all segments as CSV, those of the first as subtitles."""
     if csv:
         rows = [
-            (
-                p.source,
-                f"{s.start:.3f}",
-                f"{s.end:.3f}",
-                name_of(s, p.names),
-                f"{s.probability:.6f}",
-            )
+            (p.source, *(f"{t:.3f}" for t in s[:2]), name_of(s, p.names), f"{s.probability:.6f}")
             for p in predictions
             for s in p.segments
         ]
@@ -110,14 +105,10 @@ def _cues(segments: Sequence[Segment], names: Sequence[str], point: str) -> list
         time = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}"
         return f"{time}{point}{rest % 1000:03}"
 
-    return [
-        (
-            f"{subtitle_clock(segment.start)} --> {subtitle_clock(segment.end)}",
-            f"{names[segment.label]} {segment.probability:.0%}",
-        )
-        for segment in segments
-        if segment.label is not None
-    ]
+    known = [segment for segment in segments if segment.label is not None]
+    times = [" --> ".join(map(subtitle_clock, segment[:2])) for segment in known]
+    texts = [f"{names[segment.label]} {segment.probability:.0%}" for segment in known]
+    return list(zip(times, texts, strict=True))
 
 
 def _block() -> str:

@@ -3,18 +3,21 @@
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from har.clips import video
 from har.errors import UserError
-from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import UNKNOWN, Segment, Smoothing, segments
 from har.predictor.windows import windows
 
+if TYPE_CHECKING:
+    from har.predictor.recogniser import Recogniser
+
 CLIP, TIMELINE = "clip", "timeline"
+_CLIP_SECONDS = 30.0  # the longest clip, where the kind is not given
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,6 @@ class Settings:
     """How a video is recognised."""
 
     kind: str | None = None  # clip: one answer; timeline: answers along it; None: by its length
-    clip_seconds: float = 30.0  # the longest clip, where `kind` is None
     window: float | None = None  # seconds behind one answer; None: the recogniser's
     stride: float | None = None  # seconds between answers; None: a quarter of the window
     smoothing: Smoothing = field(default_factory=Smoothing)
@@ -30,25 +32,15 @@ class Settings:
 
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """What a model says of one video.
+    """What a model says of one video."""
 
-    Attributes:
-        source: what the user named, or the path of a file in a folder.
-        kind: `clip` or `timeline`.
-        spans: start and end of each window, seconds; a clip is one.
-        probabilities: float64 (N, C), one row a span, rows sum to 1.
-        segments: what happened when; they cover the video.
-        names: of the classes, as answers show them.
-        model: `Recogniser.describe()`.
-    """
-
-    source: str
-    kind: str
-    spans: list[tuple[float, float]]
-    probabilities: np.ndarray
-    segments: list[Segment]
-    names: list[str]
-    model: str
+    source: str  # what the user named, or the path of a file in a folder
+    kind: str  # CLIP or TIMELINE
+    spans: list[tuple[float, float]]  # start and end of each window, seconds; a clip is one
+    probabilities: np.ndarray  # float64 (N, C), one row a span, rows sum to 1
+    segments: list[Segment]  # they cover the video
+    names: list[str]  # of the classes, as answers show them
+    model: str  # Recogniser.describe()
 
     @property
     def seconds(self) -> float:
@@ -61,14 +53,13 @@ class Prediction:
         return self.probabilities.mean(axis=0)
 
     def __repr__(self) -> str:
-        """Return what `har predict` prints."""
         from har.predictor import outputs
 
         return f"{self.model}\n{outputs.table(self, 3)}"
 
 
-def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str) -> Prediction:
-    """Recognise what happens in a video file, called `source`; it is never in memory as a whole.
+def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: str) -> Prediction:
+    """Recognise a video file, called `source`, which is never in memory as a whole.
 
     Raises:
         UnreadableVideoError: no frame decodes; the message is the reason.
@@ -77,7 +68,7 @@ def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str)
     if not path.exists():
         raise UserError(f"There is no video at {path}. Name a file.")
     length = video.length(path)
-    kind = settings.kind or (CLIP if length <= settings.clip_seconds else TIMELINE)
+    kind = settings.kind or (CLIP if length <= _CLIP_SECONDS else TIMELINE)
     if kind == CLIP:
         frames, facts = recogniser.read(path)
         return _of_clip(recogniser, frames, facts.n_frames / (facts.fps or 25.0), source, settings)
@@ -97,7 +88,7 @@ def predict(recogniser: Recogniser, path: Path, settings: Settings, source: str)
     return of_windows(recogniser, source, TIMELINE, spans, rows, settings.smoothing)
 
 
-def predict_frames(recogniser: Recogniser, frames: np.ndarray, fps: float) -> Prediction:
+def predict_frames(recogniser: "Recogniser", frames: np.ndarray, fps: float) -> Prediction:
     """Recognise a clip by all its frames, uint8 (n, H, W, 3) RGB, `fps` a second."""
     if frames.ndim != 4 or not frames.size or frames.shape[3] != 3 or frames.dtype != np.uint8:
         raise ValueError(
@@ -112,21 +103,21 @@ def predict_frames(recogniser: Recogniser, frames: np.ndarray, fps: float) -> Pr
 
 
 def _of_clip(
-    recogniser: Recogniser, parts: np.ndarray, seconds: float, source: str, settings: Settings
+    recogniser: "Recogniser", parts: np.ndarray, seconds: float, source: str, settings: Settings
 ) -> Prediction:
     row = recogniser.probabilities(parts).mean(axis=0, keepdims=True)
     return of_windows(recogniser, source, CLIP, [(0.0, seconds)], row, settings.smoothing)
 
 
 def of_windows(
-    recogniser: Recogniser,
+    recogniser: "Recogniser",
     source: str,
     kind: str,
     spans: list[tuple[float, float]],
     probabilities: np.ndarray,
     smoothing: Smoothing,
 ) -> Prediction:
-    """Return the prediction of a video from its windows; arguments as in `Prediction`."""
+    """Return a prediction from its windows; arguments as in `Prediction`."""
     found = segments(spans, probabilities, smoothing, recogniser.background)
     about = recogniser.names, recogniser.describe()
     return Prediction(source, kind, spans, probabilities, found, *about)
@@ -135,28 +126,25 @@ def of_windows(
 def as_json(prediction: Prediction, k: int) -> dict[str, Any]:
     """Return a prediction as JSON holds it, with the `k` likeliest classes of each window."""
     names = prediction.names
-    overall = zip(names, prediction.overall, strict=True)
+
+    def span(start: float, end: float) -> dict[str, float]:
+        return {"start": round(start, 3), "end": round(end, 3)}
+
     answer = {
         "source": prediction.source,
         "kind": prediction.kind,
         "seconds": round(prediction.seconds, 3),
         "top": top(prediction.overall, names, k),
-        "probabilities": {name: round(float(p), 8) for name, p in overall},
+        "probabilities": dict(zip(names, prediction.overall.round(8).tolist(), strict=True)),
         "segments": [
-            {
-                "start": round(segment.start, 3),
-                "end": round(segment.end, 3),
-                "class": name_of(segment, names),
-                "probability": round(segment.probability, 8),
-            }
-            for segment in prediction.segments
+            span(s.start, s.end)
+            | {"class": name_of(s, names), "probability": round(s.probability, 8)}
+            for s in prediction.segments
         ],
     }
     if prediction.kind == TIMELINE:
-        answer["windows"] = [
-            {"start": round(start, 3), "end": round(end, 3), "top": top(row, names, k)}
-            for (start, end), row in zip(prediction.spans, prediction.probabilities, strict=True)
-        ]
+        rows = zip(prediction.spans, prediction.probabilities, strict=True)
+        answer["windows"] = [span(*times) | {"top": top(row, names, k)} for times, row in rows]
     return answer
 
 

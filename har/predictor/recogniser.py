@@ -14,7 +14,10 @@ import numpy as np
 from har.clips import video
 from har.clips.sampling import Sampling
 from har.errors import UserError
+from har.predictor import prediction
 from har.predictor.figures import KINETICS, MODELS
+from har.predictor.live import Stream
+from har.predictor.prediction import Prediction
 from har.predictor.timeline import UNKNOWN
 
 # Keras takes seconds to load: it loads with the model, after what can be wrong without it.
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
 
     from har.backbones.features import Backbone
     from har.clips.video import VideoFacts
-    from har.predictor.live import Stream
-    from har.predictor.prediction import Prediction
     from har.predictor.streaming_model import FramePart
 
 BACKGROUND = "_background"
@@ -36,15 +37,13 @@ class Recogniser:
     """A trained network and its card, `card.json`.
 
     Attributes:
-        name: of the approach.
-        classes: names, in the order of the probabilities.
-        names: what to call them in answers: `_background` is `unknown`.
-        background: index of the class `_background`; `None` where there is none.
+        classes: in the order of the probabilities; `names` are those of answers: `_background`
+            is `unknown`. `background` is its index, or `None`.
         sampling: the frames that it takes of a clip; `shape`, (T, H, W), is theirs.
         windows: most windows of a clip whose probabilities are averaged.
         seconds: median length of the clips that it learnt from: the default window.
-        backbone: what makes the features that `model` takes; `None` where it takes frames.
-        model: from uint8 (N, T, H, W, 3) RGB, or features (N, V, T', D), to probabilities (N, C).
+        model: from uint8 (N, T, H, W, 3) RGB, or features (N, V, T', D) that `backbone` makes, to
+            probabilities (N, C).
     """
 
     def __init__(
@@ -66,11 +65,9 @@ class Recogniser:
 
     @classmethod
     def open(cls, folder: Path | str) -> "Recogniser":
-        """Load a model.
+        """Load `model.keras` and `card.json` of a folder; `lrcn` is `models/lrcn`.
 
-        Args:
-            folder: with `model.keras` and `card.json`; `lrcn` is `models/lrcn`, and `kinetics`
-                the pretrained network that knows 400 actions.
+        `kinetics` is the pretrained network that knows 400 actions.
 
         Raises:
             UserError: there is no such model, or its parts do not fit each other or this version.
@@ -106,19 +103,15 @@ class Recogniser:
             )
         return found
 
-    def predict(self, clip: Path | str | np.ndarray, fps: float = 25.0) -> "Prediction":
+    def predict(self, clip: Path | str | np.ndarray, fps: float = 25.0) -> Prediction:
         """Recognise a clip as a whole, as `evaluate` does.
 
-        Args:
-            clip: a video file; or its frames, uint8 (n, H, W, 3) RGB, `fps` a second.
-            fps: frames a second.
+        It is a video file, or frames, uint8 (n, H, W, 3) RGB, `fps` a second.
 
         Raises:
             UserError: there is no such file.
             UnreadableVideoError: no frame of the file decodes.
         """
-        from har.predictor import prediction
-
         if isinstance(clip, np.ndarray):
             return prediction.predict_frames(self, clip, fps)
         settings = prediction.Settings(prediction.CLIP)
@@ -126,31 +119,23 @@ class Recogniser:
 
     def timeline(
         self, path: Path | str, window: float | None = None, stride: float | None = None
-    ) -> "Prediction":
+    ) -> Prediction:
         """Recognise what happens when in a video file; raises as `predict` does.
 
         An answer looks at `window` seconds, by default `seconds`; the next comes `stride` seconds
         later, by default a quarter of the window.
         """
-        from har.predictor import prediction
-
         settings = prediction.Settings(prediction.TIMELINE, window=window, stride=stride)
         return prediction.predict(self, Path(path), settings, str(path))
 
-    def stream(self, seconds: float | None = None) -> "Stream":
+    def stream(self, seconds: float | None = None) -> Stream:
         """Return what answers on the last `seconds` while frames come in."""
-        from har.predictor.live import Stream
-
         return Stream(self, seconds)
 
     def probabilities(self, clips: np.ndarray) -> np.ndarray:
-        """Return class probabilities of clips, as `evaluate` computes them.
+        """Return class probabilities, float64 (N, C), rows sum to 1.
 
-        Args:
-            clips: uint8 (N, T, H, W, 3) RGB, N ≥ 1, picked as `sampling` says.
-
-        Returns:
-            float64 (N, C), rows sum to 1.
+        `clips`, uint8 (N, T, H, W, 3) RGB, N ≥ 1, are picked as `sampling` says.
         """
         rows = []
         with self._lock:  # Keras makes its function of the model at the first call
@@ -180,7 +165,7 @@ class Recogniser:
 
     @functools.cached_property
     def milliseconds(self) -> float:
-        """The time of one window, measured once."""
+        """The time of one window."""
         blank = np.zeros((1, self.shape[0], *self.sampling.size(2, 3), 3), np.uint8)
         self.probabilities(blank)  # the first call compiles
         begun = time.perf_counter()
@@ -201,7 +186,7 @@ class Recogniser:
 
     @property
     def dataset(self) -> dict[str, Any]:
-        """What the card says of the data set: `name`, `clips`, `groups`, `grouped`."""
+        """Of the card: `name`, `clips`, `groups`, `grouped`."""
         return self.card.get("dataset") or {}
 
     def describe(self) -> str:
@@ -226,23 +211,20 @@ class Recogniser:
 def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_bytes())
         _sampling(card)
-        classes, seconds = card["classes"], card.get("seconds") or _SECONDS
-        if not isinstance(classes, list) or not all(isinstance(c, str) for c in classes):
-            raise ValueError(f"the classes {classes}")
-        if not isinstance(card.get("dataset") or {}, dict):
-            raise ValueError(f"the data set {card['dataset']}")
-        if not 0 < seconds < 1e6:
-            raise ValueError(f"clips of {seconds} s")
+        classes, data = card["classes"], card.get("dataset") or {}
+        named = isinstance(classes, list) and all(isinstance(c, str) for c in classes)
+        if not named or not isinstance(data, dict) or not 0 < (card.get("seconds") or 1) < 1e6:
+            raise ValueError("other classes, dataset or seconds")
         return card
+    except (FileNotFoundError, NotADirectoryError):
+        there = sorted(card.parent.name for card in MODELS.glob("*/card.json"))
+        raise UserError(
+            f"There is no model at {folder}: it has no card.json. "
+            f"Models here: {', '.join([*there, KINETICS])}."
+        ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, FileNotFoundError | NotADirectoryError):
-            there = sorted(card.parent.name for card in MODELS.glob("*/card.json"))
-            raise UserError(
-                f"There is no model at {folder}: it has no card.json. "
-                f"Models here: {', '.join([*there, KINETICS])}."
-            ) from None
         raise UserError(
             f"Expected a model's card with classes and input at {path}. Received: "
             f"{_reason(error)}. It is damaged or of another version: train the model again."
@@ -259,7 +241,6 @@ def _sampling(card: dict[str, Any]) -> Sampling:
 
 
 def _backbone(folder: Path, card: dict[str, Any], model: "keras.Model") -> "Backbone":
-    """Load what makes the features that `model` takes, with the weights of the training."""
     from har.backbones.features import open_backbone
     from har.params import BackboneParams
 

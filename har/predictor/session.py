@@ -25,14 +25,14 @@ _EVERY = 0.2  # seconds between two answers on a camera
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the answers go."""
+    """Where the answers go: CSV holds all segments, the other files are of one video."""
 
     top: int = 5  # classes to show
     as_json: bool = False  # on standard output instead of tables
-    csv: Path | None = None  # all segments
-    srt: Path | None = None  # subtitles of the one video
+    csv: Path | None = None
+    srt: Path | None = None
     vtt: Path | None = None
-    video: Path | None = None  # the one video with its labels drawn on it
+    video: Path | None = None
 
     def check(self, sources: Sequence[str]) -> None:
         """Raise a `UserError` for what cannot be written, before hours are spent on it."""
@@ -70,7 +70,6 @@ class Session:
         Raises:
             UserError: a source could not be answered; the outputs hold the others.
         """
-        self.outputs.check(sources)
         _print_any_name()
         unanswered = []
         for source in sources:
@@ -87,12 +86,12 @@ class Session:
         self._write()
         if unanswered and len(self.failures) == 1:
             name, reason = self.failures[0]
-            if not reason.endswith("."):  # which a whole sentence does
-                reason = (
-                    f"Expected a video at {name}. Received: {reason}. "
-                    "Convert it to MP4 (H.264), or name another file."
-                )
-            raise UserError(reason)
+            if reason.endswith("."):  # a whole sentence
+                raise UserError(reason)
+            raise UserError(
+                f"Expected a video at {name}. Received: {reason}. "
+                "Convert it to MP4 (H.264), or name another file."
+            )
         for name, reason in self.failures:
             print(f"Not recognised: {name}: {reason}", file=sys.stderr)
         if unanswered:
@@ -102,12 +101,12 @@ class Session:
             )
 
     def _run_one(self, source: str, name: str) -> None:
-        paths = sources.files_of(source)
-        if paths is None:
+        if web_video.is_url(source):
             with tempfile.TemporaryDirectory(prefix="har-") as folder:
                 path = web_video.fetch(source, Path(folder), self.bounds)
                 self._recognise(path, source, self.bounds.minutes)
             return
+        paths = sources.files_of(source)
         for path in tqdm(paths, name, unit="video", disable=True if len(paths) == 1 else None):
             self._recognise(path, outputs.printable(path.as_posix()))
 
@@ -129,8 +128,6 @@ class Session:
 
     def watch(self, camera: sources.Camera, seconds: float | None = None) -> None:
         """Recognise what a camera sees, until Ctrl-C or for `seconds`.
-
-        Prints a line when the label changes; with JSON, a line for each answer.
 
         Raises:
             UserError: the camera gave no more frames; the outputs hold what it saw.

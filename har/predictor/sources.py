@@ -10,11 +10,10 @@ import cv2
 import numpy as np
 
 from har.errors import UserError
-from har.predictor.web_video import is_url
 
 
 class Camera:
-    """A camera that is on, `camera:0`; raises a `UserError` where it does not open."""
+    """A camera that is on; raises a `UserError` where it does not open."""
 
     def __init__(self, number: int) -> None:
         self.name = f"camera:{number}"
@@ -24,8 +23,7 @@ class Camera:
                 f"{self.name} does not open: it is not plugged in, another program uses it, or "
                 "this one may not. Try another number."
             )
-        # The driver is to keep the newest frame only.
-        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame only
 
     def frames(self, seconds: float | None = None) -> Iterator[tuple[float, np.ndarray]]:
         """Yield frames, uint8 (H, W, 3) RGB, with seconds since the first; then switch it off.
@@ -52,7 +50,7 @@ class Camera:
 
 
 def camera_of(sources: Sequence[str]) -> Camera | None:
-    """Switch on the camera that is named, `camera:0`; `None` where `sources` name none."""
+    """Switch on the camera that is named as `camera:0`, if any."""
     named = [name for name in sources if name.startswith("camera:") and not Path(name).exists()]
     if not named:
         return None
@@ -70,14 +68,12 @@ def camera_of(sources: Sequence[str]) -> Camera | None:
     return Camera(int(match[1]))
 
 
-def files_of(source: str) -> list[Path] | None:
-    """Return the files that `source` names, of a folder those not hidden; `None` for an address.
+def files_of(source: str) -> list[Path]:
+    """Return the files that `source` names, of a folder those not hidden.
 
     Raises:
         UserError: there is no such file, or a folder is empty or cannot be read.
     """
-    if is_url(source):
-        return None
     path = Path(source)
     try:
         if path.is_file():

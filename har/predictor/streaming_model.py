@@ -1,7 +1,4 @@
-"""A network in two: a part that sees a frame or two at a time, and a head over all of a window.
-
-LRCN is such a network: a CNN of frames, or of the motion between two, then an LSTM.
-"""
+"""A network in two, such as LRCN: a part that sees a frame or two, and a head over a window."""
 
 from collections.abc import Callable
 
@@ -24,8 +21,7 @@ class FramePart:
     Attributes:
         context: frames behind one vector of features: 1, or 2 where the network sees motion.
         spacing: places in a clip from one frame of a context to the next.
-        places: int64 (V, t): for each of V views, places in a clip of the newest frame behind the
-            features that the head takes.
+        places: int64 (V, t): of V views, the newest frames behind the features of the head.
         features_model: from uint8 (N, context, H, W, 3) RGB to features (N, …).
         head_model: from features (N·V, t, …) to probabilities (N, C).
     """
@@ -34,7 +30,7 @@ class FramePart:
         """Cut `model` where time is unfolded, and check that the parts make the whole.
 
         Raises:
-            NoFramePartError: it has no such place, or features depend on more than two frames.
+            NoFramePartError: there is no such place, or features depend on more than two frames.
         """
         unfolds = [layer for layer in model.layers if isinstance(layer, UnfoldTime)]
         if len(unfolds) != 1:

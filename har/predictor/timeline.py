@@ -1,8 +1,7 @@
-"""From the probabilities of windows to what happened when: pure functions.
+"""From the probabilities of windows to what happened when.
 
 The probabilities of the last few windows are averaged, and the label changes only for one that is
-clearly better (hysteresis, as in Schmitt's trigger). Where no class is likely enough, or the
-likeliest is the background, the label is unknown: `None`.
+clearly better (hysteresis). Where none is likely enough, or the background is, it is `None`.
 """
 
 from collections import deque
@@ -28,9 +27,9 @@ class Smoothing:
 
 
 class Segment(NamedTuple):
-    """A stretch of a video with one label."""
+    """A part of a video with one label; times in seconds."""
 
-    start: float  # seconds
+    start: float
     end: float
     label: int | None  # index of the class; None where unknown
     probability: float  # mean smoothed probability of the label, or of the likeliest class
@@ -80,14 +79,9 @@ def segments(
 ) -> list[Segment]:
     """Turn windows into segments that cover the video without gap or overlap.
 
-    A smoothed answer speaks of the middle of all it averages; it holds from half-way to the answer
+    `spans` are start and end of N ≥ 1 windows, seconds, in order, with probabilities (N, C). A
+    smoothed answer is about the middle of all it averages; it holds from half-way to the answer
     before to half-way to the one after.
-
-    Args:
-        spans: start and end of each of N windows, seconds, in order; N ≥ 1.
-        probabilities: (N, C), rows sum to 1.
-        smoothing: how.
-        background: index of a class that counts as unknown.
     """
     smoothed, labels = smooth(probabilities, smoothing, background)
     firsts = [max(i - smoothing.windows + 1, 0) for i in range(len(spans))]

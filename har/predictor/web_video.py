@@ -1,7 +1,6 @@
 """A video by its address, within bounds: a direct file, or what yt-dlp finds on a page.
 
-yt-dlp runs as a program of its own, which ends when the bounds are passed. For YouTube it needs
-a JavaScript runtime: https://github.com/yt-dlp/yt-dlp/wiki/EJS
+yt-dlp runs in a process of its own, which ends when the bounds are passed.
 """
 
 import importlib.util
@@ -37,8 +36,7 @@ class Bounds:
     megabytes: float = 500.0  # largest file
     minutes: float = 150.0  # longest video
     seconds: float = 1800.0  # longest download
-    # A server that listens to others takes no addresses: it would fetch for them what only its own
-    # network may see.
+    # False on a server that others reach: it would fetch what only its own network may see.
     addresses: bool = True
 
 
@@ -52,11 +50,7 @@ def is_url(text: str) -> bool:
 
 
 def fetch(url: str, folder: Path, bounds: Bounds) -> Path:
-    """Download a video into `folder`, which the caller deletes, and return the file.
-
-    Raises:
-        UserError: one line on why there is no video.
-    """
+    """Download a video into `folder` and return the file; a `UserError` says why there is none."""
     if not bounds.addresses:
         raise UserError("This server takes no addresses. Download the video and upload the file.")
     if urlsplit(url).scheme.lower() not in ("http", "https"):
@@ -69,10 +63,8 @@ def fetch(url: str, folder: Path, bounds: Bounds) -> Path:
         return _direct(url, folder, bounds, end) or _by_yt_dlp(url, folder, bounds, end)
     except requests.Timeout:
         reason = f"no answer within {_WAIT} s"
-    except (_RefusedError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        reason = _root(error)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (_RefusedError, OSError, urllib3.exceptions.HTTPError) as error:
+        reason = _root(error)  # requests' errors are OSErrors
     raise UserError(
         f"No video could be downloaded from {url}: {reason.rstrip('.')}. Open the address in a "
         "browser, or download the file and name it here."
@@ -133,13 +125,10 @@ def _by_yt_dlp(url: str, folder: Path, bounds: Bounds, end: float) -> Path:
         hints = [line for line in lines if "JavaScript runtime" in line]
         sentence = " ".join([*errors[-1:], *hints[:1]]) or "yt-dlp failed without a message"
         raise _RefusedError(re.sub(r"(ERROR|WARNING): |; please report this.*", "", sentence))
-    found = sorted(folder.glob("video.*"))
-    if not found:
-        raise _RefusedError(
-            f"it is live, longer than {bounds.minutes:g} minutes or more than "
-            f"{bounds.megabytes:g} MB"
-        )
-    return found[0]
+    if found := sorted(folder.glob("video.*")):
+        return found[0]
+    most = f"longer than {bounds.minutes:g} minutes or more than {bounds.megabytes:g} MB"
+    raise _RefusedError(f"it is live, {most}")
 
 
 def _bar(total: int | None) -> tqdm:

@@ -11,7 +11,7 @@ _ROUNDING = 5e-4
 
 
 class Window(NamedTuple):
-    """A stretch of a video as the model sees it: uint8 (T, H, W, 3) RGB; times in seconds."""
+    """A part of a video as the model sees it: uint8 (T, H, W, 3) RGB; times in seconds."""
 
     start: float
     end: float
@@ -24,20 +24,17 @@ def windows(
     stride: float,
     indices: Callable[[int], np.ndarray],
 ) -> Iterator[Window]:
-    """Cut a video into windows of equal length; one window of frames is in memory at a time.
+    """Cut a video into windows of `seconds`; one window of frames is in memory at a time.
 
-    Windows start at 0, `stride`, 2 `stride` …; a last one ends with the video. A shorter video is
-    one window. Of equal windows, while the picture stands still, only the first and the last are
-    cut.
+    Windows start at 0, `stride` seconds, 2 `stride` …; a last one ends with the video. A shorter
+    video is one window. Of equal windows, while the picture stands still, only the first and the
+    last are cut.
 
     Args:
         frames: times in seconds from 0, not decreasing, and frames, uint8 (H, W, 3).
-        seconds: the length of a window, > 0.
-        stride: from one window's start to the next one's, seconds, > 0.
+        seconds: > 0.
+        stride: > 0.
         indices: which frames to take of a window with so many.
-
-    Yields:
-        The windows in order.
     """
     kept: deque[tuple[float, np.ndarray]] = deque()
     n = n_changes = cut_at = 0

@@ -1,8 +1,7 @@
 """What a change does to the figures: the page of a pull request, as Markdown and as HTML.
 
-DVC finds the differences; this module judges them. An accuracy moved beyond noise if the 95 %
-interval of its change excludes 0. Where both sides have predictions for the same clips, it is the
-interval of the paired difference (`har.evaluation.paired`).
+An accuracy moved beyond noise if the 95 % interval of its change excludes 0. Where both sides have
+predictions for the same clips, it is that of the paired difference (`har.evaluation.paired`).
 """
 
 import contextlib
@@ -36,7 +35,7 @@ ReadBoth = Callable[[str], list[bytes | None]]  # a file of the base and of the 
 
 
 class Commit(NamedTuple):
-    """One side: its name, hash and subject; `edited` if tracked files differ from it."""
+    """One side; `edited` if tracked files differ from it."""
 
     name: str
     sha: str
@@ -54,22 +53,18 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What the page shows: differences, stages that ran (with inputs that changed), stale ones.
-
-    Pictures have a title and both sides' file names, `None` where absent. `behind` counts commits
-    of the base that this side lacks. `intervals` are paired 95 % intervals of changes.
-    """
+    """What the page shows."""
 
     base: Commit
     head: Commit
     metrics: list[Difference]
     params: list[Difference]
-    stages: dict[str, list[str]]
+    stages: dict[str, list[str]]  # that ran, with the inputs that changed
     unchanged_stages: list[str]
-    stale: list[str]
-    pictures: list[tuple[str, str | None, str | None]]
-    behind: int = 0
-    intervals: Mapping[tuple[str, str], Interval] = {}
+    stale: list[str]  # stages that would run again
+    pictures: list[tuple[str, str | None, str | None]]  # title; file of each side, if any
+    behind: int = 0  # commits of the base that this side lacks
+    intervals: Mapping[tuple[str, str], Interval] = {}  # paired 95 % intervals of changes
 
 
 class Judgement(NamedTuple):
@@ -104,7 +99,7 @@ def judge(metrics: Sequence[Difference], intervals: Intervals) -> list[Judgement
 
 
 def verdict(judged: Sequence[Judgement]) -> str:
-    """Write in a few sentences which figures moved and which did not."""
+    """Return in a few sentences which figures moved and which did not."""
     sentences = []
     for kind in VERDICTS:
         chosen = [j for j in judged if j.verdict == kind]
@@ -131,7 +126,7 @@ def _describe(judgement: Judgement) -> str:
 
 
 def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
-    """Write the page as Markdown for GitHub and GitLab; without an address without pictures."""
+    """Return the page as Markdown for GitHub and GitLab; pictures need an address."""
     base, head, _, params, stages, unchanged, _, pictures, *_ = comparison
     judged = judge(comparison.metrics, comparison.intervals)
     changed = [_metric_row(j) for j in judged if j.verdict != "unchanged"]
@@ -320,7 +315,7 @@ def _differences(*command: str) -> list[Difference]:
 
 
 def _stages(sha: str | None) -> dict[str, dict[str, Any]]:
-    """Return the entries of every dvc.lock of a commit, or of the working tree, by stage."""
+    # The entries of every dvc.lock of a commit, or of the working tree, by stage.
     names = git("ls-tree", "-r", "--name-only", sha) if sha else git("ls-files")
     stages = {}
     for path in map(Path, names.splitlines()):
@@ -342,7 +337,7 @@ def _reasons(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[str]
         return ["a new stage"]
     was, now = (
         {"its command": side.get("cmd")}
-        | {key: v for part in side.get("params", {}).values() for key, v in _flat(part)}
+        | dict(pair for part in side.get("params", {}).values() for pair in _flat(part))
         | {dep["path"]: dep.get("md5") for dep in side.get("deps", [])}
         for side in (old, new)
     )
@@ -358,7 +353,6 @@ def _flat(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _paired(metrics: Sequence[Difference], read: ReadBoth) -> Intervals:
-    """Return the intervals of accuracies whose predictions both sides have for the same clips."""
     found = {}
     for file, key, old, new in metrics:
         if key.endswith(".accuracy") and old != new and None not in (old, new):
@@ -404,11 +398,10 @@ _HEAD = """<!doctype html>
 <meta name="viewport" content="width=device-width">
 <title>har report</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1f2328; max-width: 1080px; margin: 2rem auto; }
-table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { border: 1px solid #d1d9e0; padding: .35em .8em; }
-tr:nth-child(even), code { background: #f6f8fa; }
-blockquote { margin: 0; padding: .1em 1em; border-left: .25em solid #d4a72c; background: #fff8c5; }
+blockquote { margin: 0; padding: .1em 1em; background: #fff8c5; }
 img { max-width: 440px; width: 100%; min-width: 260px; }
 </style>
 """
