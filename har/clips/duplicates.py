@@ -40,10 +40,7 @@ def identical(clips: Sequence[Clip]) -> list[list[str]]:
 
 
 def hash_clip(frames: np.ndarray) -> np.ndarray:
-    """Return the difference hash of a clip's frames, uint8 (T, H, W, 3) RGB.
-
-    It is uint64 (10,): two words, of rows and of columns, for each of five frames.
-    """
+    """Return the hash, uint64 (10,), of five of the frames, uint8 (T, H, W, 3) RGB."""
     T = len(frames)
     words = np.empty((FRAMES, 2), np.uint64)
     for i in range(FRAMES):
@@ -89,10 +86,7 @@ def near_pairs(
 
 
 def across_groups(clips: Sequence[Clip], hashes: np.ndarray, most: int = 10_000) -> list[Pair]:
-    """Return the pairs of clips of different groups that are equal or look alike, nearest first.
-
-    `hashes`, uint64 (N, 10), are those of the clips.
-    """
+    """Return the pairs of clips of different groups that are equal or look alike, nearest first."""
     groups = np.unique([source_of(c.label, c.group) for c in clips], return_inverse=True)[1]
     pairs = []
     for i, j, bits in near_pairs(hashes, groups, most=most).tolist():

@@ -60,16 +60,9 @@ def assign(
 ) -> list[Assignment]:
     """Give every clip a fold, of at least 3, under all protocols.
 
-    Args:
-        clips: in the order of the rows.
-        folds: their number.
-        seed: of the random folds.
-        official: the sides of the three official splits, by clip.
-        alike: pairs of clips whose groups are one, as `merge_groups` takes them.
-        fixed: the group folds that a table asks for, by clip; they count for the whole group.
-
-    Raises:
-        UserError: the clips allow no such folds.
+    By clip, `official` has the sides of the three official splits, and `fixed` the group folds that
+    a table asks for, which count for the whole group. `alike` are pairs of clips whose groups are
+    one. A `UserError` says where the clips allow no such folds.
     """
     merged = merge_groups(clips, alike)
     first: dict[str, Clip] = {}
@@ -144,13 +137,14 @@ def _group_folds(
             fold_of = {groups[i]: fold for fold, (_, test) in split for i in test}
     asked: dict[str, int] = {}
     for clip in clips:
-        fold = fixed.get(clip.clip)
-        if fold is not None and fold >= folds:
+        if (fold := fixed.get(clip.clip)) is None:
+            continue
+        if fold >= folds:
             raise UserError(
                 f"Expected folds from 0 to {folds - 1} in the table, by split.folds. "
                 f"Received: {fold} for {clip.clip}. Change one of the two."
             )
-        if fold is not None and asked.setdefault(clip.group, fold) != fold:
+        if asked.setdefault(clip.group, fold) != fold:
             raise UserError(
                 f"Expected all clips of group {clip.group} in one fold of the table. Received: "
                 f"{asked[clip.group]} and {fold}. Correct the table or, where near-duplicates "

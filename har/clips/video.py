@@ -338,10 +338,8 @@ def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray
 def _decode(
     capture: Any, indices: np.ndarray, frames: np.ndarray, until: float
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Decode up to the time `until` and put the frames `indices`, small and BGR, into `frames`.
-
-    Returns the time stamp of every frame in seconds, and the (width, height) of the first.
-    """
+    # Decode up to the time `until` and put the frames `indices`, small and BGR, into `frames`.
+    # Return the time stamp of every frame in seconds, and the (width, height) of the first.
     count, height, width = frames.shape[:3]
     stamps: list[float] = []
     size, image = (0, 0), None

@@ -83,11 +83,7 @@ class Archive:
             return [n for n, (p, s) in sizes.items() if not p.is_file() or p.stat().st_size != s]
 
         unfinished = destination / UNFINISHED
-        facts, note = self.path.stat(), unfinished / "archive.txt"
-        stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
-        if not (note.exists() and note.read_text(encoding="utf-8") == stamp):
-            shutil.rmtree(destination, ignore_errors=True)  # it comes from another archive
-            files.write_text(note, stamp)
+        self._begin(destination, unfinished)
         if names := set(missing()):
             n_bytes = sum(wanted[name][1] for name in names)
             check_free(destination, n_bytes, f"unpack {self.path.name}")
@@ -103,6 +99,13 @@ class Archive:
         shutil.rmtree(unfinished)
         return [target for target, _ in wanted.values()]
 
+    def _begin(self, destination: Path, unfinished: Path) -> None:
+        facts, note = self.path.stat(), unfinished / "archive.txt"
+        stamp = f"{self.path.resolve()} {facts.st_size} {facts.st_mtime_ns}\n"
+        if not (note.exists() and note.read_text(encoding="utf-8") == stamp):
+            shutil.rmtree(destination, ignore_errors=True)  # it comes from another archive
+            files.write_text(note, stamp)
+
 
 def broken(path: Path, reason: object) -> UserError:
     """Return the error for an archive that cannot be read to its end."""
@@ -113,14 +116,13 @@ def broken(path: Path, reason: object) -> UserError:
     )
 
 
-class ZipReader:
+class _ZipReader:
     """A zip archive, by the standard library."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def members(self) -> list[Member]:
-        """List the archive."""
         with self._open() as archive:
             return [
                 Member(info.orig_filename, info.file_size, _kind(info.external_attr >> 16, info))
@@ -128,7 +130,7 @@ class ZipReader:
             ]
 
     def extract(self, names: Container[str], part: Path) -> Iterator[str]:
-        """Write the members `names` to `part`, one after the other, and yield each name."""
+        # Write the members `names` to `part`, one after the other, and yield each name.
         with self._open() as archive:
             for info in archive.infolist():
                 if info.orig_filename in names:
@@ -145,7 +147,7 @@ class ZipReader:
             raise broken(self._path, error) from None
 
 
-class ProgramReader:
+class _ProgramReader:
     """A RAR archive, unpacked as a whole by a program that patool finds: unrar, 7z or unar."""
 
     def __init__(self, path: Path) -> None:
@@ -159,7 +161,6 @@ class ProgramReader:
         self._files: dict[str, Path] = {}
 
     def members(self) -> list[Member]:
-        """Unpack the archive into a temporary folder and list that."""
         shutil.rmtree(self._folder)
         self._folder.mkdir()
         check_free(self._folder, self._path.stat().st_size, f"unpack {self._path.name}")
@@ -181,7 +182,6 @@ class ProgramReader:
         return [Member(name, fact.st_size, _kind(fact.st_mode)) for name, fact in facts.items()]
 
     def extract(self, names: Container[str], part: Path) -> Iterator[str]:
-        """Move the members `names` to `part`, one after the other, and yield each name."""
         for name, file in self._files.items():
             if name in names:
                 shutil.move(file, part)
@@ -189,15 +189,15 @@ class ProgramReader:
         shutil.rmtree(self._folder)
 
 
-def _reader(path: Path) -> ZipReader | ProgramReader:
+def _reader(path: Path) -> _ZipReader | _ProgramReader:
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: an empty one
-        return ZipReader(path)
+        return _ZipReader(path)
     if head.startswith((b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00")):
         if _unrar_is_there():
             return importlib.import_module("har.transfer.rar").RarReader(path)
-        return ProgramReader(path)
+        return _ProgramReader(path)
     what = "a web page (HTML)" if is_web_page(head) else f"a file that begins with {head[:8]!r}"
     raise UserError(
         f"Expected a RAR or zip archive in {path}. Received: {what if head else 'an empty file'}. "

@@ -7,6 +7,7 @@ TLS policy: verify certificates unless the file's SHA-256 is known, which refuse
 whatever server sent them. Only then plain http, or a certificate that does not verify, is accepted.
 """
 
+import contextlib
 import json
 import re
 import shutil
