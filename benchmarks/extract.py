@@ -108,10 +108,8 @@ def _har(folder: Path, _: list[Path]) -> int:
 
 
 def _limit(_: Path, clips: list[Path]) -> int:
-    # A fork: loky cannot import this script.
-    jobs = {"n_jobs": joblib.cpu_count(), "backend": "multiprocessing"}
-    pool = joblib.Parallel(**jobs, batch_size=8, pre_dispatch="all")
-    return sum(pool(joblib.delayed(_grab)(clip) for clip in clips))
+    with ProcessPoolExecutor(joblib.cpu_count(), get_context("fork")) as pool:
+        return sum(pool.map(_grab, clips, chunksize=8))
 
 
 def _grab(clip: Path) -> int:
