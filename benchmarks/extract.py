@@ -17,14 +17,12 @@ modules are imported and stops at the result; starting worker processes is inclu
 together (PSS), median of the turns.
 """
 
-import argparse
 import functools
-import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -34,7 +32,7 @@ import numpy as np
 import psutil
 
 from har.clips import extraction
-from har.errors import UserError, run
+from har.errors import run
 
 SHAPE = (20, 64, 64)
 PACKAGES = ("opencv-python-headless", "joblib")
@@ -47,16 +45,12 @@ def main() -> None:
     parser = harness.parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="CLIPS_DIR", help="Class/clip.ext")
     parser.add_argument("--repeats", type=harness.count, default=3, help="turns of each way")
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = options.folder.absolute()
     names = extraction.list_videos(folder)
-    if options.way:
-        _child(options.way, folder, names)
-        return
     for name in names:
         (folder / name).read_bytes()  # into the file cache, for all ways alike
-    ways = {way: functools.partial(_measure, way, folder) for way in WAYS}
+    ways = {way: functools.partial(_measure, way, folder, names) for way in WAYS}
     runs = harness.turns(ways, options.repeats)
     title = f"{len(names)} clips, {runs['limit'][0]['count']:,} frames"
     report = harness.Report(f"{title}; {harness.machine(*PACKAGES)}", COLUMNS)
@@ -68,30 +62,26 @@ def main() -> None:
     report.write(options.json)
 
 
-def _measure(way: str, folder: Path) -> dict[str, float]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[1:])}
-    command = [sys.executable, str(Path(__file__).resolve()), str(folder), "--way", way]
+def _measure(way: str, folder: Path, names: list[str]) -> dict[str, float]:
+    """Run one way in a process of its own, in an empty folder; return its figures."""
     with (
         tempfile.TemporaryDirectory() as scratch,
-        subprocess.Popen(  # noqa: S603 (this script)
-            command, cwd=scratch, env=environment, stdout=subprocess.PIPE, text=True
-        ) as process,
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
     ):
-        root, peak = psutil.Process(process.pid), 0.0
-        while process.poll() is None:
-            peak = max(peak, harness.memory_mb(root))
+        worker = psutil.Process(pool.submit(os.getpid).result())
+        done, peak = pool.submit(_run, way, folder, names, scratch), 0.0
+        while not done.done():
+            peak = max(peak, harness.memory_mb(worker))
             time.sleep(0.2)
-        printed = process.stdout.read()
-    if process.returncode:
-        raise UserError(f"The process of {way} ended with exit code {process.returncode}.")
-    return {**json.loads(printed.splitlines()[-1]), "peak_mb": peak}
+        return {**done.result(), "peak_mb": peak}
 
 
-def _child(way: str, folder: Path, names: list[str]) -> None:
+def _run(way: str, folder: Path, names: list[str], scratch: str) -> dict[str, float]:
+    os.chdir(scratch)
     counts: list[int] = []
     clips = [folder / name for name in names]
     seconds, cpu_s = harness.timed(lambda: counts.append(WAYS[way](folder, clips)))
-    print(json.dumps({"seconds": seconds, "cpu_s": cpu_s, "count": counts[0]}))
+    return {"seconds": seconds, "cpu_s": cpu_s, "count": counts[0]}
 
 
 def _tutorial(_: Path, clips: list[Path]) -> int:
@@ -118,8 +108,8 @@ def _har(folder: Path, _: list[Path]) -> int:
 
 
 def _limit(_: Path, clips: list[Path]) -> int:
-    pool = joblib.Parallel(n_jobs=joblib.cpu_count(), batch_size=8, pre_dispatch="all")
-    return sum(pool(joblib.delayed(_grab)(clip) for clip in clips))
+    with ProcessPoolExecutor(joblib.cpu_count(), get_context("fork")) as pool:
+        return sum(pool.map(_grab, clips, chunksize=8))
 
 
 def _grab(clip: Path) -> int:

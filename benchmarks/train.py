@@ -5,14 +5,13 @@ Command: python benchmarks/train.py [--networks convlstm_tutorial lrcn_tutorial]
 Inputs: params.yaml; random clips of 20 frames of 64 × 64. KERAS_BACKEND chooses the backend.
 Cost: three minutes a network on 2 cores; two on a GPU, most of it compiling.
 
-Both sides have the same architecture, optimizer (Adam) and precision. Stock of the UCF50 tutorial's
-networks is what the tutorial writes: `TimeDistributed`, `keras.layers.ConvLSTM2D` and float frames
-that `Model.fit` cuts into batches. Stock of `lrcn`, `convlstm` and `cnn3d` is our network with
-Keras's `BatchNormalization` and `ConvLSTM2D`, and with slices for `ShiftFeatures`.
-Each side has its own process; epochs take turns and the fastest counts.
+Both sides have the same architecture, optimizer (Adam) and precision. Stock of the tutorial's
+networks is what it writes: `TimeDistributed`, `keras.layers.ConvLSTM2D` and float frames. Stock of
+the others is our network with Keras's layers, and with slices for `ShiftFeatures`. Each side has
+its own process; epochs take turns and the fastest counts.
 
-- `first s` is from the line that builds the network to the end of the first step. The run begins
-  without compiled code on disk. `again s` (JAX) is the same in a later process.
+- `first s` is from building the network to the end of the first step, without compiled code on
+  disk; `again s` (JAX), the same in a later process.
 - `limit` is three times the multiply-adds (forward, and twice backward) at the rate of a large
   matrix product, which is measured here.
 - `--devices N` also measures ours on all N devices, at N times the batch (JAX).

@@ -192,8 +192,7 @@ def _timeline(prediction: Prediction) -> str:
             f"<td>{segment.probability:.0%}</td></tr>"
         )
     return (
-        f'<div style="display:flex;height:28px;border-radius:6px;overflow:hidden">'
-        f"{''.join(blocks)}</div>"
+        f'<div style="display:flex;height:28px;overflow:hidden">{"".join(blocks)}</div>'
         f'<div style="max-height:220px;overflow:auto"><table>{"".join(rows)}</table></div>'
     )
 
@@ -235,8 +234,7 @@ def _card(service: Service, name: str) -> str:
     facts = []
     for key, value in sorted(card.items(), key=lambda item: item[0] == "classes"):  # long: last
         if isinstance(value, dict):
-            value = ", ".join(f"{k} {v}" for k, v in value.items())
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        facts.append(f"- {key.replace('_', ' ')}: {html.escape(str(value))}")
+            value = [f"{k} {v}" for k, v in value.items()]
+        value = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        facts.append(f"- {key.replace('_', ' ')}: {html.escape(value)}")
     return "\n\n".join([*lines, "\n".join(facts)])

@@ -85,7 +85,7 @@ class Service:
             return self._recognisers[name]
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Return the test figures of the models."""
+        """Return the models' test figures."""
         return figures.read(self._metrics)
 
     def confusion(self, name: str) -> str | None:

@@ -53,13 +53,11 @@ def json_text(
 
 
 def write(
-    predictions: Sequence[Prediction],
-    *,
-    csv: Path | None = None,
-    srt: Path | None = None,
-    vtt: Path | None = None,
+    predictions: Sequence[Prediction], csv: Path | None, srt: Path | None, vtt: Path | None
 ) -> None:
     """Write the files that are asked for: all segments as CSV, those of the first as subtitles."""
+    if not predictions:
+        return
     if csv:
         rows = [
             (p.source, *(f"{t:.3f}" for t in s[:2]), name_of(s, p.names), f"{s.probability:.6f}")

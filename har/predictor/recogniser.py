@@ -93,13 +93,13 @@ class Recogniser:
             ) from None
         backbone = _backbone(path, card, model) if card.get("backbone") else None
         found = cls(model, card, backbone)
-        received = (_shape(model.inputs), _shape(model.outputs))
+        received = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
         takes = received[0] if backbone else (None, *found.shape, 3)
-        expected = (takes, (None, len(found.classes)))
+        expected = [takes, (None, len(found.classes))]
         if received != expected:
             raise UserError(
-                f"Expected a model from {expected[0]} to {expected[1]}, as {path / 'card.json'} "
-                f"says. Received: from {received[0]} to {received[1]}. Train it again."
+                f"Expected a model with the shapes {expected}, as {path / 'card.json'} says. "
+                f"Received: {received}. Train it again."
             )
         return found
 
@@ -261,7 +261,3 @@ def _backbone(folder: Path, card: dict[str, Any], model: "keras.Model") -> "Back
             f"Expected a backbone and its features in {folder / 'card.json'}. "
             f"Received: {_reason(error)}. Train the model again."
         ) from None
-
-
-def _shape(tensors: list[Any]) -> tuple[int | None, ...] | None:
-    return tuple(tensors[0].shape) if len(tensors) == 1 else None

@@ -71,7 +71,7 @@ class Session:
             UserError: a source could not be answered; the outputs hold the others.
         """
         _print_any_name()
-        unanswered = []
+        unanswered, to = [], self.outputs
         for source in sources:
             name, before = outputs.printable(source), len(self.predictions)
             try:
@@ -80,10 +80,10 @@ class Session:
                 self.failures.append((name, str(error)))
             if len(self.predictions) == before:
                 unanswered.append(name)
-        if self.outputs.as_json:
+        if to.as_json:
             found = self.predictions, self.failures
-            print(outputs.json_text(*found, self.recogniser, self.outputs.top))
-        self._write()
+            print(outputs.json_text(*found, self.recogniser, to.top))
+        outputs.write(self.predictions, to.csv, to.srt, to.vtt)
         if unanswered and len(self.failures) == 1:
             name, reason = self.failures[0]
             if reason.endswith("."):  # a whole sentence
@@ -133,8 +133,8 @@ class Session:
             UserError: the camera gave no more frames; the outputs hold what it saw.
         """
         _print_any_name()
-        recogniser = self.recogniser
-        if not self.outputs.as_json:
+        recogniser, to = self.recogniser, self.outputs
+        if not to.as_json:
             print(recogniser.describe(), flush=True)
         stream = Stream(recogniser, self.settings.window)
         if stream.whole_windows:
@@ -146,7 +146,7 @@ class Session:
         rows: list[np.ndarray] = []
         label, probability, shown, due = UNKNOWN, 0.0, None, 0.0
         # Users leave with Ctrl-C, and what they asked for is written then.
-        film = self.outputs.video and annotation.AnnotatedVideo(self.outputs.video)
+        film = to.video and annotation.AnnotatedVideo(to.video)
         with film or contextlib.nullcontext() as written, contextlib.suppress(KeyboardInterrupt):
             try:
                 for at, frame in camera.frames(seconds):
@@ -160,7 +160,7 @@ class Session:
                         known = smoother.label is not None
                         label = recogniser.names[smoother.label] if known else UNKNOWN
                         probability = float(smoothed[smoother.label] if known else smoothed.max())
-                        if self.outputs.as_json:
+                        if to.as_json:
                             self._print_json(at, label, smoothed, stream.milliseconds[-1])
                         elif label != shown:
                             print(f"{outputs.clock(at):>8}  {label}  {probability:.0%}", flush=True)
@@ -171,7 +171,7 @@ class Session:
                 if rows:
                     seen = (camera.name, TIMELINE, spans, np.stack(rows), smoothing)
                     self.predictions.append(of_windows(recogniser, *seen))
-                    self._write()
+                    outputs.write(self.predictions, to.csv, to.srt, to.vtt)
 
     def _print_json(self, at: float, label: str, smoothed: np.ndarray, milliseconds: float) -> None:
         answer = {
@@ -183,11 +183,6 @@ class Session:
             "milliseconds": round(milliseconds, 3),
         }
         print(json.dumps(answer, ensure_ascii=False), flush=True)
-
-    def _write(self) -> None:
-        to = self.outputs
-        if self.predictions:
-            outputs.write(self.predictions, csv=to.csv, srt=to.srt, vtt=to.vtt)
 
 
 def _print_any_name() -> None:

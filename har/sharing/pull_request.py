@@ -131,7 +131,7 @@ def markdown(comparison: Comparison, pictures_url: str | None = None) -> str:
     judged = judge(comparison.metrics, comparison.intervals)
     changed = [_metric_row(j) for j in judged if j.verdict != "unchanged"]
     same = _codes(j.metric.key for j in judged if j.verdict == "unchanged")
-    chosen = [[_code(p.key), _value(p.old), _value(p.new)] for p in params]
+    chosen = [[_code(p.key), _code(p.old), _code(p.new)] for p in params]
     reasons = [[_code(stage), _codes(why) or "other outputs"] for stage, why in stages.items()]
     columns = ["metric", base.name, head.name, "change", "its 95 % interval", "verdict"]
     blocks = [
@@ -242,16 +242,13 @@ def _cell(text: str) -> str:
 
 
 def _code(text: Any) -> str:
-    words = " ".join(str(text).split()).replace("`", "'").replace("|", r"\|")
+    words = "" if text is None else " ".join(str(text).split())
+    words = words.replace("`", "'").replace("|", r"\|")
     return f"`{words}`" if words else ""
 
 
 def _codes(names: Iterable[str]) -> str:
     return ", ".join(map(_code, names))
-
-
-def _value(value: Any) -> str:
-    return "" if value is None else _code(value)
 
 
 def write(comparison: Comparison, folder: Path, pictures_url: str | None = None) -> Path:
