@@ -202,7 +202,7 @@ def number(value: Any, sign: str = "") -> str:
     if type(value) is int:
         return f"{value:{sign}}"
     if not isinstance(value, float):
-        return _value(value)
+        return _code(value)
     return f"{value:{sign}{'.4f' if 1e-3 <= abs(value) <= 1 or value == 0 else '.5g'}}"
 
 
