@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from har.errors import UserError
@@ -38,9 +38,15 @@ def digest(*parts: Any) -> str:
         if isinstance(part, Path):
             key.update(file_sha256(part).encode())
         else:
-            key.update(json.dumps(part, sort_keys=True, default=str).encode())
+            key.update(json.dumps(part, sort_keys=True, default=_path).encode())
         key.update(b"\0")
     return key.hexdigest()[:16]
+
+
+def _path(value: Any) -> str:
+    if isinstance(value, PurePath):  # within a value: its name
+        return value.as_posix()
+    raise TypeError(f"digest expects JSON values and paths. Received: {value!r}")
 
 
 def file_sha256(path: Path) -> str:

@@ -49,6 +49,14 @@ def test_a_file_counts_with_its_bytes_and_not_its_name(in_tmp_path):
     assert files.file_sha256(one) == hashlib.sha256(b"same").hexdigest()
 
 
+def test_what_is_no_value_is_refused():
+    """A module would count with its address in memory or its path, and not with its source."""
+    assert files.digest({"path": Path("a/b")}) == files.digest({"path": "a/b"})
+    for part in (files, object(), {1, 2}):
+        with pytest.raises(TypeError, match="digest expects"):
+            files.digest(part)
+
+
 def test_folder_is_below_the_working_directory(in_tmp_path):
     path = files.folder("a", "b")
     assert path.resolve() == in_tmp_path / ".work/a/b"

@@ -105,7 +105,8 @@ def extract(
     facts = {"backbone": name, **params.model_dump(exclude={"sha256"})}
     facts["identity"] = backbone.identity
     own = sys.modules[__name__], importlib.import_module(f"har.backbones.{name}")
-    key = files.digest(facts, cv2.__version__, keras.__version__, imagenet, sampling, video, *own)
+    code = [Path(str(module.__file__)) for module in (imagenet, sampling, video, *own)]
+    key = files.digest(facts, cv2.__version__, keras.__version__, *code)
     scratch = files.folder("features", f"{name}-{key}")
     kept = scratch / "features.h5"
     done = {clip.sha256: scratch / f"{clip.sha256}.npy" for clip in clips}

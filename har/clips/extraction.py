@@ -111,7 +111,8 @@ def extract(
     clips = dict(sorted(clips.items()))
     sources = sorted({clip.source for clip in clips.values()})
     # What frames come out depends on this and on the bytes of the file, on nothing else.
-    scratch = files.folder("extract", files.digest(list(shape), video, cv2.__version__)).absolute()
+    key = files.digest(list(shape), Path(str(video.__file__)), cv2.__version__)
+    scratch = files.folder("extract", key).absolute()
     # Workers get ready while the files are hashed.
     with pool.decoder(scratch, n_jobs=n_jobs, n_files=len(sources)) as decode:
         with ThreadPoolExecutor() as threads:
