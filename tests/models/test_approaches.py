@@ -204,23 +204,6 @@ def test_a_joined_model_is_the_head_on_the_features_of_all_views(
     np.testing.assert_allclose(whole.predict_on_batch(clips), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("spread", [False, True])
-def test_the_linear_classifier_sees_means_and_standard_deviations(spread):
-    """The mean over windows and moments; the deviation over moments, averaged over windows."""
-    module = module_of("i3d")
-    assert module.LINEAR
-    params = PARAMS.approach("i3d").model_copy(update={"spread": spread})
-    model = module.build(3, (2, 5, 4), params, PARAMS.train, 1)
-    features = np.random.default_rng(0).random((6, 2, 5, 4)).astype(np.float32)
-    parts = [features.mean(axis=(1, 2))]
-    if spread:
-        parts.append(features.std(axis=2).mean(axis=1))
-    seen = keras.Model(model.input, model.get_layer("summary").output)
-    expected = np.concatenate(parts, axis=1)
-    np.testing.assert_allclose(seen.predict_on_batch(features), expected, atol=1e-6)
-    assert model.count_params() == (expected.shape[1] + 1) * 3
-
-
 def test_a_head_of_other_views_is_refused():
     network = importlib.import_module("har.backbones.i3d").build((8, 32, 32), "random")
     head = module_of("i3d").build(3, (3, 1, 1024), PARAMS.approach("i3d"), PARAMS.train, 1)

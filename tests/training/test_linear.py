@@ -9,6 +9,8 @@ from scipy.optimize import minimize
 from har.models import i3d
 from har.training import linear
 
+SUMMARY = ("mean", "spread", "largest")
+
 
 def make(n: int, n_classes: int, width: int = 5, seed: int = 0):
     """Noise around a place of each class, in features of very different sizes."""
@@ -19,26 +21,31 @@ def make(n: int, n_classes: int, width: int = 5, seed: int = 0):
     return x.astype(np.float32), labels
 
 
-@pytest.mark.parametrize("spread", [True, False])
-def test_a_summary_is_the_mean_and_the_spread_over_time(spread):
+@pytest.mark.parametrize(
+    "kinds", [("mean",), ("spread",), ("largest",), ("mean", "spread", "largest")]
+)
+def test_a_summary_by_its_definition(kinds):
     N, V, T, D = 5, 3, 4, 6
     features = np.random.default_rng(0).normal(size=(N, V, T, D)).astype(np.float32)
-    model = i3d.build(3, (V, T, D), i3d.Params(spread=spread), None, 0)
+    model = i3d.build(3, (V, T, D), i3d.Params(summary=kinds), None, 0)
     found = linear.summaries(model, features)
-    assert found.shape == (N, 2 * D if spread else D)
+    assert found.shape == (N, D * len(kinds))
     for n in range(N):
-        means = [features[n, v].mean(axis=0) for v in range(V)]
-        np.testing.assert_allclose(found[n, :D], np.mean(means, axis=0), atol=1e-5)
-        if spread:
-            spreads = [features[n, v].std(axis=0) for v in range(V)]
-            np.testing.assert_allclose(found[n, D:], np.mean(spreads, axis=0), atol=1e-5)
+        windows = [features[n, v] for v in range(V)]
+        expected = {
+            "mean": np.mean([w.mean(axis=0) for w in windows], axis=0),
+            "spread": np.mean([w.std(axis=0) for w in windows], axis=0),
+            "largest": np.max([w.mean(axis=0) for w in windows], axis=0),
+        }
+        wanted = np.concatenate([expected[kind] for kind in kinds])
+        np.testing.assert_allclose(found[n], wanted, atol=1e-5)
 
 
 def test_the_network_predicts_what_the_regression_does():
     rng = np.random.default_rng(0)
     labels = np.arange(40) % 3
     features = rng.normal(size=(40, 2, 3, 5)).astype(np.float32) + labels[:, None, None, None]
-    build = functools.partial(i3d.build, 3, (2, 3, 5), i3d.Params(spread=True), None, 0)
+    build = functools.partial(i3d.build, 3, (2, 3, 5), i3d.Params(summary=SUMMARY), None, 0)
     train, validation = (features[:25], labels[:25]), (features[25:], labels[25:])
     found = linear.fit_head(build, train, validation, 3)
     x = linear.summaries(found.model, features)
