@@ -1,8 +1,6 @@
 import importlib.util
 import json
-import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
@@ -249,11 +247,11 @@ def test_a_long_clip_is_the_mean_of_its_windows(folder, in_tmp_path, write_video
     recogniser = Recogniser.open(small.save(model, in_tmp_path / "w", input=sampling, windows=3))
     for n, starts in ((12, [0]), (20, [0, 8]), (40, [0, 14, 28]), (100, [0, 44, 88])):
         path = write_video(in_tmp_path / f"{n}.avi", small.moving(n, 3))
-        frames = [video.shrink(frame, *small.SHAPE[1:]) for frame in video.iterate(path)]
+        frames = [video.shrink(frame, *small.SHAPE[1:]) for frame in frames_of(path)]
         windows = np.stack([[frames[s + 2 * i] for i in range(6)] for s in starts])
         expected = np.asarray(model(windows)).mean(axis=0)
         assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5
-        every = np.stack(list(video.iterate(path)))
+        every = np.stack(list(frames_of(path)))
         assert np.abs(recogniser.predict(every).overall - expected).max() < 1e-5
     assert len(set(recogniser.predict(path).overall.round(3))) > 1
 
@@ -364,19 +362,22 @@ def test_names_of_models(in_tmp_path, monkeypatch):
 
 
 def test_kinetics(folder, in_tmp_path, monkeypatch):
-    kinetics = types.ModuleType("har.backbones.kinetics")
     known = Recogniser.open(folder / "lrcn")
-    monkeypatch.setitem(sys.modules, kinetics.__name__, kinetics)
-    kinetics.open_model = lambda: (known.model, known.card | {"approach": "kinetics"})
+    made = known.model, known.card | {"approach": "kinetics"}
+    monkeypatch.setattr("har.backbones.kinetics.open_model", lambda: made)
     assert Recogniser.open("kinetics").name == "kinetics"
     assert Recogniser.open(Path("kinetics")).classes == small.CLASSES
 
     def fail():
         raise UserError("no weights")
 
-    kinetics.open_model = fail
+    monkeypatch.setattr("har.backbones.kinetics.open_model", fail)
     with pytest.raises(UserError, match="no weights"):
         Recogniser.open("kinetics")
+
+
+def frames_of(path: Path) -> list[np.ndarray]:
+    return [frame for _, frame in video.timed(path)]
 
 
 DATASET = {"name": "sample", "clips": 1200, "groups": 40, "grouped": True}
@@ -418,12 +419,12 @@ def test_python_predicts_what_evaluate_does(in_tmp_path, write_video, more):
     recogniser = Recogniser.open(small.save(model, in_tmp_path / "lrcn", **card))
     path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
     # As a backbone reads clips in training.
-    frames = np.stack([video.shrink(f, 16, 24) for f in video.iterate(path)])
+    frames = np.stack([video.shrink(f, 16, 24) for f in frames_of(path)])
     expected = np.asarray(model.predict_on_batch(frames[sampling.indices(50)][None]))[0]
     found = recogniser.predict(path)
     assert np.abs(found.overall - expected).max() < 1e-5
     assert (found.kind, found.seconds, found.model) == ("clip", 2.0, recogniser.describe())
-    again = recogniser.predict(np.stack(list(video.iterate(path))))
+    again = recogniser.predict(np.stack(list(frames_of(path))))
     assert np.abs(again.overall - expected).max() < 1e-5
     # A timeline's window and a stream's are cut in the same way.
     windows = recogniser.timeline(path, window=1.0, stride=1.0)
@@ -486,7 +487,7 @@ def test_a_model_on_features_runs_its_backbone(in_tmp_path, monkeypatch, write_v
     folder, model, run = pose(in_tmp_path, monkeypatch, mirrored)
     recogniser = Recogniser.open(folder)
     path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
-    frames = np.stack([video.shrink(f, 21, 32) for f in video.iterate(path)])
+    frames = np.stack([video.shrink(f, 21, 32) for f in frames_of(path)])
     picked = frames[even_indices(50, 6)]
     views = [run(picked)] + [run(picked[:, :, ::-1])] * mirrored
     expected = np.asarray(model(np.stack(views)[None].astype(np.float16)))[0]
@@ -505,7 +506,7 @@ def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, step,
     backbone = features.open_backbone("mobilenetv2", params)
     path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
     clip = Clip("clip.avi", "Jump", "g", "", 50, 25.0, 72, 48)
-    seen = backbone.features(backbone.read(path, clip))  # as in training and evaluation
+    seen = backbone.features(backbone.read(path.parent, clip))  # as in training and evaluation
     section = PARAMS.approach("lrcn_mobilenetv2")
     head = lrcn_mobilenetv2.build(3, seen.shape, section, PARAMS.train, seed=1)
     rng = np.random.default_rng(0)
