@@ -18,6 +18,11 @@ process.prepare()
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure of a law.
+settings.register_profile("har", deadline=None)
+settings.load_profile("har")
 
 PROJECT = Path(__file__).resolve().parents[1]
 BITS = 8
