@@ -280,7 +280,7 @@ def test_an_epoch_begins_when_the_last_one_is_over(monkeypatch):
     watched = Watched(0.07)
     train_a_little(Batches(frames, np.zeros(160), 8), 9, watched)
     assert len(watched.waits) == 8
-    assert max(watched.waits) < 1.5
+    assert max(watched.waits) < 0.6
 
 
 def test_batches_never_copy_the_whole(monkeypatch):
