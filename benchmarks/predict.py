@@ -6,7 +6,7 @@ Cost: about a minute on 2 cores.
 
 All three answer after each frame of one 320 × 240 video, in turns; decoding is not counted. The
 tutorial's way is `model.predict` on the last consecutive frames. The limit is the stream's
-multiply-adds at the rate of the full window. The last row is a video of a minute, file to JSON.
+multiply-adds at the rate of the full window.
 """
 
 # ruff: noqa: E402 (Keras loads after prepare)
@@ -16,11 +16,9 @@ process.prepare()
 
 import functools
 import math
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import cv2
 import harness
@@ -29,11 +27,9 @@ import numpy as np
 from har.clips.video import shrink
 from har.comparison import cost
 from har.errors import run
-from har.predictor import outputs
-from har.predictor.prediction import TIMELINE, Settings, predict
 from har.predictor.recogniser import Recogniser
 
-FPS, HEIGHT, WIDTH, SECONDS = 25, 240, 320, 60  # of the video
+HEIGHT, WIDTH = 240, 320  # of the video
 Answer = Callable[[float, np.ndarray], np.ndarray]
 
 
@@ -89,7 +85,6 @@ def main() -> None:
         p50[way], p95 = np.percentile([milliseconds for milliseconds, _ in results], [50, 95])
         report.row(way, p50[way], p95, (step if way == "stream" else whole) / 1e6)
     report.row("limit", p50["full window"] * step / whole, None, step / 1e6)
-    report.row("a minute, file to JSON", _file_to_json(recogniser), None, None)
     report.ratio("work of a full window, x stream", whole / step)
     report.ratio("time of a full window, x stream", p50["full window"] / p50["stream"])
     report.ratio("time of the tutorial's way, x stream", p50["tutorial"] / p50["stream"])
@@ -116,22 +111,6 @@ def _answers(
         start = time.perf_counter()
         probabilities = answer((i + 0.5) * tick, frame)
         yield (time.perf_counter() - start) * 1000, probabilities
-
-
-def _file_to_json(recogniser: Recogniser) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "video.avi"
-        codec = cv2.VideoWriter_fourcc(*"XVID")
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, FPS, (WIDTH, HEIGHT))
-        for frame in _film(500) * (SECONDS * FPS // 500):
-            writer.write(frame)
-        writer.release()
-        start = time.perf_counter()
-        prediction = predict(recogniser, path, Settings(kind=TIMELINE), path.name)
-        outputs.json_text([prediction], [], recogniser, 5)
-        spent = (time.perf_counter() - start) * 1000
-    assert abs(prediction.seconds - SECONDS) < 0.1, "the whole video was read"  # noqa: S101
-    return spent
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Training and inference with this project's layers and with Keras's.
 
 Command: python benchmarks/train.py [--networks convlstm_tutorial lrcn_tutorial] [--batches 16]
-    [--steps 16] [--repeats 3] [--precision float32] [--devices 1] [--json PATH]
+    [--steps 16] [--repeats 3] [--precision float32] [--json PATH]
 Inputs: params.yaml; random clips of 20 frames of 64 × 64. KERAS_BACKEND chooses the backend.
 Cost: three minutes a network on 2 cores; two on a GPU, most of it compiling.
 
@@ -11,10 +11,9 @@ the others is our network with Keras's layers, and with slices for `ShiftFeature
 its own process; epochs take turns and the fastest counts.
 
 - `first s` is from building the network to the end of the first step, without compiled code on
-  disk; `again s` (JAX), the same in a later process.
+  disk.
 - `limit` is three times the multiply-adds (forward, and twice backward) at the rate of a large
   matrix product, which is measured here.
-- `--devices N` also measures ours on all N devices, at N times the batch (JAX).
 """
 
 import argparse
@@ -22,8 +21,6 @@ import contextlib
 import functools
 import importlib
 import os
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -42,7 +39,6 @@ SHAPE = (20, 64, 64)
 N_CLASSES = 5
 NETWORKS = ("convlstm_tutorial", "lrcn_tutorial", "convlstm", "lrcn", "cnn3d")
 COLUMNS = {"clips/s": ",.1f", "limit": ",.0f", "inference": ",.1f", "first s": ".1f"}
-COLUMNS |= {"again s": ".1f", "peak MB": ",.0f"}
 
 
 def main() -> None:
@@ -53,7 +49,6 @@ def main() -> None:
     parser.add_argument("--steps", type=harness.count, default=16, help="of an epoch")
     parser.add_argument("--repeats", type=harness.count, default=3, help="epochs of each side")
     parser.add_argument("--precision", choices=("float32", "mixed_bfloat16"), default="float32")
-    parser.add_argument("--devices", type=harness.count, default=1, help="that share a batch")
     options = parser.parse_args()
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     # Two processes share a GPU: none may take its memory in advance.
@@ -73,7 +68,6 @@ class _Side:
 
     def __init__(self, *start: Any) -> None:
         self._pool = ProcessPoolExecutor(1, get_context("spawn"))
-        self.batch = start[2]
         self.first = self.call(_start, *start)
 
     def call(self, function: Callable, *arguments: Any) -> Any:
@@ -88,29 +82,21 @@ class _Side:
 def _compare(network: str, batch: int, options: argparse.Namespace, report: harness.Report) -> None:
     given = options.precision, options.steps
     sides = {name: _Side(name, network, batch, *given) for name in ("stock", "ours")}
-    together = f"ours x {options.devices}"
-    if options.devices > 1:
-        sides[together] = _Side("ours", network, batch * options.devices, *given, options.devices)
-    again = _Side("ours", network, batch, *given).first if _on_jax() else None
 
     def clips_per_s(measure: Callable[[], float]) -> dict[str, float]:
         ways = {name: functools.partial(side.call, measure) for name, side in sides.items()}
         found = harness.turns(ways, options.repeats)
-        return {name: sides[name].batch * options.steps / min(found[name]) for name in sides}
+        return {name: batch * options.steps / min(found[name]) for name in sides}
 
     training, inference = clips_per_s(_epoch), clips_per_s(_prediction)
     limit = sides["ours"].call(_limit)
     for name, side in sides.items():
-        rates = training[name], limit * side.batch / batch, inference[name]
-        second = again if name == "ours" else None
-        row = f"{network} {side.batch} {name}"
-        report.row(row, *rates, side.first, second, side.call(_peak_mb))
+        figures = training[name], limit, inference[name], side.first
+        report.row(f"{network} {batch} {name}", *figures)
     label = f"{network}, batch {batch}"
     report.ratio(f"{label}: training, x stock", training["ours"] / training["stock"])
     report.ratio(f"{label}: inference, x stock", inference["ours"] / inference["stock"])
     report.ratio(f"{label}: training, of the limit", training["ours"] / limit)
-    if options.devices > 1:
-        report.ratio(f"{label}: training, {together}", training[together] / training["ours"])
 
 
 def _on_jax() -> bool:
@@ -123,20 +109,13 @@ def _on_jax() -> bool:
 _kept: dict[str, Any] = {}  # the network after its first step, and what `fit` takes
 
 
-def _start(
-    side: str, network: str, batch: int, precision: str, steps: int, devices: int = 1
-) -> float:
+def _start(side: str, network: str, batch: int, precision: str, steps: int) -> float:
     if side == "ours":
         from har.nn import process
 
         process.prepare()
     import keras
 
-    if devices > 1:
-        from har.training import distribution
-
-        if distribution.start().devices != devices:
-            raise UserError(f"There are not {devices} devices. Set CUDA_VISIBLE_DEVICES.")
     keras.config.set_dtype_policy(precision)
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
@@ -239,16 +218,6 @@ def _prediction() -> float:
     start = time.perf_counter()
     predict(**given, verbose=0)
     return time.perf_counter() - start
-
-
-def _peak_mb() -> float:
-    if _on_jax():
-        import jax
-
-        if stats := jax.local_devices()[0].memory_stats():
-            return stats["peak_bytes_in_use"] / 2**20
-    kilobytes = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobytes / 2**20
 
 
 def _limit() -> float:

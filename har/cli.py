@@ -110,11 +110,11 @@ def preview(
     seed: Annotated[int, Option(min=0, help="Another seed draws other clips.")] = 0,
     output: Annotated[Path, Option(help="Picture to write.")] = Path("preview.png"),
 ) -> None:
-    """Show the data set: its classes, clips that leak, a sheet of clips."""
+    """Show the data set: its classes, clips that repeat, a sheet of clips."""
     from har.clips import preview
 
     _check_project()
-    for line in preview.report(Path("data"), Path("params.yaml")):
+    for line in preview.report(Path("data")):
         print(line)
     preview.contact_sheet(Path("data/frames.h5"), output, classes, seed)
     print(output)
@@ -197,13 +197,10 @@ def predict(
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, Option(help="Segments to write, CSV.")] = None,
     srt: Annotated[Path | None, Option(help="Subtitles to write, SubRip.")] = None,
-    vtt: Annotated[Path | None, Option(help="Subtitles to write, WebVTT.")] = None,
     video: Annotated[Path | None, Option(help="Labelled MP4 to write (needs har[video]).")] = None,
     seconds: Annotated[
         float | None, Option(min=0.1, help="Seconds to use a camera; default: until Ctrl-C.")
     ] = None,
-    max_mb: Annotated[float, Option(min=0.1, help="Largest download, in megabytes.")] = 500,
-    max_minutes: Annotated[float, Option(min=0.1, help="Longest download, in minutes.")] = 150,
 ) -> None:
     """Recognise actions in clips, long videos and on a camera."""
     from har.nn import process
@@ -211,11 +208,11 @@ def predict(
     from har.predictor.session import Outputs, Session
     from har.predictor.sources import camera_of, files_of
     from har.predictor.timeline import Smoothing
-    from har.predictor.web_video import Bounds, is_url
+    from har.predictor.web_video import is_url
 
     kind = {None: TIMELINE if window or stride else None, True: TIMELINE, False: CLIP}[timeline]
     settings = Settings(kind, window, stride, Smoothing(smooth, threshold, hysteresis))
-    outputs = Outputs(top, as_json, csv, srt, vtt, video)
+    outputs = Outputs(top, as_json, csv, srt, video)
     outputs.check(sources)
     # Report a missing file or camera before the model loads, which takes seconds.
     camera = camera_of(sources)
@@ -226,7 +223,7 @@ def predict(
     from har.predictor.recogniser import Recogniser
 
     recogniser = Recogniser.open(model or best_model())
-    session = Session(recogniser, settings, outputs, Bounds(max_mb, max_minutes))
+    session = Session(recogniser, settings, outputs)
     session.watch(camera, seconds) if camera else session.run(sources)
 
 
@@ -236,19 +233,18 @@ def export(
     to: Annotated[
         Literal["onnx", "litert", "savedmodel"], Option(help="Format (needs har[export]).")
     ],
-    int8: Annotated[bool, Option("--int8", help="8-bit arithmetic; LiteRT only.")] = False,
+    int8: Annotated[bool, Option("--int8", help="Weights of 8 bits; LiteRT only.")] = False,
     output: Annotated[
         Path | None, Option(help="File or folder to write; default: in exports/.")
     ] = None,
-    data: Annotated[Path, Option(help="Folder of frames.h5 and split.csv.")] = Path("data"),
 ) -> None:
-    """Write a model for ONNX Runtime, LiteRT or TensorFlow, checked."""
+    """Write a model for ONNX Runtime, LiteRT or TensorFlow, and check it."""
     from har.nn import process
 
     process.prepare()
     from har.export import convert
 
-    print(convert.export(model, to, data, output, int8=int8))
+    print(convert.export(model, to, output, int8=int8))
 
 
 @app.command()

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from har.errors import UserError
@@ -32,21 +32,15 @@ def cache_folder() -> Path:
 
 
 def digest(*parts: Any) -> str:
-    """Return a key of 16 hexadecimal digits of JSON values; a `Path` stands for its file."""
+    """Return 16 hexadecimal digits of JSON values; a `Path` stands for the content of its file."""
     key = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
             key.update(file_sha256(part).encode())
         else:
-            key.update(json.dumps(part, sort_keys=True, default=_path).encode())
+            key.update(json.dumps(part, sort_keys=True, default=os.fspath).encode())
         key.update(b"\0")
     return key.hexdigest()[:16]
-
-
-def _path(value: Any) -> str:
-    if isinstance(value, PurePath):  # within a value: its name
-        return value.as_posix()
-    raise TypeError(f"digest expects JSON values and paths. Received: {value!r}")
 
 
 def file_sha256(path: Path) -> str:
@@ -128,12 +122,8 @@ def write_json(output: Path, value: Any) -> None:
 
 
 def rounded(value: Any) -> Any:
-    """Return `value` with all floats in its dicts and lists to four decimals."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return round(value, 4) if isinstance(value, float) else value
+    """Return a JSON value with all its floats to four decimals."""
+    return json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 4))
 
 
 def write_csv(output: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -38,18 +38,10 @@ _POLICY = (
 def run(
     models: Path, metrics: Path, host: str, port: int, limits: Limits, root_path: str = ""
 ) -> None:
-    """Serve until Ctrl-C, SIGTERM or SIGHUP.
+    """Serve `models` and their figures, in `metrics`, until Ctrl-C, SIGTERM or SIGHUP.
 
-    Args:
-        models: folder of the models' folders.
-        metrics: folder of metrics.json and teach.json.
-        host: address to listen at.
-        port: 0 takes a free one.
-        limits: what a visitor may ask for.
-        root_path: path at which a proxy shows the page, such as /har.
-
-    Raises:
-        UserError: a package is not installed, there is no model, or the port is taken.
+    Port 0 is a free one; `root_path` is where a proxy shows the page, such as /har. A `UserError`
+    says that a package is not installed, there is no model, or the port is taken.
     """
     for package in ("gradio", "av"):
         if not importlib.util.find_spec(package):

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from har import files
-from har.backbones import imagenet, weights
+from har.backbones import weights
 from har.backbones.feature_store import FeatureStore, write_features
 from har.clips import sampling, segments, video
 from har.clips.sampling import Sampling
@@ -105,7 +105,7 @@ def extract(
     facts = {"backbone": name, **params.model_dump(exclude={"sha256"})}
     facts["identity"] = backbone.identity
     own = sys.modules[__name__], importlib.import_module(f"har.backbones.{name}")
-    code = [Path(str(module.__file__)) for module in (imagenet, sampling, video, *own)]
+    code = [Path(str(module.__file__)) for module in (sampling, video, *own)]
     key = files.digest(facts, cv2.__version__, keras.__version__, *code)
     scratch = files.folder("features", f"{name}-{key}")
     kept = scratch / "features.h5"

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from har import files
 from har.clips import pool, segments, store, video
-from har.clips.segments import Segment, is_junk
+from har.clips.segments import Segment
 from har.clips.store import Clip
 from har.errors import UserError
 
@@ -48,38 +48,15 @@ class _Row(NamedTuple):
 
 
 def list_videos(folder: Path) -> list[str]:
-    """List the files of `folder/Class/…`, as sorted POSIX paths below it; links are followed."""
-    clips: list[str] = []
-    errors: list[OSError] = []
-    for name, folders, file_names in os.walk(folder, onerror=errors.append, followlinks=True):
-        inside = Path(name)
-        folders[:] = [f for f in folders if not is_junk(f) and not _is_loop(inside / f)]
-        if inside != folder:
-            paths = (inside / file for file in file_names if not is_junk(file))
-            clips += [path.relative_to(folder).as_posix() for path in paths if _is_file(path)]
-    if errors and folder.exists():
-        raise UserError(
-            f"The folder {errors[0].filename} cannot be read ({errors[0].strerror}), so its clips "
-            "would be missing. Change its permissions or remove it."
-        )
+    """List the files of `folder/Class/…`, as sorted POSIX paths below it."""
+    found = segments.walk(folder) if folder.is_dir() else ()
+    clips = [path.relative_to(folder).as_posix() for path in found if path.parent != folder]
     if not clips:
         raise UserError(
             f"Expected videos as {folder}/Class/clip.ext. Received: none. "
             "Run `dvc repro fetch` to bring them."
         )
     return sorted(clips)
-
-
-def _is_file(path: Path) -> bool:
-    # Not a socket and the like; a link to nothing is rejected later, by name.
-    try:
-        return path.is_file() or not path.exists()
-    except PermissionError:
-        return True
-
-
-def _is_loop(folder: Path) -> bool:
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def extract(
@@ -128,7 +105,8 @@ def extract(
             _check_classes(clips, reasons)
             if not bad:
                 break
-    _publish(part, output)
+    part.chmod(0o444)  # it stays as the next run's scratch
+    files.link(part, output)
     for folder in scratch.parent.iterdir():
         if folder != scratch:
             shutil.rmtree(folder)  # frames of another shape, or of another version of the code
@@ -269,8 +247,3 @@ def _check_classes(names: Iterable[str], reasons: Mapping[str, str]) -> None:
                 f"Received: none; {_printable(name)}: {reasons[name]}. "
                 "Replace the files or leave the class out with dataset.classes."
             )
-
-
-def _publish(part: Path, output: Path) -> None:
-    part.chmod(0o444)  # it stays as the next run's scratch
-    files.link(part, output)

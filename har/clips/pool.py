@@ -100,15 +100,13 @@ def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder
     elif n_jobs == 1:
         yield lambda jobs: (_named(*item) for item in jobs.items())
     else:
-        n_workers = min(n_files, max(2, _n_cores()) if n_jobs == -1 else n_jobs)
+        import joblib
+
+        n_workers = min(n_files, max(2, joblib.cpu_count()) if n_jobs == -1 else n_jobs)
         with contextlib.ExitStack() as pools:
             first = _start_pool(pools, n_workers)
             first.schedule(os.getpid)  # starts the processes
             yield lambda jobs: _in_processes(pools, first, n_workers, jobs)
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # A fork server imports this module once, then each worker starts in milliseconds and without what
@@ -247,7 +245,7 @@ def _check_workers(client: Any, shared: Path) -> None:
     token = shared / uuid.uuid4().hex
     token.touch()
     try:
-        seen = client.run(_exists, str(token))
+        seen = client.run(os.path.exists, str(token))
     except Exception as error:
         raise UserError(
             f"A Dask worker lacks this version of har ({error}). Install it there."
@@ -264,7 +262,3 @@ def _check_workers(client: Any, shared: Path) -> None:
             f"Dask workers write their frames into a file in {shared}, which {', '.join(blind)} "
             "cannot read. Run from a folder that all machines mount at the same path."
         )
-
-
-def _exists(path: str) -> bool:
-    return Path(path).exists()

@@ -7,14 +7,13 @@ from statistics import median
 
 import numpy as np
 
-from har import plots
-from har.clips import duplicates, splits, store
+from har import files, plots
+from har.clips import duplicates, store
 from har.clips.store import Clip, FrameStore
 from har.errors import UserError
-from har.params import load
 
 LISTED = 20  # lines of a list before it is cut
-_HEADS = ("class", "clips", "groups", "seconds", "min", "median", "max", "fps", "size", "rejected")
+_HEADS = ("class", "clips", "groups", "seconds", "median", "fps", "size", "rejected")
 
 
 def contact_sheet(frames: Path, output: Path, classes: int, seed: int) -> None:
@@ -29,11 +28,8 @@ def contact_sheet(frames: Path, output: Path, classes: int, seed: int) -> None:
     plots.contact_sheet(output, rows, title)
 
 
-def report(data: Path, params: Path) -> Iterator[str]:
-    """Yield lines: the table of classes, files left out, and clips that are there twice.
-
-    `data` is the folder of the pipeline's outputs; `params`, params.yaml, names protocol and fold.
-    """
+def report(data: Path) -> Iterator[str]:
+    """Yield lines on the pipeline's outputs in `data`: classes, files left out, clips repeated."""
     with FrameStore(data / "frames.h5") as frames:
         clips = store.read_clips(data / "clips.csv")
         if [clip.clip for clip in clips] != frames.clips:
@@ -44,32 +40,26 @@ def report(data: Path, params: Path) -> Iterator[str]:
             )
         hashes = duplicates.hash_store(frames)
     rejected_csv = data / "rejected.csv"
-    rejected = store.read_rows(rejected_csv) if rejected_csv.exists() else []
+    rejected = files.read_csv(rejected_csv) if rejected_csv.exists() else []
     yield from table(clips, Counter(row["class"] for row in rejected))
     yield from _listed(
         f"Files left out ({len(rejected)}):" if rejected else "No file was left out.",
         [f"{row['clip']}: {row['reason']}" for row in rejected],
     )
-    sides, note = _sides(data / "split.csv", params)
-    placed = {name: f"{name} ({sides[name]})" if name in sides else name for name in frames.clips}
     same = duplicates.identical(clips)
     yield from _listed(
         "Clips with the same bytes (one of them counts):" if same else "No clips with equal bytes.",
-        [" = ".join(placed[name] for name in names) for names in same],
+        [" = ".join(names) for names in same],
     )
     found = duplicates.across_groups(clips, hashes)
     pairs = [pair for pair in found if pair.difference is not None]
     head = "Near-duplicates of different groups, and the share of the hash that differs "
     yield from _listed(
         f"{head}({len(pairs)}):" if pairs else "No near-duplicates of different groups.",
-        [f"{pair.difference:.0%}  {placed[pair.first]} ~ {placed[pair.second]}" for pair in pairs],
+        [f"{pair.difference:.0%}  {pair.first} ~ {pair.second}" for pair in pairs],
     )
-    if sides:
-        leaks = leaking([(pair.first, pair.second) for pair in pairs], sides)
-        text = ", ".join(f"{count} {a} | {b}" for (a, b), count in sorted(leaks.items()))
-        yield f"Near-duplicates on two sides of the split: {text or 'none'} ({note})"
-    elif note:
-        yield note
+    if pairs:
+        yield "With split.merge_duplicates their groups stand on one side of the split."
 
 
 def table(clips: Sequence[Clip], rejected: Mapping[str, int]) -> Iterator[str]:
@@ -88,13 +78,13 @@ def table(clips: Sequence[Clip], rejected: Mapping[str, int]) -> Iterator[str]:
 
 def _row(name: str, clips: Sequence[Clip], rejected: int) -> tuple[str, ...]:
     seconds = [clip.n_frames / clip.fps for clip in clips if clip.fps]
-    spans = (sum(seconds), min(seconds), median(seconds), max(seconds)) if seconds else ()
+    spans = (sum(seconds), median(seconds)) if seconds else ()
     return (
         name,
         f"{len(clips):,}",
         f"{len({(clip.label, clip.group) for clip in clips}):,}",
         # Without a frame rate the length of a clip is unknown.
-        *([f"{s:,.1f}" for s in spans] or ["?"] * 4),
+        *([f"{s:,.1f}" for s in spans] or ["?"] * 2),
         _counted(f"{clip.fps:g}" if clip.fps else "?" for clip in clips),
         _counted(f"{clip.width}x{clip.height}" for clip in clips),
         str(rejected),
@@ -105,24 +95,6 @@ def _counted(values: Iterable[str]) -> str:
     counts = Counter(values)
     text = ", ".join(value for value, _ in counts.most_common(2))
     return text + (f" +{len(counts) - 2}" if len(counts) > 2 else "")
-
-
-def leaking(pairs: Iterable[tuple[str, str]], sides: Mapping[str, str]) -> Counter[tuple[str, str]]:
-    """Count the pairs whose clips a split puts on two sides, by the two sides."""
-    both = (tuple(sorted((sides.get(a, ""), sides.get(b, "")))) for a, b in pairs)
-    return Counter((a, b) for a, b in both if a and b and a != b)
-
-
-def _sides(path: Path, params: Path) -> tuple[dict[str, str], str]:
-    if not (path.exists() and params.exists()):
-        return {}, ""
-    try:
-        split = load(params).split
-        subsets = splits.read(path, split.protocol, split.fold)
-    except UserError as error:
-        return {}, f"The sides of the split are unknown. {error}"
-    sides = {clip: side for side, clips in subsets._asdict().items() for clip in clips}
-    return sides, f"{path}, protocol {split.protocol}, fold {split.fold}"
 
 
 def _listed(head: str, items: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ Class/stem_12.5-15.mp4; the other columns are those of `Segment`.
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,33 @@ _UCF = r"_(g\d+)_c\d+$"
 def is_junk(name: str) -> bool:
     """Return whether a file or folder of this name is none of the user's; hidden ones are not."""
     return name.startswith(".") or name.casefold() in JUNK
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder but hidden ones and junk; links are followed and printed.
+
+    Links to nothing are yielded too. A `UserError` names a folder that cannot be read.
+    """
+    try:
+        entries = [(entry, entry.is_dir(), entry.is_file()) for entry in sorted(folder.iterdir())]
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read ({error.strerror}). Make it readable, or move it away."
+        ) from None
+    for entry, is_folder, is_file in entries:
+        if is_junk(entry.name):
+            continue
+        if is_folder and entry.is_symlink():
+            if folder.resolve().is_relative_to(entry.resolve()):
+                raise UserError(f"{entry} is a link to a folder that holds it. Remove the link.")
+            print(
+                f"{entry} is a link, which DVC does not follow: after a change of what it leads "
+                "to, run `dvc repro --force fetch`."
+            )
+        if is_folder:
+            yield from walk(entry)
+        elif is_file or entry.is_symlink():
+            yield entry
 
 
 class Segment(NamedTuple):

@@ -17,7 +17,6 @@ from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from har import files
-from har.clips import store
 from har.clips.store import Clip, counts_in_class, source_of
 from har.errors import UserError
 
@@ -217,7 +216,7 @@ def write(path: Path, assignments: Sequence[Assignment]) -> None:
 
 def read_official(path: Path) -> tuple[dict[str, tuple[str, str, str]], dict[str, int]]:
     """Read official.csv: by clip the sides of official splits, and the folds of a table."""
-    rows = store.read_rows(path)
+    rows = files.read_csv(path)
     listed = [row for row in rows if OFFICIAL_COLUMNS[0] in row]
     sides = {row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS) for row in listed}
     return sides, {row["clip"]: int(row["fold"]) for row in rows if row.get("fold")}
@@ -230,7 +229,7 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
     Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
     fold of its training list. Except under `random` no group is in two of the three.
     """
-    rows = [row for row in store.read_rows(path) if not row["duplicate_of"]]
+    rows = [row for row in files.read_csv(path) if not row["duplicate_of"]]
     if protocol == "official":
         return _read_official_fold(rows, fold)
     fold_of = {row["clip"]: int(row[f"{protocol}_fold"]) for row in rows}
@@ -285,12 +284,12 @@ def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
 
 def count(path: Path) -> int:
     """Return the number of group folds in split.csv."""
-    return len({row["group_fold"] for row in store.read_rows(path) if not row["duplicate_of"]})
+    return len({row["group_fold"] for row in files.read_csv(path) if not row["duplicate_of"]})
 
 
 def read_groups(path: Path) -> dict[str, str]:
     """Return the source video of every clip, unique over classes."""
-    return {row["clip"]: source_of(row["class"], row["group"]) for row in store.read_rows(path)}
+    return {row["clip"]: source_of(row["class"], row["group"]) for row in files.read_csv(path)}
 
 
 def check_trainable(labels: np.ndarray, classes: Sequence[str]) -> None:

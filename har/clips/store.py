@@ -56,11 +56,8 @@ def read_clips(path: Path) -> list[Clip]:
     types = (str, str, str, str, int, float, int, int)
     return [
         Clip(*(to(row[c]) for to, c in zip(types, CLIP_COLUMNS, strict=True)))
-        for row in read_rows(path)
+        for row in files.read_csv(path)
     ]
-
-
-read_rows = files.read_csv
 
 
 def create(

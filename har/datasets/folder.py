@@ -2,11 +2,11 @@
 
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from har import files
-from har.clips.segments import is_junk
+from har.clips import segments
 from har.errors import UserError
 from har.params import DatasetParams
 
@@ -42,7 +42,7 @@ def find_clips(path: Path) -> dict[str, Path]:
             f"{'is a file' if path.exists() else 'does not exist'}. Correct the path."
         )
     clips: dict[str, Path] = {}
-    for file in walk(path):
+    for file in segments.walk(path):
         name = nfc(file.relative_to(path).as_posix())
         if name in clips:
             raise UserError(f"{clips[name]} and {file} have the same name. Rename one of them.")
@@ -63,32 +63,6 @@ def nfc(name: str) -> str:
     except UnicodeEncodeError:
         raise UserError(f"The name {name!r} is not UTF-8. Rename the file or folder.") from None
     return unicodedata.normalize("NFC", name)
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder but hidden ones and junk; links are followed and printed."""
-    try:
-        entries = [(entry, entry.is_dir(), entry.is_file()) for entry in sorted(folder.iterdir())]
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be read ({error.strerror}). Make it readable, or move it away."
-        ) from None
-    for entry, is_folder, is_file in entries:
-        if is_junk(entry.name):
-            continue
-        if is_folder and entry.is_symlink():
-            if folder.resolve().is_relative_to(entry.resolve()):
-                raise UserError(f"{entry} is a link to a folder that holds it. Remove the link.")
-            print(
-                f"{entry} is a link, which DVC does not follow: after a change of what it leads "
-                "to, run `dvc repro --force fetch`."
-            )
-        if is_folder:
-            yield from walk(entry)
-        elif is_file:
-            yield entry
-        else:
-            print(f"{entry} is left out: it is a link to nothing, or no file.")
 
 
 def _join_sides(path: Path, clips: dict[str, Path]) -> dict[str, Path]:

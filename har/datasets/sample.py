@@ -363,7 +363,6 @@ def render(
     groups: int = GROUPS,
     clips_per_group: int = CLIPS_PER_GROUP,
     n_jobs: int = -1,
-    progress: bool = True,
 ) -> None:
     """Render the data set below `destination` as Class/v_Class_gNN_cNN.avi.
 
@@ -371,11 +370,6 @@ def render(
     (per class) and `clips_per_group` are from 1 to 99.
     """
     chosen(classes, CLASSES, "the sample data set")
-    for what, number in (("groups", groups), ("clips_per_group", clips_per_group)):
-        if not 1 <= number <= 99:
-            raise UserError(
-                f"Expected {what} from 1 to 99: names have two digits. Received: {number}."
-            )
     batches = []
     for label in dict.fromkeys(classes):
         folder = Path(destination, label)
@@ -388,7 +382,6 @@ def render(
                 batches.append(missing)
     work = (joblib.delayed(_render_group)(destination, names) for names in batches)
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-    n_clips, hidden = sum(map(len, batches)), None if progress else True
-    with tqdm(total=n_clips, desc="Rendering", unit="clip", disable=hidden) as bar:
+    with tqdm(total=sum(map(len, batches)), desc="Rendering", unit="clip", disable=None) as bar:
         for n_rendered in parallel(work):
             bar.update(n_rendered)

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from har import files
+from har.clips import segments
 from har.datasets import folder
 from har.errors import UserError
 from har.params import DatasetParams
@@ -89,7 +90,7 @@ def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None
     if path.is_file():
         return path
     if path.is_dir():
-        names = [file.relative_to(path).as_posix() for file in folder.walk(path)]
+        names = [file.relative_to(path).as_posix() for file in segments.walk(path)]
         if clips := {name: place for name in names if (place := source.place(name))}:
             first: dict[PurePosixPath, str] = {}
             for name, place in clips.items():

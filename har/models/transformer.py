@@ -12,7 +12,6 @@ from typing import Annotated
 from keras import Model, layers
 from pydantic import Field
 
-from har.models.parts.attention import along_time, encoder
 from har.models.parts.on_clips import Shape, classes_of, clip_input
 from har.nn.time_folding import FoldTime, UnfoldTime
 from har.params import ApproachParams, PositiveInt, Rate, Seen, TrainParams
@@ -39,8 +38,27 @@ def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed
     x = FoldTime()(x)
     x = layers.Add()([x, layers.DepthwiseConv2D(3, padding="same")(x)])
     x = layers.Reshape((height * width, params.width))(x)
-    x = encoder(x, params.spatial, params.heads, params.dropout, seed)
+    x = _encoder(x, params.spatial, params, seed)
     x = UnfoldTime(moments)(layers.GlobalAveragePooling1D()(x))
-    x = along_time(x, params.temporal, params.heads, params.dropout, seed + params.spatial)
-    x = layers.Dropout(params.dropout, seed=seed)(x)
+    # A convolution encodes positions and the direction of time (Chu et al., Conditional Positional
+    # Encodings for Vision Transformers, ICLR 2023).
+    x = layers.Add()([x, layers.DepthwiseConv1D(3, padding="same")(x)])
+    x = _encoder(x, params.temporal, params, seed + params.spatial)
+    x = layers.Dropout(params.dropout, seed=seed)(layers.GlobalAveragePooling1D()(x))
     return Model(clips, classes_of(x, n_classes, shape, train), name="transformer")
+
+
+def _encoder(x, depth: int, params: Params, seed: int):
+    # Pre-norm blocks of Dosovitskiy et al. (ViT, ICLR 2021) on tokens, (N, S, D).
+    width, heads, dropout = x.shape[-1], params.heads, params.dropout
+    for block in range(depth):
+        y = layers.LayerNormalization(epsilon=1e-6)(x)
+        y = layers.MultiHeadAttention(
+            heads, max(width // heads, 1), dropout=dropout, seed=seed + block
+        )(y, y)
+        x = layers.Add()([x, layers.Dropout(dropout, seed=seed + block)(y)])
+        y = layers.LayerNormalization(epsilon=1e-6)(x)
+        y = layers.Dense(2 * width, activation="gelu")(y)
+        y = layers.Dense(width)(layers.Dropout(dropout, seed=seed + block)(y))
+        x = layers.Add()([x, y])
+    return layers.LayerNormalization(epsilon=1e-6)(x)

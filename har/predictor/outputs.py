@@ -1,4 +1,4 @@
-"""Predictions as people and programs read them: a table, CSV, JSON, SubRip, WebVTT."""
+"""Predictions as people and programs read them: a table, CSV, JSON, SubRip."""
 
 import json
 import os
@@ -52,9 +52,7 @@ def json_text(
     return json.dumps(answer, indent=1, ensure_ascii=False)
 
 
-def write(
-    predictions: Sequence[Prediction], csv: Path | None, srt: Path | None, vtt: Path | None
-) -> None:
+def write(predictions: Sequence[Prediction], csv: Path | None, srt: Path | None) -> None:
     """Write the files that are asked for: all segments as CSV, those of the first as subtitles."""
     if not predictions:
         return
@@ -65,23 +63,23 @@ def write(
             for s in p.segments
         ]
         files.write_csv(csv, CSV_COLUMNS, rows)
-    for path, text in ((srt, srt_text), (vtt, vtt_text)):
-        if path:
-            files.write_text(path, text(predictions[0].segments, predictions[0].names))
+    if srt:
+        files.write_text(srt, srt_text(predictions[0].segments, predictions[0].names))
 
 
 def srt_text(segments: Sequence[Segment], names: Sequence[str]) -> str:
     """Return segments as SubRip; unknown stretches have no line."""
-    cues = enumerate(_cues(segments, names, ","), start=1)
-    return "\n".join(f"{n}\n{times}\n{text}\n" for n, (times, text) in cues)
 
+    def subtitle_clock(seconds: float) -> str:
+        minutes, rest = divmod(round(seconds * 1000), 60_000)
+        time = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}"
+        return f"{time},{rest % 1000:03}"
 
-def vtt_text(segments: Sequence[Segment], names: Sequence[str]) -> str:
-    """Return segments as WebVTT; unknown stretches have no line."""
-    # WebVTT takes these three for markup.
-    safe = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-    cues = _cues(segments, names, ".")
-    return "WEBVTT\n" + "".join(f"\n{times}\n{text.translate(safe)}\n" for times, text in cues)
+    known = [segment for segment in segments if segment.label is not None]
+    return "\n".join(
+        f"{n}\n{subtitle_clock(start)} --> {subtitle_clock(end)}\n{names[label]} {share:.0%}\n"
+        for n, (start, end, label, share) in enumerate(known, start=1)
+    )
 
 
 def clock(seconds: float) -> str:
@@ -95,18 +93,6 @@ def clock(seconds: float) -> str:
 def printable(name: str) -> str:
     r"""Return a file's name as text that can be printed: bytes that are not UTF-8 as `\xff`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _cues(segments: Sequence[Segment], names: Sequence[str], point: str) -> list[tuple[str, str]]:
-    def subtitle_clock(seconds: float) -> str:
-        minutes, rest = divmod(round(seconds * 1000), 60_000)
-        time = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}"
-        return f"{time}{point}{rest % 1000:03}"
-
-    known = [segment for segment in segments if segment.label is not None]
-    times = [" --> ".join(map(subtitle_clock, segment[:2])) for segment in known]
-    texts = [f"{names[segment.label]} {segment.probability:.0%}" for segment in known]
-    return list(zip(times, texts, strict=True))
 
 
 def _block() -> str:

@@ -31,12 +31,11 @@ class Outputs:
     as_json: bool = False  # on standard output instead of tables
     csv: Path | None = None
     srt: Path | None = None
-    vtt: Path | None = None
     video: Path | None = None
 
     def check(self, sources: Sequence[str]) -> None:
         """Raise a `UserError` for what cannot be written, before hours are spent on it."""
-        files = {n: p for n in ("csv", "srt", "vtt", "video") if (p := getattr(self, n))}
+        files = {n: p for n in ("csv", "srt", "video") if (p := getattr(self, n))}
         for option, path in files.items():
             if problem := _problem(path.resolve(), sources):
                 raise UserError(
@@ -60,7 +59,6 @@ class Session:
     recogniser: Recogniser
     settings: Settings
     outputs: Outputs
-    bounds: web_video.Bounds  # of downloads
     predictions: list[Prediction] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)  # source and reason
 
@@ -83,7 +81,7 @@ class Session:
         if to.as_json:
             found = self.predictions, self.failures
             print(outputs.json_text(*found, self.recogniser, to.top))
-        outputs.write(self.predictions, to.csv, to.srt, to.vtt)
+        outputs.write(self.predictions, to.csv, to.srt)
         if unanswered and len(self.failures) == 1:
             name, reason = self.failures[0]
             if reason.endswith("."):  # a whole sentence
@@ -103,8 +101,8 @@ class Session:
     def _run_one(self, source: str, name: str) -> None:
         if web_video.is_url(source):
             with tempfile.TemporaryDirectory(prefix="har-") as folder:
-                path = web_video.fetch(source, Path(folder), self.bounds)
-                self._recognise(path, source, self.bounds.minutes)
+                path = web_video.fetch(source, Path(folder), web_video.Bounds())
+                self._recognise(path, source, web_video.Bounds().minutes)
             return
         paths = sources.files_of(source)
         for path in tqdm(paths, name, unit="video", disable=True if len(paths) == 1 else None):
@@ -171,7 +169,7 @@ class Session:
                 if rows:
                     seen = (camera.name, TIMELINE, spans, np.stack(rows), smoothing)
                     self.predictions.append(of_windows(recogniser, *seen))
-                    outputs.write(self.predictions, to.csv, to.srt, to.vtt)
+                    outputs.write(self.predictions, to.csv, to.srt)
 
     def _print_json(self, at: float, label: str, smoothed: np.ndarray, milliseconds: float) -> None:
         answer = {

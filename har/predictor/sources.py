@@ -1,6 +1,5 @@
 """What a user names: a file, a folder of files, an address, a camera."""
 
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from har.clips import segments
 from har.errors import UserError
 
 
@@ -76,9 +76,6 @@ def files_of(source: str) -> list[Path]:
     """
     path = Path(source)
     try:
-        if path.is_file():
-            return [path]
-        found = sorted(_below(path))
         path.stat()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -86,15 +83,7 @@ def files_of(source: str) -> list[Path]:
             f"There is no video at {source}: {reason[:1].lower()}{reason[1:]}. "
             "Name a file, a folder, an address (http://…) or a camera (camera:0)."
         ) from None
+    found = sorted(segments.walk(path)) if path.is_dir() else [path]
     if not found:
         raise UserError(f"The folder {source} holds no file. Name another.")
     return found
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))

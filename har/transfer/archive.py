@@ -5,7 +5,6 @@ name when it is whole, so after a kill the next call unpacks the rest.
 """
 
 import importlib
-import importlib.util
 import re
 import shutil
 import stat
@@ -15,9 +14,8 @@ import zlib
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import patoolib
 from tqdm import tqdm
 
 from har import files
@@ -147,69 +145,25 @@ class _ZipReader:
             raise broken(self._path, error) from None
 
 
-class _ProgramReader:
-    """A RAR archive, unpacked as a whole by a program that patool finds: unrar, 7z or unar."""
-
-    def __init__(self, path: Path) -> None:
-        # The programs fill missing parts with zeros and report success.
-        if re.search(r"\.part\d+\.rar$", path.name) or path.with_suffix(".r00").exists():
-            raise UserError(
-                f"{path} is one part of several, which needs the package unrar2-cffi: install it, "
-                "or unpack the parts by hand and name the folder with dataset.path."
-            )
-        self._path, self._folder = path, files.folder("unpacking")
-        self._files: dict[str, Path] = {}
-
-    def members(self) -> list[Member]:
-        shutil.rmtree(self._folder)
-        self._folder.mkdir()
-        check_free(self._folder, self._path.stat().st_size, f"unpack {self._path.name}")
-        # Alone in a folder: unar takes UCF50.rar and UCF101.rar side by side for two parts.
-        link, output = (self._folder.absolute() / name for name in ("linked.rar", "output"))
-        link.symlink_to(self._path.resolve())
-        quiet = {"verbosity": -2, "interactive": False}
-        try:
-            patoolib.extract_archive(str(link), outdir=str(output), format="rar", **quiet)
-        except patoolib.util.PatoolError as error:
-            raise UserError(
-                f"{self._path} could not be unpacked ({error}). Install the package unrar2-cffi, "
-                "or unar or 7z; if one is installed, get the archive again: it may be damaged."
-            ) from None
-        if (output / "linked").is_dir():  # which unar adds around several members
-            output = output / "linked"
-        self._files = {file.relative_to(output).as_posix(): file for file in output.rglob("*")}
-        facts = {name: file.lstat() for name, file in sorted(self._files.items())}
-        return [Member(name, fact.st_size, _kind(fact.st_mode)) for name, fact in facts.items()]
-
-    def extract(self, names: Container[str], part: Path) -> Iterator[str]:
-        for name, file in self._files.items():
-            if name in names:
-                shutil.move(file, part)
-                yield name
-        shutil.rmtree(self._folder)
-
-
-def _reader(path: Path) -> _ZipReader | _ProgramReader:
+def _reader(path: Path) -> Any:
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):  # the second: an empty one
         return _ZipReader(path)
     if head.startswith((b"Rar!\x1a\x07\x00", b"Rar!\x1a\x07\x01\x00")):
-        if _unrar_is_there():
+        try:
             return importlib.import_module("har.transfer.rar").RarReader(path)
-        return _ProgramReader(path)
+        except ModuleNotFoundError:
+            raise UserError(
+                f"{path} is a RAR archive, and the package unrar2-cffi, which reads it, is not "
+                "installed (it has none for Linux on ARM). Unpack the archive by hand, with unar "
+                "for example, and name the folder with dataset.path."
+            ) from None
     what = "a web page (HTML)" if is_web_page(head) else f"a file that begins with {head[:8]!r}"
     raise UserError(
         f"Expected a RAR or zip archive in {path}. Received: {what if head else 'an empty file'}. "
         "Get the archive again from its publisher."
     )
-
-
-def _unrar_is_there() -> bool:
-    try:
-        return importlib.util.find_spec("unrar.cffi") is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _kind(mode: int, info: zipfile.ZipInfo | None = None) -> str:

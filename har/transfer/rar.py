@@ -24,15 +24,10 @@ _VOLUME_IS_THERE = 1
 _GO_ON, _STOP = 1, -1
 _CONTINUED, _ENCRYPTED = 0x01, 0x04  # from the volume before; with a password
 _ERRORS = {
-    11: "not enough memory for its dictionary",
     12: "damaged data",
-    13: "a header that is no RAR header",
-    14: "a version of RAR that UnRAR does not know",
     15: "a volume that is missing (the archive has several parts)",
-    18: "an error in reading the file",
     22: "a password, which is not known here",
     24: "a password, which is not known here",
-    25: "a broken reference",
 }
 
 

@@ -65,19 +65,18 @@ def pictures_of_change(clip: np.ndarray) -> np.ndarray:
     return np.clip(127.5 + change * 40 / max(np.abs(change).mean(), 1), 0, 255)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2", "resnet50"])
 @pytest.mark.parametrize("contrast", [0, 1 / 256, 1])  # of a still, of noise, of a clip that moves
-def test_a_backbone_of_imagenet_sees_frames_and_what_changes_between_them(name, contrast):
-    module = importlib.import_module(f"har.backbones.{name}")
+def test_mobilenetv2_sees_frames_and_what_changes_between_them(contrast):
+    module = importlib.import_module("har.backbones.mobilenetv2")
     network = module.build((4, 32, 48), "random")
-    frames = network.get_layer(f"{name}_frames")
+    frames = network.get_layer("mobilenetv2_frames")
     rng = np.random.default_rng(0)
     clip = (128 + contrast * rng.integers(-128, 128, (4, 32, 48, 3))).astype(np.uint8)
     [found] = network.predict_on_batch(clip[None])
     for half, pictures in zip(
         np.split(found, 2, axis=-1), (clip[1:], pictures_of_change(clip)), strict=True
     ):
-        shown = np.asarray(module.rescale(pictures.astype(np.float32)))
+        shown = pictures.astype(np.float32) / 127.5 - 1  # the range that MobileNetV2 takes
         expected = np.concatenate([np.asarray(x) for x in frames.predict_on_batch(shown)], -1)
         np.testing.assert_allclose(half, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 

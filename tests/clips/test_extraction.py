@@ -445,7 +445,7 @@ def test_what_systems_leave_in_folders_is_no_clip(add_clips, name):
     assert extraction.list_videos(VIDEOS) == sorted(RUN)
 
 
-def test_linked_folders_are_followed_and_loops_are_not(add_clips, in_tmp_path):
+def test_linked_folders_are_followed_and_loops_are_refused(add_clips, in_tmp_path):
     add_clips(*RUN, *JUMP)
     (VIDEOS / "Jump").rename("elsewhere")
     (VIDEOS / "Jump").symlink_to(in_tmp_path / "elsewhere")
@@ -453,23 +453,9 @@ def test_linked_folders_are_followed_and_loops_are_not(add_clips, in_tmp_path):
     (in_tmp_path / "more").mkdir()
     (in_tmp_path / "more/extra.avi").write_bytes(b"x")
     more.symlink_to(in_tmp_path / "more")
-    (VIDEOS / "Run/loop").symlink_to(VIDEOS.absolute())
     assert extraction.list_videos(VIDEOS) == sorted([*RUN, *JUMP, "Run/more/extra.avi"])
-
-
-@pytest.mark.parametrize("name", ["Jump", "Run/deeper"])
-def test_a_folder_that_cannot_be_read_is_named(add_clips, monkeypatch, name):
-    add_clips(*RUN, *JUMP)
-    (VIDEOS / name).mkdir(exist_ok=True)
-    scandir = os.scandir
-
-    def refuse(path):  # root may read everything, so its refusal is played
-        if Path(path) == VIDEOS / name:
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(UserError, match=rf"{name} cannot be read \(Permission denied\)"):
+    (VIDEOS / "Run/loop").symlink_to(VIDEOS.absolute())
+    with pytest.raises(UserError, match="Run/loop is a link to a folder that holds it"):
         extraction.list_videos(VIDEOS)
 
 

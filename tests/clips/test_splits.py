@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from har.clips import segments, splits, store
+from har import files
+from har.clips import segments, splits
 from har.clips.store import Clip
 from har.errors import UserError
 
@@ -221,7 +222,7 @@ def test_split_csv(in_tmp_path):
     groups = splits.read_groups(in_tmp_path / "split.csv")
     assert groups["A/v_A_g01_c01.avi"] == "A/g01"
     assert groups["B/v_B_g01_c01.avi"] == "B/g01"
-    assert len(store.read_rows(in_tmp_path / "split.csv")) == 7
+    assert len(files.read_csv(in_tmp_path / "split.csv")) == 7
 
 
 @pytest.mark.parametrize("protocol", ["group", "random"])

@@ -44,7 +44,7 @@ def draw(label: str, group: int, clip: int) -> tuple[sample.Group, sample.Clip]:
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("rendered")
-    sample.render(root, groups=2, clips_per_group=2, n_jobs=1, progress=False)
+    sample.render(root, groups=2, clips_per_group=2, n_jobs=1)
     return root
 
 
@@ -70,9 +70,7 @@ def test_clips_decode_to_the_frames_that_were_rendered(rendered):
 
 
 def test_bytes_do_not_depend_on_process_jobs_classes_or_group_count(rendered, tmp_path):
-    sample.render(
-        tmp_path, ["StandUp", "Squats"], groups=1, clips_per_group=1, n_jobs=2, progress=False
-    )
+    sample.render(tmp_path, ["StandUp", "Squats"], groups=1, clips_per_group=1, n_jobs=2)
     expected = digests(rendered)
     received = digests(tmp_path)
     assert len(received) == 2
@@ -82,7 +80,7 @@ def test_bytes_do_not_depend_on_process_jobs_classes_or_group_count(rendered, tm
 def test_a_fresh_interpreter_renders_the_same_bytes(rendered, tmp_path):
     code = (
         "import sys; from pathlib import Path; from har.datasets.sample import render\n"
-        "render(Path(sys.argv[1]), ['PickUp'], groups=1, n_jobs=1, progress=False)\n"
+        "render(Path(sys.argv[1]), ['PickUp'], groups=1, n_jobs=1)\n"
         "assert not {'keras', 'tensorflow'} & set(sys.modules)"
     )
     root = Path(sample.__file__).parents[2]

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,8 +12,6 @@ import pytest
 
 from har import cli
 from har.backbones import joined_model
-from har.clips import splits, store
-from har.errors import UserError
 from har.export import convert
 from har.predictor.recogniser import Recogniser
 
@@ -22,27 +21,10 @@ for package in ("onnx", "onnxruntime", "ai_edge_litert", "tf2onnx"):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A folder with both models and their clips, stored with more frames than they take."""
+    """A folder with both models."""
     folder = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        (folder / "data").mkdir()
-        T, H, W = 2 * small.SHAPE[0], *small.SHAPE[1:]
-        names = [f"{label}/v_g{i:02}_c01.avi" for label in small.CLASSES for i in range(20)]
-        labels = [name.split("/")[0] for name in names]
-        frames = folder / "data" / "frames.h5"
-        offsets = store.create(frames, names, labels, (T, H, W))
-        with frames.open("r+b") as file:
-            for i, offset in enumerate(offsets):
-                file.seek(offset)
-                file.write(small.moving(T, i, 48, 72)[:, :H, :W].tobytes())
-        clips = [
-            store.Clip(name, label, name[-11:-8], str(i), 20, 25.0, W, H)
-            for i, (name, label) in enumerate(zip(names, labels, strict=True))
-        ]
-        splits.write(folder / "data" / "split.csv", splits.assign(clips, 5, 0, {}))
-        for name, build in (("lrcn", small.frame_by_frame), ("convlstm", small.whole_clips)):
-            small.save(build(), folder / "models" / name, protocol="group", fold=0)
+    for name, build in (("lrcn", small.frame_by_frame), ("convlstm", small.whole_clips)):
+        small.save(build(), folder / "models" / name)
     return folder
 
 
@@ -101,72 +83,28 @@ def test_the_exported_network_answers_as_the_original(har, project, name, to):
     expected = recogniser.probabilities(clips)
     assert np.abs(run(path, clips) - expected).max() < 1e-4
     assert np.std(expected, axis=0).max() > 0.05
-    head, _, accuracy, size, latency = out.splitlines()
-    assert head.startswith(f"{path}: largest difference ")
-    assert head.endswith(" on 12 clips")
-    assert float(head.split()[3]) < 1e-4
-    assert accuracy.split()[1] == accuracy.split()[2]
-    assert size.split()[2] == latency.split()[2].replace("ms", "MB") == "MB"
+    size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file()) / 1e6
+    assert out.startswith(f"{path}: {size:.2f} MB; probabilities differ")
+    assert float(re.search(r"by at most (\S+) on 8 clips", out)[1]) < 1e-4
     card = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert card["classes"] == small.CLASSES
     assert sorted(Path(".work/export").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["lrcn", "convlstm"])
-def test_int8_is_of_whole_numbers(har, project, name, monkeypatch):
+def test_int8_has_weights_of_8_bits(har, project, name):
     from ai_edge_litert.interpreter import Interpreter
 
-    # An untrained network on twelve clips: one clip is eight points.
-    monkeypatch.setattr(convert, "LOSS", 0.3)
-    code, out, err = har(f"models/{name}", "--to", "litert", "--int8")
+    code, _, err = har(f"models/{name}", "--to", "litert", "--int8")
     assert (code, err) == (0, "")
     path = Path(f"exports/{name}-int8.tflite")
-    # Floats are kept for rescaling alone, and that is said.
-    card = json.loads(path.with_name(f"{path.name}.json").read_text())["int8"]
-    assert card["in_floats"][:3] == ["CAST", "MUL", "ADD"]
-    assert set(card["in_floats"][3:]) <= {"RESHAPE", "TRANSPOSE", "UNPACK", "SPLIT"}
-    assert out.splitlines()[-1] == (
-        f"in floats {len(card['in_floats'])} of {card['operations']} operations: "
-        f"{', '.join(card['in_floats'])}"
-    )
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
-    kernels = [t for t in interpreter.get_tensor_details() if len(t["shape"]) == 4]
+    kernels = [t for t in interpreter.get_tensor_details() if len(t["shape"]) >= 2]
     assert any(tensor["dtype"] == np.int8 for tensor in kernels)
-    clips = convert.read_clips(Recogniser.open(Path("models") / name), Path("data"))
-    frames, _ = clips.read(clips.test)
-    expected = Recogniser.open(Path("models") / name).probabilities(frames)
-    assert np.abs(run_litert(path, frames) - expected).max() > 1e-6
-    same = run_litert(path, frames).argmax(axis=1) == expected.argmax(axis=1)
-    assert same.mean() > 0.7
-
-
-def test_the_clips_are_of_the_test_fold_and_picked_as_prediction_picks(project, monkeypatch):
-    monkeypatch.chdir(project)
-    clips = convert.read_clips(Recogniser.open(Path("models/lrcn")), Path("data"))
-    subsets = splits.read(Path("data/split.csv"), "group", 0)
-    with store.FrameStore(Path("data/frames.h5")) as frames:
-        stored, labels = frames.read(subsets.test)
-    frames, found = clips.read(clips.test)
-    assert np.array_equal(frames, stored[:, [1, 3, 5, 7, 9, 11]])
-    assert np.array_equal(found, labels)
-    assert clips.training == subsets.train
-
-
-def test_the_test_fold_is_compared_in_parts(har, project, monkeypatch):
-    sizes = []
-    kept = convert.read_clips
-
-    def counted(*arguments):
-        clips = kept(*arguments)
-        return clips._replace(read=lambda names: sizes.append(len(names)) or clips.read(names))
-
-    monkeypatch.setattr(convert, "read_clips", counted)
-    monkeypatch.setattr(convert, "PART", 5)
-    code, out, _ = har("models/lrcn", "--to", "savedmodel", "--output", "parts/lrcn")
-    assert code == 0
-    assert sizes == [5, 5, 2]
-    assert "on 12 clips" in out
+    clips = np.random.default_rng(8).integers(0, 256, (9, *small.SHAPE, 3), np.uint8)
+    expected = Recogniser.open(Path("models") / name).probabilities(clips)
+    assert 1e-6 < np.abs(run_litert(path, clips) - expected).max() < convert.TOLERANCE_INT8
 
 
 def test_a_model_by_its_name_and_a_trial(har, project):
@@ -174,11 +112,11 @@ def test_a_model_by_its_name_and_a_trial(har, project):
     for named, output in (("lrcn", "lrcn"), ("comparison/trials/lrcn-group-0-1", "lrcn-group-0-1")):
         code, out, err = har(named, "--to", "savedmodel")
         assert (code, err) == (0, "")
-        assert out.startswith(f"exports/{output}: largest difference")
+        assert out.startswith(f"exports/{output}: ")
 
 
-def test_a_network_with_a_backbone_inside(har, project, write_video):
-    """A head joined with a backbone: other frames than the store's, of neighbouring pictures."""
+def test_a_network_with_a_backbone_inside(har, project):
+    """A head joined with a backbone: frames of another size."""
     clips = keras.Input((4, 24, 32, 3), dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(clips)
     x = keras.layers.Conv3D(3, (1, 3, 3), strides=(1, 2, 2))(x)
@@ -189,14 +127,11 @@ def test_a_network_with_a_backbone_inside(har, project, write_video):
     head = keras.Model(features, keras.layers.Dense(3, activation="softmax")(x))
     model = joined_model.joined_model(backbone, head, windows=1)
     sampling = {"count": 4, "height": 24, "width": 32, "step": 2, "windows": 1}
-    small.save(model, project / "models/joined", protocol="group", fold=0, input=sampling)
-    with store.FrameStore(Path("data/frames.h5")) as frames:
-        for i, name in enumerate(frames.clips):
-            write_video(Path("data/fetched") / name, small.moving(20, i, 48, 72))
+    small.save(model, project / "models/joined", input=sampling)
     for to in ("onnx", "litert", "savedmodel"):
         code, out, err = har("joined", "--to", to)
         assert (code, err) == (0, "")
-        assert " on 12 clips" in out
+        assert " on 8 clips" in out
 
 
 def test_a_network_that_takes_features_is_one_line(har, project, monkeypatch):
@@ -246,8 +181,8 @@ def test_what_answers_otherwise_is_not_written(har, project, monkeypatch):
     assert sorted(Path(".work/export").iterdir()) == []
 
 
-def test_int8_that_loses_accuracy_is_not_written(har, project, monkeypatch):
-    monkeypatch.setattr(convert, "LOSS", -2)
+def test_int8_that_answers_otherwise_is_not_written(har, project, monkeypatch):
+    monkeypatch.setattr(convert, "TOLERANCE_INT8", -1)
     code, _, err = har("models/lrcn", "--to", "litert", "--int8", "--output", "lossy.tflite")
     assert code == 2
     assert "Nothing was written" in err
@@ -261,7 +196,7 @@ def test_operations_that_a_format_lacks(har, project, monkeypatch):
     x = keras.layers.MaxPooling3D(2)(x)
     x = keras.layers.GlobalAveragePooling3D()(x)
     outputs = keras.layers.Dense(3, activation="softmax")(x)
-    small.save(keras.Model(clips, outputs), project / "models/cubes", protocol="group", fold=0)
+    small.save(keras.Model(clips, outputs), project / "models/cubes")
     code, _, err = har("models/cubes", "--to", "litert")
     assert code == 2
     assert "MaxPool3D" in err
@@ -274,7 +209,6 @@ def test_operations_that_a_format_lacks(har, project, monkeypatch):
     [
         (["models/lrcn", "--to", "onnx", "--int8"], "Expected --to litert with --int8."),
         (["models/none", "--to", "onnx"], "There is no model at models/none"),
-        (["models/lrcn", "--to", "onnx", "--data", "nowhere"], "Expected a file of frames at"),
     ],
 )
 def test_mistakes(har, arguments, says):
@@ -296,11 +230,3 @@ def test_a_missing_package(har, monkeypatch):
     code, _, err = har("models/lrcn", "--to", "onnx")
     assert code == 2
     assert 'pip install "har[export]"' in err
-
-
-def test_clips_of_another_data_set(project, monkeypatch):
-    monkeypatch.chdir(project)
-    recogniser = Recogniser.open(Path("models/lrcn"))
-    recogniser.classes = ["A", "B", "C"]
-    with pytest.raises(UserError, match="of the model's 3 classes"):
-        convert.read_clips(recogniser, Path("data"))

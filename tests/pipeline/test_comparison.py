@@ -52,7 +52,7 @@ def project(new_project):
             "frames.count": 4,
             "train.frames": 2,
             "train.epochs": 2,
-            "comparison.approaches": ["toy", "transformer_mobilenetv2"],
+            "comparison.approaches": ["toy", "lrcn_mobilenetv2"],
             "comparison.folds": [0],
             "backbones.mobilenetv2": {
                 **dict.fromkeys(("height", "width"), 32),
@@ -71,16 +71,16 @@ def project(new_project):
 def test_every_approach_on_every_fold_and_nothing_twice(project):
     trials = {
         f"trial@{approach}-{protocol}-0-27"
-        for approach in ("toy", "transformer_mobilenetv2")
+        for approach in ("toy", "lrcn_mobilenetv2")
         for protocol in ("group", "random")
     }
-    made = {"features@toy", "features@transformer_mobilenetv2"}
+    made = {"features@toy", "features@lrcn_mobilenetv2"}
     assert set(compare(project)) == trials | made | {"compare"}
     assert not (project.path / "models/lrcn").exists(), "the comparison needs no model of its own"
 
     figures = json.loads((project.path / "metrics/comparison.json").read_text())
     assert figures["chance"] == 0.5
-    assert set(figures["approaches"]) == {"toy", "transformer_mobilenetv2"}
+    assert set(figures["approaches"]) == {"toy", "lrcn_mobilenetv2"}
     for name, row in figures["approaches"].items():
         for protocol in ("group", "random"):
             side = row[protocol]
@@ -96,7 +96,7 @@ def test_every_approach_on_every_fold_and_nothing_twice(project):
         assert row["latency_ms"] > 0
         assert row["train_seconds"] > 0
     assert figures["approaches"]["toy"]["parameters"] == 3 * 4 + 4 + 4 * 2 + 2
-    backbone = figures["approaches"]["transformer_mobilenetv2"]
+    backbone = figures["approaches"]["lrcn_mobilenetv2"]
     assert backbone["parameters"] > 2_257_984, "the backbone counts"
     assert backbone["multiply_adds"] > 2 * 2 * 2 * 5e6, "2 changes and 2 frames, in 2 views"
     table = (project.path / "metrics/comparison.md").read_text()
@@ -110,7 +110,7 @@ def test_every_approach_on_every_fold_and_nothing_twice(project):
     project.set(**{"comparison.folds": [0, 1], "comparison.protocols": ["group"]})
     assert set(compare(project)) == {
         "trial@toy-group-1-27",
-        "trial@transformer_mobilenetv2-group-1-27",
+        "trial@lrcn_mobilenetv2-group-1-27",
         "compare",
     }
     figures = json.loads((project.path / "metrics/comparison.json").read_text())
@@ -124,9 +124,9 @@ def test_every_approach_on_every_fold_and_nothing_twice(project):
         "trial@toy-group-1-27",
         "compare",
     }
-    project.set(**{"transformer_mobilenetv2.width": 16})
+    project.set(**{"lrcn_mobilenetv2.width": 16})
     ran = set(compare(project))
-    assert ran >= {"trial@transformer_mobilenetv2-group-0-27"}
+    assert ran >= {"trial@lrcn_mobilenetv2-group-0-27"}
     assert not any("toy" in name or name.startswith("features") for name in ran)
 
 

@@ -135,7 +135,7 @@ def test_over_thirty_seconds_is_a_timeline(long, har):
 
 def test_files_of_a_timeline_agree(long, har):
     code, out, err = har(
-        *[long, "--csv", "a/b.csv", "--srt", "a/b.srt", "--vtt", "a/b.vtt"],
+        *[long, "--csv", "a/b.csv", "--srt", "a/b.srt"],
         *["--threshold", 0.4, "--window", 2],
     )
     assert (code, err) == (0, "")
@@ -147,7 +147,6 @@ def test_files_of_a_timeline_agree(long, har):
     assert shown == [row["class"] for row in rows]
     known = [row["class"] for row in rows if row["class"] != "unknown"]
     assert Path("a/b.srt").read_text().count("-->") == len(known)
-    assert Path("a/b.vtt").read_text().startswith("WEBVTT\n")
     assert len(known) > 1
 
 
@@ -447,7 +446,7 @@ def test_impossible_options(in_tmp_path, har, arguments):
     assert arguments[0] in err
 
 
-@pytest.mark.parametrize("option", ["--csv", "--srt", "--vtt", "--video"])
+@pytest.mark.parametrize("option", ["--csv", "--srt", "--video"])
 def test_no_output_replaces_the_video_or_a_folder(folder, har, option):
     path = folder / "a.mp4"
     (folder / "Jump" / "v_0_g00_c01.avi").rename(path)
