@@ -13,14 +13,12 @@ modules are imported and stops at the result; starting worker processes is inclu
 - `har`: `har.clips.extraction.extract` with an empty scratch folder.
 - `limit`: one process a core decodes every frame (OpenCV's `grab`, which does not convert).
 
-`CPU s` is the processor time of all processes. `peak MB` is the highest memory of all processes
-together (PSS), in a run of its own, as reading it takes time.
+`CPU s` is the processor time of all processes.
 """
 
 import functools
 import os
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,7 +27,6 @@ import cv2
 import harness
 import joblib
 import numpy as np
-import psutil
 
 from har.clips import extraction
 from har.errors import run
@@ -37,7 +34,7 @@ from har.errors import run
 SHAPE = (20, 64, 64)
 PACKAGES = ("opencv-python-headless", "joblib")
 COLUMNS = {"clips/s": ",.1f", "x tutorial": ".1f", "of the limit": ".2f"}
-COLUMNS |= {"CPU s": ".1f", "peak MB": ",.0f"}
+COLUMNS |= {"CPU s": ".1f"}
 
 
 def main() -> None:
@@ -56,24 +53,20 @@ def main() -> None:
     report = harness.Report(f"{title}; {harness.machine(*PACKAGES)}", COLUMNS)
     medians = {way: np.median([[*run.values()] for run in runs[way]], axis=0) for way in ways}
     tutorial, limit = (len(names) / medians[way][0] for way in ("tutorial", "limit"))
-    for way, (seconds, cpu_s, *_) in medians.items():
-        rate, peak_mb = len(names) / seconds, _measure(way, folder, names, memory=True)["peak_mb"]
-        report.row(way, rate, rate / tutorial, rate / limit, cpu_s, peak_mb)
+    for way, (seconds, cpu_s, _) in medians.items():
+        rate = len(names) / seconds
+        report.row(way, rate, rate / tutorial, rate / limit, cpu_s)
     report.write(options.json)
 
 
-def _measure(way: str, folder: Path, names: list[str], *, memory: bool = False) -> dict[str, float]:
+def _measure(way: str, folder: Path, names: list[str]) -> dict[str, float]:
     """Run one way in a process of its own, in an empty folder; return its figures."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         ProcessPoolExecutor(1, get_context("spawn")) as pool,
     ):
-        worker = psutil.Process(pool.submit(os.getpid).result())
-        done, peak = pool.submit(_run, way, folder, names, scratch), 0.0
-        while memory and not done.done():
-            peak = max(peak, harness.memory_mb(worker))
-            time.sleep(0.2)
-        return {**done.result(), "peak_mb": peak}
+        pool.submit(os.getpid).result()  # imports are not timed
+        return pool.submit(_run, way, folder, names, scratch).result()
 
 
 def _run(way: str, folder: Path, names: list[str], scratch: str) -> dict[str, float]:

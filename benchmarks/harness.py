@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, turns, the printed report, time, memory and the machine."""
+"""What the benchmarks share: options, turns, the printed report, time and the machine."""
 
 import argparse
 import contextlib
@@ -103,16 +103,6 @@ def timed(call: Callable[[], object]) -> tuple[float, float]:
     before, start = processor_seconds(), time.perf_counter()
     call()
     return time.perf_counter() - start, processor_seconds() - before
-
-
-def memory_mb(process: psutil.Process) -> float:
-    """Return the MB of a process and its descendants; shared pages count once (PSS)."""
-    total = 0.0
-    for member in _family(process):
-        with contextlib.suppress(psutil.Error):  # it has just ended
-            memory = member.memory_full_info()
-            total += getattr(memory, "pss", memory.uss) / 1e6
-    return total
 
 
 def _family(process: psutil.Process) -> list[psutil.Process]:

@@ -53,7 +53,7 @@ def test_what_is_no_value_is_refused():
     """A module would count with its address in memory or its path, and not with its source."""
     assert files.digest({"path": Path("a/b")}) == files.digest({"path": "a/b"})
     for part in (files, object(), {1, 2}):
-        with pytest.raises(TypeError, match="digest expects"):
+        with pytest.raises(TypeError, match=r"os\.PathLike"):
             files.digest(part)
 
 

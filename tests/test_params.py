@@ -14,7 +14,7 @@ COMMITTED = Path(__file__).resolve().parents[1] / "params.yaml"
 
 @pytest.fixture
 def raw() -> dict:
-    return YAML(typ="safe").load(COMMITTED.read_text(encoding="utf-8"))
+    return YAML(typ="safe", pure=True).load(COMMITTED.read_text(encoding="utf-8"))
 
 
 def place(raw: dict, key: str, value) -> None:

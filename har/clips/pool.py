@@ -245,7 +245,7 @@ def _check_workers(client: Any, shared: Path) -> None:
     token = shared / uuid.uuid4().hex
     token.touch()
     try:
-        seen = client.run(os.path.exists, str(token))
+        seen = client.run(_exists, str(token))  # which a worker takes from its own har
     except Exception as error:
         raise UserError(
             f"A Dask worker lacks this version of har ({error}). Install it there."
@@ -262,3 +262,7 @@ def _check_workers(client: Any, shared: Path) -> None:
             f"Dask workers write their frames into a file in {shared}, which {', '.join(blind)} "
             "cannot read. Run from a folder that all machines mount at the same path."
         )
+
+
+def _exists(path: str) -> bool:
+    return Path(path).exists()

@@ -411,7 +411,7 @@ def test_kinetics_names_pull_ups(real_clips):
     path = sorted((real_clips / "PullUps").iterdir())[0]
     frames = np.stack([frame for _, frame in video.timed(path)])
     step = card["input"]["step"]
-    picked = features.window_indices(len(frames), size[0], step, card["input"]["windows"])
+    picked = sampling.window_indices(len(frames), size[0], step, card["input"]["windows"])
     clip = np.stack([video.shrink(frames[i], *size[1:]) for i in picked])
     probabilities = model.predict_on_batch(clip[None])[0]
     assert card["classes"][probabilities.argmax()] == "pull ups"

@@ -231,7 +231,7 @@ def test_scratch_holds_one_store(add_clips, monkeypatch):
     assert scratch_files() == [".h5", ".jsonl"]
     for name in (clip_name("Run", 4, 7), clip_name("Run", 5, 8)):
         add_clips(name)
-        monkeypatch.setattr(extraction, "_publish", lambda *_: 1 / 0)
+        monkeypatch.setattr(extraction.files, "link", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             extract()
     assert scratch_files() == [".h5", ".jsonl"]

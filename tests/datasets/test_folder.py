@@ -71,7 +71,7 @@ def test_links_in_the_folder_lead_to_their_clips(clips, destination, tmp_path):
     (clips / "Jump/broken.avi").symlink_to(tmp_path / "nowhere.avi")
     found = fetch(clips, destination)
     assert found["Jump/link.avi"].read_bytes() == b"linked"
-    assert "Jump/broken.avi" not in found
+    assert not found["Jump/broken.avi"].exists()  # which `extract` rejects by its name
 
 
 def test_a_relative_path_and_one_that_is_a_link(clips, destination, tmp_path, monkeypatch):
