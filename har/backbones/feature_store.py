@@ -1,6 +1,6 @@
 """The HDF5 file of features that a frozen network computed of clips.
 
-It holds `features`, float16 (N, V, T, D), one chunk a clip: views, time steps, numbers. `clip`,
+It holds `features`, float32 (N, V, T, D), one chunk a clip: views, time steps, numbers. `clip`,
 `sha256` and `label` are in the same order; `classes` and `facts` are attributes.
 """
 
@@ -18,7 +18,7 @@ from har.clips.store import Clip, FrameStore
 def write_features(
     path: Path, clips: Sequence[Clip], features: Iterable[np.ndarray], facts: dict[str, Any]
 ) -> None:
-    """Write a feature store at `path`: float16 (V, T, D) of each clip, and the backbone's facts."""
+    """Write a feature store at `path`: float32 (V, T, D) of each clip, and the backbone's facts."""
     classes = sorted({clip.label for clip in clips})
     labels = np.array([classes.index(clip.label) for clip in clips], np.int64)
     text = h5py.string_dtype("utf-8")
@@ -30,7 +30,7 @@ def write_features(
         file.attrs["facts"] = json.dumps(facts)
         for i, row in enumerate(features):
             shape = (len(clips), *row.shape)
-            file.require_dataset("features", shape, np.float16, chunks=(1, *row.shape))[i] = row
+            file.require_dataset("features", shape, np.float32, chunks=(1, *row.shape))[i] = row
 
 
 def write_no_features(path: Path) -> None:
@@ -41,7 +41,7 @@ def write_no_features(path: Path) -> None:
 
 
 class FeatureStore(FrameStore):
-    """An open file of features, as `FrameStore`; rows are float16 (V, T, D).
+    """An open file of features, as `FrameStore`; rows are float32 (V, T, D).
 
     `facts` are the backbone's name, section of params.yaml and weights; `sha256` is of each clip.
     """
@@ -55,7 +55,7 @@ class FeatureStore(FrameStore):
         self.sha256: list[str] = [name.decode() for name in self._file["sha256"][:]]
 
     def row(self, number: int) -> np.ndarray:
-        """Read the features of one row, float16 (V, T, D)."""
+        """Read the features of one row, float32 (V, T, D)."""
         return self._frames[number]
 
     @property

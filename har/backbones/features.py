@@ -55,11 +55,11 @@ class Backbone(NamedTuple):
         return Sampling(**chosen, proportional=self.network is None)
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Return features of what `read` returns, float16 (V, T', D): windows, then mirrored."""
+        """Return features of what `read` returns, float32 (V, T', D): windows, then mirrored."""
         views = np.split(frames, self.params.windows)
         if self.params.mirrored:
             views += [view[:, :, ::-1] for view in views]
-        return np.stack([self.run(np.ascontiguousarray(view)) for view in views]).astype(np.float16)
+        return np.stack([self.run(np.ascontiguousarray(view)) for view in views])
 
 
 def open_backbone(name: str, params: BackboneParams) -> Backbone:

@@ -58,6 +58,5 @@ def joined_model(network: keras.Model, head: keras.Model, windows: int) -> keras
     views = [clips[:, i * T : (i + 1) * T] for i in range(windows)]
     if n_views > windows:
         views += [ops.flip(view, axis=3) for view in views]
-    # A store keeps features in 16 bits: the head gets them as it was trained on them.
-    found = ops.stack([ops.cast(network(view), "float16") for view in views], axis=1)
-    return keras.Model(clips, plain(ops.cast(found, "float32")), name=head.name)
+    found = ops.stack([network(view) for view in views], axis=1)
+    return keras.Model(clips, plain(found), name=head.name)

@@ -51,7 +51,7 @@ def test_the_store_holds_what_the_backbone_says_of_each_clip(filmed):
         assert made.facts["backbone"] == "mobilenetv2"
         read, labels = made.read(made.clips[::-1])
         assert labels.tolist() == [1, 1, 0, 0]
-    assert read.dtype == np.float16
+    assert read.dtype == np.float32
     for clip, row in zip(reversed(filmed), read, strict=True):
         frames, _ = video.read_clip(Path("videos") / clip.clip, 3, 32, 32)
         for view, shown in zip(row, (frames, frames[:, :, ::-1]), strict=True):

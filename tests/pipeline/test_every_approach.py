@@ -34,9 +34,7 @@ SHOWN = {
     "i3d": {"count": 8, "step": 1, "windows": 2, "mirrored": False},
     "mobilenetv2": {"count": 3, "step": None, "windows": 1, "mirrored": True},
 }
-# What separates features of 16 bits from the store, computed clip by clip, from those that the
-# joined model computes: one rounding of 2⁻¹¹ of each feature, in either direction.
-BOUND = 2e-3
+BOUND = 1e-5
 
 
 @pytest.fixture(scope="module")

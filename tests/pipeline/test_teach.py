@@ -15,8 +15,7 @@ from har.clips import splits
 from .conftest import fill
 
 SHOWN = {"count": 8, "step": 1, "windows": 2, "mirrored": False}
-# A store keeps features in 16 bits (2⁻¹¹), and so does the model; they round one by one.
-BOUND = 2e-3
+BOUND = 1e-5
 
 
 @pytest.fixture(scope="module")

@@ -490,7 +490,7 @@ def test_a_model_on_features_runs_its_backbone(in_tmp_path, monkeypatch, write_v
     frames = np.stack([video.shrink(f, 21, 32) for f in frames_of(path)])
     picked = frames[even_indices(50, 6)]
     views = [run(picked)] + [run(picked[:, :, ::-1])] * mirrored
-    expected = np.asarray(model(np.stack(views)[None].astype(np.float16)))[0]
+    expected = np.asarray(model(np.stack(views)[None]))[0]
     assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5
     assert len(recogniser.timeline(path, 1.0, 1.0).spans) == 2
     stream = recogniser.stream(2.0)
@@ -517,8 +517,7 @@ def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, step,
     name = in_tmp_path / "comparison" / "trials" / "lrcn_mobilenetv2-group-0-27"
     recogniser = Recogniser.open(small.save(joined, name, input=keys | {"proportional": False}))
     assert expected.std() > 0.01
-    # Features are kept as float16.
-    assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-3
+    assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5
     assert len(recogniser.timeline(path, 1.0, 1.0).spans) == 2
     stream = recogniser.stream(1.0)
     for seconds, frame in video.timed(path):

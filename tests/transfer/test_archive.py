@@ -369,15 +369,13 @@ class TestRar:
 
     def test_written_archive(self, tmp_path):
         make_rar(tmp_path / "UCF50.rar", FILES)
-        make_rar(tmp_path / "UCF51.rar", FILES)  # unar would take it for the second part
         Archive(tmp_path / "UCF50.rar").unpack(tmp_path / "out", everything)
         assert unpacked(tmp_path / "out") == FILES
 
     def test_link_out_of_the_folder(self, tmp_path):
         evil = rar_writer.write(Entry("up", link="../.."), Entry("up/evil.avi", b"evil"))
         (tmp_path / "a").write_bytes(evil)
-        # unar itself refuses what lies behind the link.
-        with pytest.raises(UserError, match=r"'up', a link|exit status 1"):
+        with pytest.raises(UserError, match="'up', a link"):
             Archive(tmp_path / "a").unpack(tmp_path / "out", everything)
 
     @pytest.mark.parametrize("cut", [30, 120, 400])
