@@ -5,7 +5,7 @@ Inputs: data/features/i3d.h5, data/frames.h5, data/clips.csv, data/split.csv; pa
     dataset.name, frames, train, sample, i3d, backbones, evaluate).
 Outputs: models/i3d/: model.keras, card.json; metrics/teach.json, and in metrics/i3d/:
     predictions.csv, per_class.csv, confusion.png, mistakes.png
-Cost: seconds; the features cost about 1.5 s a clip on 2 cores (stages/features.py).
+Cost: seconds; the features cost 1 to 2.5 s a clip on 2 cores (stages/features.py).
 """
 
 from pathlib import Path

@@ -2,9 +2,9 @@
 
 Idea: features learned from 240,000 clips need only a linear classifier (Carreira & Zisserman, Quo
 Vadis, Action Recognition?, CVPR 2017), fitted by logistic regression (`har.training.linear`).
-Shapes at 3 windows of 64 × 224 × 224: features 3 × 8 moments × 1024; 3,072 numbers a clip.
+Shapes at 2 windows of 64 × 224 × 224: features 2 × 8 moments × 1024; 3,072 numbers a clip.
 Parameters: 12,292 with 4 classes, and 12,279,984 of the backbone (`har.backbones.i3d`). Cost: 111 G
-multiply-adds a window, 1.5 s a clip on 2 cores. Reaches: docs/results.md.
+multiply-adds a window, 1 to 2.5 s a clip on 2 cores. Reaches: docs/results.md.
 """
 
 from typing import Annotated, Any, Literal
