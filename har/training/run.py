@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.stats import binomtest
 
 from har import files
 from har.clips import splits, store
@@ -120,6 +121,12 @@ def train(
         f"{output}: epoch {result.best_epoch} of {len(result.history)}, validation loss "
         f"{best['val_loss']:.3f}, accuracy {best['val_accuracy']:.3f}"
     )
+    n, chance = card["n_validation"], 1 / n_classes
+    if binomtest(round(best["val_accuracy"] * n), n).proportion_ci().low <= chance:
+        print(
+            f"Warning: {n} validation clips do not show that this is better than chance, "
+            f"{chance:.3f}. Add clips, or run `har teach FOLDER`, which needs fewer."
+        )
     return card | ({"accuracy": float(said.right.mean())} if test else {})
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import runpy
 import sys
 from contextlib import redirect_stdout
@@ -10,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 import har
 from har.backbones.feature_store import FeatureStore
@@ -53,14 +55,15 @@ def project(new_project):
     return project
 
 
-def stage(monkeypatch, project, name: str, approach: str) -> None:
-    """Run a stage in this process, where Keras has loaded."""
+def stage(monkeypatch, project, name: str, approach: str) -> str:
+    """Run a stage in this process, where Keras has loaded; return what it prints."""
     monkeypatch.chdir(project.path)
     monkeypatch.setattr(sys, "argv", [f"stages/{name}.py", approach])
     keras.backend.clear_session()
-    with redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as left:
+    with redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit) as left:
         runpy.run_path(f"stages/{name}.py", run_name="__main__")
     assert not left.value.code
+    return said.getvalue()
 
 
 @pytest.mark.parametrize("approach", approaches())
@@ -70,11 +73,14 @@ def test_trains_and_recognises(project, monkeypatch, approach):
         pytest.skip(f"MoveNet's weights are not at {os.path.relpath(MOVENET)}")
     if backbone:
         stage(monkeypatch, project, "features", approach)
-    stage(monkeypatch, project, "train", approach)
+    said = stage(monkeypatch, project, "train", approach)
     folder = project.path / "models" / approach
     assert {path.name for path in folder.iterdir()} == {"model.keras", "card.json", "history.csv"}
 
     model, recogniser = load_model(folder / "model.keras"), har.Recogniser.open(folder)
+    n, accuracy = recogniser.card["n_validation"], float(re.search(r"accuracy ([\d.]+)", said)[1])
+    low = binomtest(round(accuracy * n), n).proportion_ci().low
+    assert ("do not show that this is better than chance" in said) == (low <= 0.5)
     clips = store.read_clips(Path("data/clips.csv"))[::7]
     found = np.stack(
         [recogniser.predict(Path("data/fetched") / clip.clip).overall for clip in clips]
