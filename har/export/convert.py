@@ -26,7 +26,7 @@ _PACKAGES = {ONNX: ("onnx", "onnxruntime"), LITERT: ("ai_edge_litert",), SAVED_M
 
 N_CLIPS = 8  # that both networks are compared on
 TOLERANCE = 1e-4  # of a probability, in float arithmetic
-TOLERANCE_INT8 = 0.2  # with weights of 8 bits
+TOLERANCE_INT8 = 0.1  # with weights of 8 bits
 
 
 def export(folder: Path | str, to: str, output: Path | None = None, *, int8: bool = False) -> str:
