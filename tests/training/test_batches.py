@@ -160,7 +160,7 @@ def test_frames_that_do_not_fit_in_half_of_the_free_memory_stay_in_the_file(
 
 @pytest.mark.parametrize(("share", "expected"), [(2.1, "memory"), (1.9, "file")])
 def test_features_are_fed_as_frames_are(tmp_path, monkeypatch, share, expected):
-    features = np.random.default_rng(0).random((7, 2, 4, 5)).astype(np.float16)
+    features = np.random.default_rng(0).random((7, 2, 4, 5)).astype(np.float32)
     clips = [store.Clip(f"A/{i}", "A", "g01", f"{i}", 9, 25.0, 64, 32) for i in range(7)]
     feature_store.write_features(tmp_path / "features.h5", clips, features, {"backbone": "b"})
     monkeypatch.setattr(batches, "available_memory", lambda: int(share * features.nbytes))
