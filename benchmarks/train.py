@@ -10,8 +10,7 @@ networks is what it writes: `TimeDistributed`, `keras.layers.ConvLSTM2D` and flo
 the others is our network with Keras's layers, and with slices for `ShiftFeatures`. Each side has
 its own process; epochs take turns and the fastest counts.
 
-- `first s` is from building the network to the end of the first step, without compiled code on
-  disk.
+- `first s` is from building the network to the end of the first step; nothing is compiled before.
 - `limit` is three times the multiply-adds (forward, and twice backward) at the rate of a large
   matrix product, which is measured here.
 """
@@ -91,8 +90,7 @@ def _compare(network: str, batch: int, options: argparse.Namespace, report: harn
     training, inference = clips_per_s(_epoch), clips_per_s(_prediction)
     limit = sides["ours"].call(_limit)
     for name, side in sides.items():
-        figures = training[name], limit, inference[name], side.first
-        report.row(f"{network} {batch} {name}", *figures)
+        report.row(f"{network} {batch} {name}", training[name], limit, inference[name], side.first)
     label = f"{network}, batch {batch}"
     report.ratio(f"{label}: training, x stock", training["ours"] / training["stock"])
     report.ratio(f"{label}: inference, x stock", inference["ours"] / inference["stock"])

@@ -32,10 +32,11 @@ def is_junk(name: str) -> bool:
     return name.startswith(".") or name.casefold() in JUNK
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder but hidden ones and junk; links are followed and printed.
+def walk(folder: Path, *, notes: bool = False) -> Iterator[Path]:
+    """Yield the files below a folder but hidden ones and junk; links are followed.
 
-    Links to nothing are yielded too. A `UserError` names a folder that cannot be read.
+    Links to nothing are yielded too. `notes` prints linked folders, and what is no file. A
+    `UserError` names a folder that cannot be read.
     """
     try:
         entries = [(entry, entry.is_dir(), entry.is_file()) for entry in sorted(folder.iterdir())]
@@ -49,14 +50,17 @@ def walk(folder: Path) -> Iterator[Path]:
         if is_folder and entry.is_symlink():
             if folder.resolve().is_relative_to(entry.resolve()):
                 raise UserError(f"{entry} is a link to a folder that holds it. Remove the link.")
-            print(
-                f"{entry} is a link, which DVC does not follow: after a change of what it leads "
-                "to, run `dvc repro --force fetch`."
-            )
+            if notes:
+                print(
+                    f"{entry} is a link, which DVC does not follow: after a change of what it "
+                    "leads to, run `dvc repro --force fetch`."
+                )
         if is_folder:
-            yield from walk(entry)
+            yield from walk(entry, notes=notes)
         elif is_file or entry.is_symlink():
             yield entry
+        elif notes:
+            print(f"{entry} is left out: it is no file.")
 
 
 class Segment(NamedTuple):

@@ -42,7 +42,7 @@ def find_clips(path: Path) -> dict[str, Path]:
             f"{'is a file' if path.exists() else 'does not exist'}. Correct the path."
         )
     clips: dict[str, Path] = {}
-    for file in segments.walk(path):
+    for file in segments.walk(path, notes=True):
         name = nfc(file.relative_to(path).as_posix())
         if name in clips:
             raise UserError(f"{clips[name]} and {file} have the same name. Rename one of them.")

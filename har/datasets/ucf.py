@@ -90,7 +90,7 @@ def locate(source: Source, path: Path) -> Path | dict[str, PurePosixPath] | None
     if path.is_file():
         return path
     if path.is_dir():
-        names = [file.relative_to(path).as_posix() for file in segments.walk(path)]
+        names = [file.relative_to(path).as_posix() for file in segments.walk(path, notes=True)]
         if clips := {name: place for name in names if (place := source.place(name))}:
             first: dict[PurePosixPath, str] = {}
             for name, place in clips.items():

@@ -100,9 +100,10 @@ class Session:
 
     def _run_one(self, source: str, name: str) -> None:
         if web_video.is_url(source):
+            bounds = web_video.Bounds()
             with tempfile.TemporaryDirectory(prefix="har-") as folder:
-                path = web_video.fetch(source, Path(folder), web_video.Bounds())
-                self._recognise(path, source, web_video.Bounds().minutes)
+                path = web_video.fetch(source, Path(folder), bounds)
+                self._recognise(path, source, bounds.minutes)
             return
         paths = sources.files_of(source)
         for path in tqdm(paths, name, unit="video", disable=True if len(paths) == 1 else None):

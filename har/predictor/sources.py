@@ -83,7 +83,7 @@ def files_of(source: str) -> list[Path]:
             f"There is no video at {source}: {reason[:1].lower()}{reason[1:]}. "
             "Name a file, a folder, an address (http://…) or a camera (camera:0)."
         ) from None
-    found = sorted(segments.walk(path)) if path.is_dir() else [path]
+    found = [path] if path.is_file() else sorted(segments.walk(path))
     if not found:
         raise UserError(f"The folder {source} holds no file. Name another.")
     return found

@@ -240,7 +240,10 @@ def test_linked_folders_are_followed_and_named(tmp_path, destination, capsys):
         "A/deep/c.avi",
         "B/b.avi",
     ]
+    os.mkfifo(tmp_path / "clips/A/pipe.avi")
+    assert "A/pipe.avi" not in fetch(tmp_path / "clips", destination)
     said = capsys.readouterr().out
+    assert f"{tmp_path / 'clips/A/pipe.avi'} is left out: it is no file." in said
     assert f"{tmp_path / 'clips/B'} is a link" in said
     assert f"{tmp_path / 'clips/A/deep'} is a link" in said
     (tmp_path / "clips/A/up").symlink_to(tmp_path / "clips")

@@ -386,6 +386,21 @@ def test_a_folder_with_bad_files_names_them_and_goes_on(folder, har):
     )
 
 
+def test_a_linked_folder_does_not_stand_between_the_lines_of_json(folder, har):
+    (folder / "more").symlink_to(folder / "Jump")
+    code, out, err = har(folder, "--json")
+    assert (code, err) == (0, "")
+    sources = [p["source"] for p in json.loads(out)["predictions"]]
+    assert any("/more/" in source for source in sources)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(in_tmp_path, har):
+    os.mkfifo("pipe")
+    code, _, err = har("pipe")
+    assert code == 2
+    assert "pipe cannot be read (Not a directory)" in err
+
+
 def test_several_sources_of_which_one_is_bad(folder, har):
     good = folder / "Jump" / "v_0_g00_c01.avi"
     code, out, err = har(good, "nowhere.avi", "--json")
