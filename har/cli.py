@@ -121,6 +121,48 @@ def preview(
 
 
 @app.command()
+def doubt(
+    count: Annotated[int, Option(min=1, help="Clips on the sheet.")] = 20,
+    table: Annotated[Path, Option(help="All clips to write, CSV.")] = Path("doubt.csv"),
+    sheet: Annotated[Path, Option(help="Picture to write.")] = Path("doubt.png"),
+) -> None:
+    """Show which labels are likely wrong, by networks that were not trained on the clip."""
+    from har.evaluation import doubt, predictions
+
+    _check_project()
+    paths = doubt.find()
+    doubts = doubt.rank([predictions.read(path) for path in paths])
+    doubt.write(doubts, table, sheet, Path("data/frames.h5"), count)
+    n_other = sum(d.of_proposed > d.of_label for d in doubts)
+    print(f"Of {len(doubts)} clips, {n_other} look more like another class ({paths[0].parent}).")
+    print(f"{table}\n{sheet}")
+
+
+@app.command()
+def evaluate_timeline(
+    video: Annotated[Path, Argument(help="Video to recognise.")],
+    truth: Annotated[Path, Argument(help="What happens in it: CSV with start, end, class.")],
+    model: Annotated[str | None, Option(help="As of `har predict`.")] = None,
+) -> None:
+    """Compare a timeline with the truth: frame accuracy, segment F1, edit score."""
+    from har.evaluation import timelines
+    from har.nn import process
+
+    spans = timelines.read(truth)
+    process.prepare()
+    from har.predictor.figures import best_model
+    from har.predictor.prediction import name_of
+    from har.predictor.recogniser import Recogniser
+
+    recogniser = Recogniser.open(model or best_model())
+    found = recogniser.timeline(video)
+    said = [timelines.Span(*s[:2], name_of(s, found.names)) for s in found.segments]
+    print(f"{recogniser.describe()}\n{len(said)} segments for {len(spans)} of the truth")
+    for name, value in timelines.figures(said, spans).items():
+        print(f"  {name:15} {value:.3f}")
+
+
+@app.command()
 def pull(
     force: Annotated[bool, Option(help="Replace outputs that were changed.")] = False,
 ) -> None:
@@ -189,11 +231,8 @@ def predict(
         float | None, Option(min=0.1, help="Seconds behind an answer; default: the model's.")
     ] = None,
     stride: Annotated[
-        float | None, Option(min=0.02, help="Seconds between answers; default: window / 4.")
+        float | None, Option(min=0.02, help="Seconds between answers; default: window / 8 or 4.")
     ] = None,
-    smooth: Annotated[int, Option(min=1, help="Number of answers to average.")] = 3,
-    threshold: Annotated[float, Option(min=0, max=1, help="Lowest probability of a label.")] = 0.5,
-    hysteresis: Annotated[float, Option(min=0, max=1, help="Lead that changes a label.")] = 0.1,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, Option(help="Segments to write, CSV.")] = None,
     srt: Annotated[Path | None, Option(help="Subtitles to write, SubRip.")] = None,
@@ -207,11 +246,10 @@ def predict(
     from har.predictor.prediction import CLIP, TIMELINE, Settings
     from har.predictor.session import Outputs, Session
     from har.predictor.sources import camera_of, files_of
-    from har.predictor.timeline import Smoothing
     from har.predictor.web_video import is_url
 
     kind = {None: TIMELINE if window or stride else None, True: TIMELINE, False: CLIP}[timeline]
-    settings = Settings(kind, window, stride, Smoothing(smooth, threshold, hysteresis))
+    settings = Settings(kind, window, stride)
     outputs = Outputs(top, as_json, csv, srt, video)
     outputs.check(sources)
     # Report a missing file or camera before the model loads, which takes seconds.

@@ -3,10 +3,11 @@
 Command: python stages/compare.py
 Inputs: comparison/trials; params.yaml (comparison, backbones, evaluate.bootstrap, seed).
 Outputs: metrics/comparison.json, metrics/comparison.md; metrics/comparison/: accuracy.png,
-    pareto.png, classes.png and, where some actions are others backwards, pairs.png.
+    pareto.png, classes.png, shortcuts.png.
 Cost: a second an approach, to measure its latency.
 """
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,12 @@ def compare() -> None:
     params = load()
     prepare()  # before Keras loads
     from har.comparison import cost, plots, table
-    from har.evaluation import predictions
+    from har.evaluation import predictions, shortcuts, unknown
     from har.nn.model_files import load_model
     from har.training.run import times_file
 
     chosen, draws = params.comparison, {"resamples": params.evaluate.bootstrap, "seed": params.seed}
-    rows, recalls, pairs = {}, {}, {}
+    rows, recalls = {}, {}
     first = chosen.protocols[0]
     for approach in chosen.approaches:
         trials = {p: chosen.trials(approach, p) for p in chosen.protocols}
@@ -42,22 +43,26 @@ def compare() -> None:
         if {"random", "group"} <= set(parts):
             row["gap"] = table.gap(parts["random"], parts["group"], **draws)
         folder = TRIALS / str(trials[first][0])
-        outside = files.read_json(folder / "card.json")["backbone"]
-        row |= cost.of(load_model(folder / "model.keras"), outside and outside["name"], params)
+        row |= cost.of(load_model(folder / "model.keras"))
         notes = [times_file(trial) for each in trials.values() for trial in each]
         seconds = [files.read_json(note)["seconds"] for note in notes if note.exists()]
         row["train_seconds"] = float(np.median(seconds)) if seconds else None
         rows[approach] = row
         recalls[approach] = table.recalls(parts[first])
-        pairs[approach] = table.pair_accuracies(parts[first])
+        for name, test in (("shortcuts", shortcuts), ("unknown", unknown)):
+            found = [TRIALS / str(trial) / f"{name}.csv" for trial in trials[first]]
+            if found[0].exists():  # features are of the clips as they are: without shortcuts.csv
+                tables = (files.read_table(path, test.COLUMNS)[1] for path in found)
+                row[name] = test.figures([*chain(*tables)], **draws)
     chance = 1 / len(parts[first][0].classes)
     folder = files.folder("compare")
     points = {name: (row["latency_ms"], row[first]["accuracy"]) for name, row in rows.items()}
     plots.accuracies(folder / "accuracy.png", rows, chosen.protocols, chance)
     plots.front(folder / "pareto.png", points, table.pareto(points), first)
-    plots.classes(folder / "classes.png", recalls, first)
-    if all(pairs.values()):
-        plots.pairs(folder / "pairs.png", pairs)
+    title = f"Part of the class's clips recognised, {first} folds"
+    plots.shares(folder / "classes.png", recalls, title)
+    leans = {name: shortcuts.shares(row) for name, row in rows.items() if "shortcuts" in row}
+    plots.shares(folder / "shortcuts.png", leans, shortcuts.TITLE)
     folds, seeds = (", ".join(map(str, numbers)) for numbers in (chosen.folds, chosen.seeds))
     sentence = f"{len(rows)} approaches; folds {folds}; seeds {seeds}."
     text = table.markdown(rows, chance, sentence, cost.machine())

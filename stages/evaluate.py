@@ -2,12 +2,13 @@
 
 Command: python stages/evaluate.py
 Inputs: data/frames.h5, data/split.csv, models/; params.yaml (seed, split.protocol, split.fold,
-    train.batch, evaluate).
-Outputs: metrics/metrics.json, and in metrics/<approach>/: predictions.csv, per_class.csv,
-    confusion.png, curves.png, mistakes.png
-Cost: seconds.
+    dataset.name, train.batch, evaluate).
+Outputs: metrics/metrics.json, metrics/shortcuts.png, and in metrics/<approach>/: predictions.csv,
+    per_class.csv, shortcuts.csv, confusion.png, curves.png, mistakes.png
+Cost: half a minute.
 """
 
+from functools import partial
 from pathlib import Path
 
 from har import files
@@ -24,9 +25,10 @@ def evaluate() -> None:
     """Write the figures, tables and pictures of every approach."""
     params = load()
     prepare()  # before Keras loads
-    from har.comparison import cost
-    from har.evaluation import metrics, outputs
+    from har.comparison import cost, plots
+    from har.evaluation import metrics, outputs, shortcuts, unknown
     from har.evaluation.predictions import Predictions
+    from har.nn import familiarity
     from har.nn.model_files import load_model
     from har.training import batches
     from har.training.run import check_card
@@ -38,30 +40,40 @@ def evaluate() -> None:
         classes = store.classes
         frames, labels = store.read(clips.test)
         baselines = metrics.baselines(store.labels_of(clips.train), labels, len(classes))
-    groups = [groups[clip] for clip in clips.test]
-    draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
-    figures = {}
-    for approach in ("convlstm", "lrcn"):
-        folder = Path("models") / approach
-        card = files.read_json(folder / "card.json")
-        check_card(card, Trial(approach, protocol, fold, params.seed), classes, folder)
-        model = load_model(folder / "model.keras")
-        probabilities = batches.predict(model, frames, params.train.batch)
-        figures[approach] = {
-            **metrics.figures(probabilities, labels, groups, **draws),
-            **baselines,
-            "parameters": model.count_params(),
-            "multiply_adds": cost.multiply_adds(model),
-        }
-        outputs.write(
-            METRICS / approach,
-            f"{approach}, {protocol} fold {fold}",
-            Predictions(clips.test, groups, labels, probabilities, classes),
-            frames,
-            n_mistakes=params.evaluate.mistakes,
-            history=files.read_csv(folder / "history.csv"),
-            best_epoch=card["best_epoch"],
-        )
+        groups = [groups[clip] for clip in clips.test]
+        draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
+        figures = {}
+        for approach in ("convlstm", "lrcn"):
+            folder = Path("models") / approach
+            card = files.read_json(folder / "card.json")
+            check_card(card, Trial(approach, protocol, fold, params.seed), classes, folder)
+            model = load_model(folder / "model.keras")
+            predict = partial(batches.predict, model, batch=params.train.batch)
+            probabilities = predict(frames)
+            tested = Predictions(clips.test, groups, labels, probabilities, classes)
+            known = familiarity.load(folder / familiarity.FILE)
+            x = batches.outputs(familiarity.embedder(model), frames, params.train.batch)
+            rows = shortcuts.test(predict, tested, store, params.dataset.name, params.seed)
+            figures[approach] = {
+                **metrics.figures(probabilities, labels, groups, **draws),
+                **baselines,
+                "parameters": model.count_params(),
+                "multiply_adds": cost.multiply_adds(model),
+                "shortcuts": shortcuts.figures(rows, **draws),
+                "unknown": unknown.figures(unknown.test(known, x, *tested[:3], classes), **draws),
+            }
+            outputs.write(
+                METRICS / approach,
+                f"{approach}, {protocol} fold {fold}",
+                tested,
+                frames,
+                n_mistakes=params.evaluate.mistakes,
+                history=files.read_csv(folder / "history.csv"),
+                best_epoch=card["best_epoch"],
+            )
+            files.write_csv(METRICS / approach / "shortcuts.csv", shortcuts.COLUMNS, rows)
+    leans = {approach: shortcuts.shares(row) for approach, row in figures.items()}
+    plots.shares(METRICS / "shortcuts.png", leans, shortcuts.TITLE)
     files.write_json(METRICS / "metrics.json", files.rounded(figures))
 
 

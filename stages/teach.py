@@ -21,15 +21,16 @@ def main() -> None:
     """Fit, test over all folds, write the model folder, figures, tables and pictures."""
     params = load()
     prepare()  # before Keras loads
-    from har.evaluation import metrics, outputs
+    from har.evaluation import metrics, outputs, unknown
     from har.training.teach import teach
 
-    tested, _, card = teach(params, Path("models/i3d"))
+    tested, rows, card = teach(params, Path("models/i3d"))
     draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
     figures = {
         **metrics.figures(tested.probabilities, tested.labels, tested.groups, **draws),
         **metrics.baselines(tested.labels, tested.labels, len(tested.classes)),
         "parameters": card["parameters"],
+        "unknown": unknown.figures(rows, **draws),
     }
     with FrameStore(Path("data/frames.h5")) as store:
         frames, _ = store.read(tested.clips)

@@ -6,8 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from har.nn import familiarity, model_files, preprocessing
 from har.nn import layers as har_layers
-from har.nn import model_files, preprocessing
 
 CLASSES = ["Jump", "Run", "Swim"]
 SHAPE = (6, 16, 24)
@@ -68,14 +68,24 @@ def _rescaled(views: bool = False, frames: int = SHAPE[0]):
 def _with_classes(clips, x, views: bool = False) -> keras.Model:
     # Large weights, so that clips get different answers without training.
     large = keras.initializers.RandomNormal(stddev=8.0, seed=5)
-    dense = layers.Dense(len(CLASSES), activation="softmax", kernel_initializer=large)
+    dense = layers.Dense(
+        len(CLASSES), activation="softmax", kernel_initializer=large, name="classes"
+    )
     x = dense(x)
-    return keras.Model(clips, preprocessing.AverageViews(2)(x) if views else x)
+    return keras.Model(clips, preprocessing.AverageViews(2, name="views")(x) if views else x)
 
 
 def save(model: keras.Model, folder: Path, **card: object) -> Path:
-    """Save as a stage does; `card` overrides what the card says."""
+    """Save as a stage does; `card` overrides what the card says.
+
+    With `unknown_below` the model knows clips of noise, 4 a class.
+    """
     model_files.save_model(model, folder / "model.keras")
+    if "unknown_below" in card:
+        noise = np.random.default_rng(0).integers(0, 256, (12, *model.input_shape[1:]), np.uint8)
+        x = familiarity.embedder(model).predict(noise, verbose=0)
+        known = familiarity.fit(x, np.arange(12) % len(CLASSES))
+        familiarity.save(folder / familiarity.FILE, known)
     frames = dict(zip(("count", "height", "width"), SHAPE, strict=True))
     facts = {"approach": folder.name, "classes": CLASSES, "frames": frames, "seconds": 2.0}
     (folder / "card.json").write_text(json.dumps(facts | card))

@@ -22,7 +22,7 @@ from har.predictor import annotation, figures, web_video
 from har.predictor.live import Stream
 from har.predictor.prediction import CLIP, Prediction, Settings, predict
 from har.predictor.recogniser import Recogniser
-from har.predictor.timeline import UNKNOWN, Smoother, Smoothing
+from har.predictor.timeline import UNKNOWN, Live
 
 _IDLE = 20.0  # seconds without a frame after which a camera counts as switched off
 _MOST_FRAMES = 40  # shown below an answer
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 class _Camera:
     model: str
     stream: Stream
-    smoother: Smoother
+    live: Live
     began: float
     seen: float
     frames: int = 0
@@ -80,7 +80,7 @@ class Service:
                     )
                 folder = self._models / name
                 recogniser = Recogniser.open(folder if folder.is_dir() else name)
-                _ = recogniser.split, recogniser.milliseconds  # compiles, which takes seconds
+                _ = recogniser.milliseconds  # compiles, which takes seconds
                 self._recognisers[name] = recogniser
             return self._recognisers[name]
 
@@ -156,7 +156,7 @@ class Service:
         `now` is of a monotonic clock, in seconds. Another model than before starts again.
 
         Returns:
-            The label, smoothed probabilities (C,), and a line on speed.
+            The label, the probabilities (C,), and a line on speed.
 
         Raises:
             UserError: there are as many cameras as `limits` allow.
@@ -170,21 +170,21 @@ class Service:
                 raise UserError("All cameras of this server are in use. Try again in a minute.")
             if camera is None or camera.model != name:
                 stream = Stream(recogniser)
-                smoother = Smoother(stream.smoothing(Smoothing()), recogniser.background)
-                camera = _Camera(name, stream, smoother, now, now)
+                live = Live(stream.answers, recogniser.background)
+                camera = _Camera(name, stream, live, now, now)
                 self._cameras[visitor] = camera
         # Two requests of one camera can run at once, and the later frame come first.
         with camera.lock:
             camera.frames += 1
             camera.seen = now = max(now, camera.seen)
             camera.stream.push(now, frame)
-            smoothed = camera.smoother.update(camera.stream.answer())
-            label, spent = camera.smoother.label, now - camera.began
+            row, spent = camera.stream.answer(), now - camera.began
+            label = camera.live.update(row, camera.stream.familiar)
             milliseconds, rate = camera.stream.milliseconds[-1], camera.frames / max(spent, 0.1)
             speed = f"{milliseconds:.1f} ms an answer · {rate:.0f} frames a second"
             if spent < camera.stream.seconds:
                 speed += f" · first window {spent / camera.stream.seconds:.0%} full"
-            return UNKNOWN if label is None else recogniser.names[label], smoothed, speed
+            return UNKNOWN if label is None else recogniser.names[label], row, speed
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor's camera."""

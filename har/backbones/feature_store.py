@@ -62,5 +62,4 @@ class FeatureStore(FrameStore):
     def input(self) -> dict[str, Any]:
         """How the frames of a clip are picked, as `FrameStore.input`."""
         names = ("count", "height", "width", "step", "windows")
-        proportional = self.facts["backbone"] == "movenet"
-        return {name: self.facts[name] for name in names} | {"proportional": proportional}
+        return {name: self.facts[name] for name in names}

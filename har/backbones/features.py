@@ -9,7 +9,7 @@ import hashlib
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +33,9 @@ class Backbone(NamedTuple):
     """A pretrained network with its weights."""
 
     params: BackboneParams
-    run: Callable[[np.ndarray], np.ndarray]  # thread-safe: (T, H, W, 3) uint8 RGB to (T', D)
+    network: keras.Model  # from (N, T, H, W, 3) uint8 RGB to (N, T', D)
     identity: str  # digest of the weights
-    network: keras.Model | None  # the same as `run`; None where it is no Keras model
+    one_at_a_time: threading.Lock  # the network uses all cores; other threads decode meanwhile
 
     def read(self, videos: Path, clip: Clip) -> np.ndarray:
         """Read the frames to show of a clip below `videos`, uint8 (windows·T, H, W, 3) RGB.
@@ -50,16 +50,16 @@ class Backbone(NamedTuple):
     def sampling(self) -> Sampling:
         """The frames that it is shown of a clip."""
         fields = ("count", "height", "width", "step", "windows")
-        chosen = {name: getattr(self.params, name) for name in fields}
-        # What finds a person must see them in proportion.
-        return Sampling(**chosen, proportional=self.network is None)
+        return Sampling(**{name: getattr(self.params, name) for name in fields})
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Return features of what `read` returns, float32 (V, T', D): windows, then mirrored."""
         views = np.split(frames, self.params.windows)
         if self.params.mirrored:
             views += [view[:, :, ::-1] for view in views]
-        return np.stack([self.run(np.ascontiguousarray(view)) for view in views])
+        with self.one_at_a_time:
+            run = self.network.predict_on_batch
+            return np.stack([np.asarray(run(np.ascontiguousarray(v)[None]))[0] for v in views])
 
 
 def open_backbone(name: str, params: BackboneParams) -> Backbone:
@@ -75,22 +75,13 @@ def open_backbone(name: str, params: BackboneParams) -> Backbone:
         source = str(weights.packaged(*module.PACKAGED[source], otherwise))
     if source not in getattr(module, "NAMED", ()):
         source = str(weights.find(source, params.sha256, key))
-    if not hasattr(module, "build"):
-        path = Path(source)
-        return Backbone(params, module.extractor(path), files.file_sha256(path), None)
     keras.utils.set_random_seed(0)  # for weights: random
     network = module.build((params.count, params.height, params.width), source)
     network.trainable = False
     digest = hashlib.sha256()
     for array in network.get_weights():
         digest.update(np.ascontiguousarray(array))
-    one_at_a_time = threading.Lock()
-
-    def run(frames: np.ndarray) -> np.ndarray:
-        with one_at_a_time:  # the network uses all cores; other threads decode meanwhile
-            return np.asarray(network.predict_on_batch(frames[None]))[0]
-
-    return Backbone(params, run, digest.hexdigest(), network)
+    return Backbone(params, network, digest.hexdigest(), threading.Lock())
 
 
 def extract(

@@ -16,8 +16,7 @@ def join(
     """Join a head with the backbone of a feature store's `facts`.
 
     Returns:
-        The model, and the card's entries for the backbone. Where the backbone is no Keras model
-        the model is the head, and the card's `backbone` says what has to run first.
+        The model, and the card's entry for the backbone.
 
     Raises:
         UserError: the backbone's weights are missing, or others than those of the features.
@@ -31,8 +30,6 @@ def join(
         )
     about = {key: facts[key] for key in ("weights", "mirrored")}
     about = {"name": name, "sha256": facts["identity"], **about}
-    if backbone.network is None:
-        return head, {"backbone": about}
     return joined_model(backbone.network, head, facts["windows"]), {"joined": about}
 
 
@@ -59,4 +56,5 @@ def joined_model(network: keras.Model, head: keras.Model, windows: int) -> keras
     if n_views > windows:
         views += [ops.flip(view, axis=3) for view in views]
     found = ops.stack([network(view) for view in views], axis=1)
+    found = keras.layers.Identity(name="features")(found)
     return keras.Model(clips, plain(found), name=head.name)

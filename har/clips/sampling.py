@@ -20,11 +20,10 @@ class Sampling:
     """The frames that a network takes of a clip, as `input` of a model's card names them."""
 
     count: int  # frames of a window
-    height: int  # pixels; of the longer side where `proportional`
+    height: int  # pixels
     width: int
     step: int | None = None  # between frames of a window; None: evenly over the whole clip
     windows: int = 1  # one is the middle of the clip, several go from its start to its end
-    proportional: bool = False  # frames keep their proportions, as what finds people needs
 
     def __post_init__(self) -> None:
         numbers = (self.count, self.height, self.width, self.step or 1, self.windows)
@@ -36,13 +35,6 @@ class Sampling:
         if self.step is None:
             return video.even_indices(n_frames, self.count)
         return window_indices(n_frames, self.count, self.step, self.windows)
-
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        """Return (height, width) to which frames of `height` × `width` pixels are scaled."""
-        if not self.proportional:
-            return self.height, self.width
-        scale = max(self.height, self.width) / max(height, width)
-        return max(round(height * scale), 1), max(round(width * scale), 1)
 
     def read(
         self,
@@ -56,17 +48,14 @@ class Sampling:
         Without `facts`, the number and size of its frames, the clip may be decoded twice. Raises
         an `UnreadableVideoError` where no frame decodes, or fewer than `facts` says.
         """
-        if self.step is None and not self.proportional:
+        if self.step is None:
             return video.read_clip(path, self.count, self.height, self.width, start, end)
         facts = facts or video.read_clip(path, 1, 8, 8, start, end)[1]
-        size = self.size(facts.height, facts.width)
-        if self.step is None:
-            return video.read_clip(path, self.count, *size, start, end)
         wanted = self.indices(facts.n_frames)
         last, needed = int(wanted.max()), set(wanted.tolist())
         own = (frame for at, frame in video.timed(path) if video.within(at, start, end))
         taken = {
-            index: video.shrink(frame, *size)
+            index: video.shrink(frame, self.height, self.width)
             for index, frame in enumerate(islice(own, last + 1))
             if index in needed
         }
@@ -76,13 +65,7 @@ class Sampling:
 
     def timed(self, path: Path) -> Iterator[tuple[float, np.ndarray]]:
         """Yield every frame with its time as `har.clips.video.timed` does, scaled."""
-        if not self.proportional:
-            yield from video.timed(path, self.height, self.width)
-            return
-        size = None
-        for seconds, frame in video.timed(path):
-            size = size or self.size(*frame.shape[:2])
-            yield seconds, video.shrink(frame, *size)
+        return video.timed(path, self.height, self.width)
 
 
 def window_indices(n_frames: int, count: int, step: int, windows: int) -> np.ndarray:

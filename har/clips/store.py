@@ -119,8 +119,7 @@ class FrameStore:
     def input(self) -> dict[str, Any]:
         """How the frames of a clip are picked: the card tells it to a recogniser."""
         T, H, W = self.shape
-        picked = {"step": None, "windows": 1, "proportional": False}
-        return {"count": T, "height": H, "width": W, **picked}
+        return {"count": T, "height": H, "width": W, "step": None, "windows": 1}
 
     def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return frames, uint8 (n, T, H, W, 3) RGB, and labels, int64 (n,), of n clips."""

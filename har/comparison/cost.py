@@ -16,29 +16,17 @@ import keras
 import numpy as np
 
 from har.nn.pooling import PooledConv2D
-from har.params import Params
 
 layers = keras.layers
 
 
-def of(model: keras.Model, backbone: str | None, params: Params) -> dict[str, Any]:
-    """Return `parameters`, `multiply_adds` and `latency_ms` of one clip at batch 1.
-
-    `backbone` names one that is no Keras model, and so is no part of `model`; its multiply-adds are
-    unknown, so the sum is `None`.
-    """
-    shape, prepare = model.input_shape[1:], np.asarray
-    if backbone is not None:
-        from har.backbones import features  # a network of frames does without
-
-        opened = features.open_backbone(backbone, params.backbones[backbone])
-        shown, prepare = opened.params, opened.features
-        shape = shown.windows * shown.count, shown.height, shown.width, 3
-    clip = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+def of(model: keras.Model) -> dict[str, Any]:
+    """Return `parameters`, `multiply_adds` and `latency_ms` of one clip at batch 1."""
+    clip = np.random.default_rng(0).integers(0, 256, (1, *model.input_shape[1:]), np.uint8)
     return {
         "parameters": model.count_params(),
-        "multiply_adds": multiply_adds(model) if backbone is None else None,
-        "latency_ms": latency_ms(lambda: model.predict_on_batch(prepare(clip)[None])),
+        "multiply_adds": multiply_adds(model),
+        "latency_ms": latency_ms(lambda: model.predict_on_batch(clip)),
     }
 
 

@@ -65,37 +65,20 @@ def front(
 
 
 @plain_text
-def classes(path: Path, recalls: Mapping[str, Mapping[str, float]], protocol: str) -> None:
-    """Draw the part of each class's clips that each approach recognised."""
-    names = list(recalls)
-    columns = sorted({name for row in recalls.values() for name in row})
-    values = np.array([[recalls[name].get(c, np.nan) for c in columns] for name in names])
+def shares(path: Path, rows: Mapping[str, Mapping[str, float]], title: str) -> None:
+    """Draw each approach's shares of clips that it recognised, by class or by kind of clip."""
+    names = list(rows)
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    values = np.array([[rows[name].get(c, np.nan) for c in columns] for name in names])
     figure, axes = subplots((2.5 + 0.5 * len(columns), 1.8 + 0.4 * len(names)))
     image = axes.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     if len(columns) <= 12:
         for i, j in np.ndindex(*values.shape):
             look = {"color": "black" if values[i, j] > 0.6 else "white", "fontsize": 8}
             axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", **look)
-    axes.set_xticks(range(len(columns)), columns, rotation=90 if len(columns) > 12 else 45)
+    turned = {"rotation": 90} if len(columns) > 12 else {"rotation": 45, "ha": "right"}
+    axes.set_xticks(range(len(columns)), columns, **turned)
     axes.set_yticks(range(len(names)), names)
-    axes.set_title(f"Part of the class's clips recognised, {protocol} folds", fontsize=10)
+    axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8)
-    save(figure, path)
-
-
-@plain_text
-def pairs(path: Path, accuracies: Mapping[str, Mapping[str, float]]) -> None:
-    """Draw how well each approach tells an action from the same action backwards."""
-    names = sorted(accuracies, key=lambda name: np.mean(list(accuracies[name].values())))
-    both = list(next(iter(accuracies.values())))
-    figure, axes = subplots((7.5, 1.2 + 0.45 * len(names)))
-    height = 0.8 / len(both)
-    for i, pair in enumerate(both):
-        places = np.arange(len(names)) + height * ((len(both) - 1) / 2 - i)
-        axes.barh(places, [accuracies[name][pair] for name in names], height, label=pair)
-    axes.axvline(0.5, color="black", linestyle=":", label="chance")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlim=(0, 1.02), xlabel="Part of the clips whose own class was the likelier of the two")
-    axes.set_title("The same frames in opposite order: sitting down or standing up?", fontsize=10)
-    figure.legend(loc="outside lower center", ncols=len(both) + 1, fontsize=8)
     save(figure, path)

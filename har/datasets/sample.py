@@ -18,6 +18,7 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
+from har.clips import video
 from har.datasets.folder import chosen
 from har.datasets.rendering import figure, scene
 from har.errors import UserError
@@ -184,8 +185,13 @@ def _furnish(
     return parts, thing if lifts else None
 
 
-def draw_group(rng: np.random.Generator, motion: str) -> Group:
-    """Draw what the clips of a group share, for a motion of `figure.MOTIONS`."""
+def draw_group(
+    rng: np.random.Generator, motion: str, other_place: np.random.Generator | None = None
+) -> Group:
+    """Draw what the clips of a group share, for a motion of `figure.MOTIONS`.
+
+    `other_place` draws another place behind person and furniture, which stay.
+    """
     style = figure.Style(*rng.uniform(-1, 1, len(figure.Style._fields)))
     stretch = np.clip(rng.normal(1, NUISANCE.proportions, len(figure.PROPORTIONS)), 0.85, 1.15)
     lengths = stretch * list(figure.PROPORTIONS.values())
@@ -206,6 +212,8 @@ def draw_group(rng: np.random.Generator, motion: str) -> Group:
 
     shape = (HEIGHT + 2 * scene.MARGIN, WIDTH + 2 * scene.MARGIN)
     place = scene.place(rng, *shape, rng.uniform(*NUISANCE.contrast))
+    if other_place:
+        place = scene.place(other_place, *shape, other_place.uniform(*NUISANCE.contrast))
     furniture, thing = _furnish(rng, motion, path, view)
     if furniture:
         scene.paint(place, scene.prepare(furniture, np.eye(2, 3)[None]), 0)
@@ -349,6 +357,26 @@ def _render_group(destination: Path, names: list[Name]) -> int:
     finally:
         cv2.setNumThreads(n_threads)
     return len(names)
+
+
+@lru_cache(maxsize=4)  # the same for every network
+def elsewhere(clips: tuple[str, ...], shape: tuple[int, int, int]) -> np.ndarray:
+    """Render clips of this data set again, each group in another place.
+
+    Returns frames as extraction picks and shrinks them, uint8 (N, T, H, W, 3) RGB.
+    """
+    T, H, W = shape
+    frames = np.empty((len(clips), *shape, 3), np.uint8)
+    for i, clip in enumerate(clips):
+        label, *numbers = Path(clip).stem.removeprefix("v_").split("_")
+        name = Name(label, *(int(number[1:]) for number in numbers))
+        motion, backwards = MOTIONS[label]
+        there = name._replace(clip=GROUPS * CLIPS_PER_GROUP).rng()  # a number that no clip has
+        group = draw_group(name._replace(clip=0).rng(), motion, there)
+        film = render_clip(group, draw_clip(name.rng(), group, backwards))
+        for t, index in enumerate(video.even_indices(len(film), T)):
+            video.shrink(film[index], H, W, frames[i, t])
+    return frames
 
 
 def fetch(params: DatasetParams, destination: Path) -> None:

@@ -52,11 +52,6 @@ def export(folder: Path | str, to: str, output: Path | None = None, *, int8: boo
             f"content. Name what to write in it: {output / f'model{_SUFFIX[to]}'}, say."
         )
     recogniser = Recogniser.open(folder)
-    if recogniser.backbone:
-        raise UserError(
-            f"{folder} cannot be exported: it takes features of a network that is not a Keras "
-            "model. Export a model that takes frames, such as lrcn."
-        )
     with tempfile.TemporaryDirectory(dir=files.folder("export")) as scratch:
         made = Path(scratch) / f"model{_SUFFIX[to]}"
         try:

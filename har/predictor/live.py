@@ -1,11 +1,9 @@
 """Live video: frames in as they come, probabilities out.
 
-The frame in the middle of a tick stands for it. A window has as many ticks as the network takes
-frames: a new tick costs the network's frame part once, and the head. Other networks get whole
-windows; where these are slow, a thread computes them.
+The frame in the middle of a tick stands for it, and a window has as many ticks as the network takes
+frames. Where an answer is slow, a thread computes it.
 """
 
-import dataclasses
 import math
 import time
 from collections import deque
@@ -16,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from har.clips import video
-from har.predictor.timeline import Smoothing
 
 if TYPE_CHECKING:
     from har.predictor.recogniser import Recogniser
 
+EVERY = 0.2  # seconds between two answers
 _FPS = 25.0  # ticks a second for networks that take neighbouring frames
 _SLOW = 100.0  # ms an answer; a camera gives two or three frames meanwhile
 
@@ -28,24 +26,21 @@ _SLOW = 100.0  # ms an answer; a camera gives two or three frames meanwhile
 class Stream:
     """What one camera saw in the last `seconds`.
 
-    `whole_windows` is why an answer costs a whole window, or `None`; `milliseconds`, how long the
-    last answers took, from the new frame on.
+    `milliseconds` is how long the last answers took, from the new frame on; `familiar`, how
+    familiar the last one is: from 0 on known.
     """
 
     def __init__(self, recogniser: "Recogniser", seconds: float | None = None) -> None:
         self.seconds = seconds or recogniser.seconds
         self.milliseconds: deque[float] = deque(maxlen=100)
         self._recogniser = recogniser
-        self._part, self.whole_windows = recogniser.split
         sampling = recogniser.sampling
         evenly = sampling.step is None
         self._count = sampling.count if evenly else max(round(self.seconds * _FPS), 1)
         self._tick = self.seconds / self._count
         self._frames: deque[np.ndarray] = deque(maxlen=self._count)
-        self._features: deque[np.ndarray | None] = deque(maxlen=self._count)
         self._due = 0  # number of the next tick
         self._start: float | None = None
-        self._size: tuple[int, int] | None = None
         self._shown: np.ndarray | None = None
         self._changed = False  # frames, since the last answer
         self._answer: np.ndarray | None = None
@@ -57,21 +52,20 @@ class Stream:
     @property
     def slow(self) -> bool:
         """Whether a thread computes the answers: `answer` returns the last one."""
-        if not self.whole_windows:
-            return False
         times = self.milliseconds or [self._recogniser.milliseconds]
         return times[-1] > _SLOW
 
-    def smoothing(self, smoothing: Smoothing) -> Smoothing:
-        """Return `smoothing`; without averages where answers are slow and share few frames."""
-        return dataclasses.replace(smoothing, windows=1) if self.slow else smoothing
+    @property
+    def answers(self) -> float:
+        """How many answers come while one window passes."""
+        return self.seconds / (1.0 if self.slow else EVERY)
 
     def push(self, at: float, frame: np.ndarray) -> None:
         """Take a frame, uint8 (H, W, 3) RGB; `at`, in seconds, is not before the last frame's."""
         begun = time.perf_counter()
-        self._size = self._size or self._recogniser.sampling.size(*frame.shape[:2])
-        if frame.shape[:2] != self._size:
-            frame = video.shrink(frame, *self._size)
+        size = self._recogniser.shape[1:]
+        if frame.shape[:2] != size:
+            frame = video.shrink(frame, *size)
         if self._start is None:
             self._start = at
         # Ticks before this frame belong to the one before; one at the same moment to this.
@@ -87,7 +81,7 @@ class Stream:
         self._spent = time.perf_counter() - begun
 
     def answer(self) -> np.ndarray:
-        """Return the class probabilities of the last `seconds`, float64 (C,).
+        """Return the class probabilities of the last `seconds`, float64 (C,); sets `familiar`.
 
         Raises:
             ValueError: no frame has come yet.
@@ -106,32 +100,21 @@ class Stream:
         return self._answer
 
     def _keep(self, answer: np.ndarray, seconds: float) -> None:
-        self._answer = answer
+        self._answer, self.familiar = answer[:-1], float(answer[-1])
         self.milliseconds.append((seconds + self._spent) * 1000)
 
     def _take(self, frame: np.ndarray) -> None:
         self._due += 1
         self._changed = True
         self._frames.append(frame)
-        if self._part:
-            reach = self._part.spacing * (self._part.context - 1)
-            if len(self._frames) <= reach:
-                self._features.append(None)
-            else:
-                places = range(-1 - reach, 0, self._part.spacing)
-                context = np.stack([self._frames[place] for place in places])
-                self._features.append(self._part.features(context))
 
     def _work(self) -> Callable[[], np.ndarray]:
         self._changed, self._begun = False, time.perf_counter()
-        frames, part = self._frames or [self._shown], self._part
-        if part and len(frames) == self._count:
-            views = np.array([[self._features[place] for place in view] for view in part.places])
-            return lambda: part.probabilities(views)
+        frames = self._frames or [self._shown]
         # The first window is not full yet: its frames are spread, as those of a short clip.
         indices = self._recogniser.sampling.indices(len(frames))
         clip = np.stack([frames[i] for i in indices])[None]
-        return lambda: self._recogniser.probabilities(clip)[0]
+        return lambda: self._recogniser.answers(clip)[0]
 
 
 def _timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:

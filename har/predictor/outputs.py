@@ -20,7 +20,7 @@ def table(prediction: Prediction, k: int) -> str:
     lines = [f"{prediction.source}  ({prediction.seconds:.1f} s)"]
     if prediction.kind == CLIP:
         if prediction.segments[0].label is None:
-            lines.append(f"  {UNKNOWN}: no class is likely enough. Likeliest:")
+            lines.append(f"  {UNKNOWN}: unlike the clips of all classes. Likeliest:")
         best = likeliest(prediction.overall, prediction.names, k)
         wide = max(len(name) for name, _ in best)
         for name, probability in best:

@@ -1,6 +1,6 @@
 """What a model says of one video: read, cut, recognised, smoothed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from har.clips import video
 from har.errors import UserError
-from har.predictor.timeline import UNKNOWN, Segment, Smoothing, segments
+from har.predictor.timeline import UNKNOWN, Segment, segments
 from har.predictor.windows import windows
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ class Settings:
 
     kind: str | None = None  # clip: one answer; timeline: answers along it; None: by its length
     window: float | None = None  # seconds behind one answer; None: the recogniser's
-    stride: float | None = None  # seconds between answers; None: a quarter of the window
-    smoothing: Smoothing = field(default_factory=Smoothing)
+    stride: float | None = None  # seconds between answers; None: the recogniser's part of it
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +37,7 @@ class Prediction:
     kind: str  # CLIP or TIMELINE
     spans: list[tuple[float, float]]  # start and end of each window, seconds; a clip is one
     probabilities: np.ndarray  # float64 (N, C), one row a span, rows sum to 1
+    familiar: np.ndarray  # float64 (N,): below 0 a span is of no class that the model knows
     segments: list[Segment]  # they cover the video
     names: list[str]  # of the classes, as answers show them
     model: str  # Recogniser.describe()
@@ -71,21 +71,33 @@ def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: st
     kind = settings.kind or (CLIP if length <= _CLIP_SECONDS else TIMELINE)
     if kind == CLIP:
         frames, facts = recogniser.read(path)
-        return _of_clip(recogniser, frames, facts.n_frames / (facts.fps or 25.0), source, settings)
+        return _of_clip(recogniser, frames, facts.n_frames / (facts.fps or 25.0), source)
     seconds = settings.window or recogniser.seconds
-    stride = settings.stride or seconds / 4
-    sampling = recogniser.sampling
-    spans, answers = [], []
+    evenly = recogniser.sampling.step is None  # a window of any length is seen as a whole
+    stride = settings.stride or seconds / (8 if evenly else 4)
+    spans, answers = _windows(recogniser, path, length, seconds, stride)
+    shorter = None
+    if evenly:  # they tell where a short action begins and ends
+        short_spans, short = _windows(recogniser, path, length, seconds / 2, stride)
+        # Of each moment the short window whose middle comes next.
+        middles, wanted = (np.mean(each, axis=1) for each in (short_spans, spans))
+        shorter = short[np.minimum(middles.searchsorted(wanted - stride / 2), len(short) - 1), :-1]
+    return of_windows(recogniser, source, TIMELINE, spans, answers, shorter)
+
+
+def _windows(
+    recogniser: "Recogniser", path: Path, length: float, seconds: float, stride: float
+) -> tuple[list[tuple[float, float]], np.ndarray]:
+    sampling, spans, answers = recogniser.sampling, [], []
     cut = windows(sampling.timed(path), seconds, stride, sampling.indices)
     with tqdm(total=round(length), desc=path.name, unit="s", disable=None, leave=False) as bar:
         while batch := list(islice(cut, recogniser.batch)):
-            answers.append(recogniser.probabilities(np.stack([window.frames for window in batch])))
+            answers.append(recogniser.answers(np.stack([window.frames for window in batch])))
             spans += [(window.start, window.end) for window in batch]
             bar.update(max(round(spans[-1][1]) - bar.n, 0))
     if not spans:
         raise video.UnreadableVideoError("no frame decodes")
-    rows = np.concatenate(answers)
-    return of_windows(recogniser, source, TIMELINE, spans, rows, settings.smoothing)
+    return spans, np.concatenate(answers)
 
 
 def predict_frames(recogniser: "Recogniser", frames: np.ndarray, fps: float) -> Prediction:
@@ -96,17 +108,17 @@ def predict_frames(recogniser: "Recogniser", frames: np.ndarray, fps: float) -> 
             f"Received: {frames.dtype} {frames.shape}. Convert them."
         )
     sampling = recogniser.clip_sampling(len(frames))
-    size = sampling.size(*frames.shape[1:3])
+    size = recogniser.shape[1:]
     taken = np.stack([video.shrink(frames[i], *size) for i in sampling.indices(len(frames))])
     parts = taken.reshape(-1, recogniser.shape[0], *taken.shape[1:])
-    return _of_clip(recogniser, parts, len(frames) / fps, "frames", Settings())
+    return _of_clip(recogniser, parts, len(frames) / fps, "frames")
 
 
 def _of_clip(
-    recogniser: "Recogniser", parts: np.ndarray, seconds: float, source: str, settings: Settings
+    recogniser: "Recogniser", parts: np.ndarray, seconds: float, source: str
 ) -> Prediction:
-    row = recogniser.probabilities(parts).mean(axis=0, keepdims=True)
-    return of_windows(recogniser, source, CLIP, [(0.0, seconds)], row, settings.smoothing)
+    row = recogniser.answers(parts).mean(axis=0, keepdims=True)
+    return of_windows(recogniser, source, CLIP, [(0.0, seconds)], row)
 
 
 def of_windows(
@@ -114,13 +126,14 @@ def of_windows(
     source: str,
     kind: str,
     spans: list[tuple[float, float]],
-    probabilities: np.ndarray,
-    smoothing: Smoothing,
+    answers: np.ndarray,
+    shorter: np.ndarray | None = None,
 ) -> Prediction:
-    """Return a prediction from its windows; arguments as in `Prediction`."""
-    found = segments(spans, probabilities, smoothing, recogniser.background)
+    """Return a prediction from its windows, with answers (N, C + 1) as `Recogniser.answers`."""
+    probabilities, familiar = answers[:, :-1], answers[:, -1]
+    found = segments(spans, probabilities, familiar, recogniser.background, shorter)
     about = recogniser.names, recogniser.describe()
-    return Prediction(source, kind, spans, probabilities, found, *about)
+    return Prediction(source, kind, spans, probabilities, familiar, found, *about)
 
 
 def as_json(prediction: Prediction, k: int) -> dict[str, Any]:

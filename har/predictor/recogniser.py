@@ -24,11 +24,10 @@ from har.predictor.timeline import UNKNOWN
 if TYPE_CHECKING:
     import keras
 
-    from har.backbones.features import Backbone
     from har.clips.video import VideoFacts
-    from har.predictor.streaming_model import FramePart
 
 BACKGROUND = "_background"
+HALF = 0.5
 _SECONDS = 4.0
 _BATCH, _BATCH_BYTES = 16, 1 << 25  # clips, and bytes of their frames, at a time
 
@@ -42,14 +41,14 @@ class Recogniser:
         sampling: the frames that it takes of a clip; `shape`, (T, H, W), is theirs.
         windows: most windows of a clip whose probabilities are averaged.
         seconds: median length of the clips that it learnt from: the default window.
-        model: from uint8 (N, T, H, W, 3) RGB, or features (N, V, T', D) that `backbone` makes, to
-            probabilities (N, C).
+        model: from uint8 (N, T, H, W, 3) RGB to probabilities (N, C).
+        network: the same, or to (N, C + 1) where `har.nn.familiarity` is attached.
     """
 
     def __init__(
-        self, model: "keras.Model", card: dict[str, Any], backbone: "Backbone | None" = None
+        self, model: "keras.Model", card: dict[str, Any], network: "keras.Model | None" = None
     ) -> None:
-        self.model, self.card, self.backbone = model, card, backbone
+        self.model, self.card, self.network = model, card, network or model
         self.name = str(card["approach"])
         self._lock = threading.Lock()
         self.classes: list[str] = list(card["classes"])
@@ -91,11 +90,9 @@ class Recogniser:
                 f"Expected a Keras model at {path / 'model.keras'}. Received: {_reason(error)}. "
                 "It may be of another version: train it again with `dvc repro`."
             ) from None
-        backbone = _backbone(path, card, model) if card.get("backbone") else None
-        found = cls(model, card, backbone)
+        found = cls(model, card, _network(path, card, model))
         received = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
-        takes = received[0] if backbone else (None, *found.shape, 3)
-        expected = [takes, (None, len(found.classes))]
+        expected = [(None, *found.shape, 3), (None, len(found.classes))]
         if received != expected:
             raise UserError(
                 f"Expected a model with the shapes {expected}, as {path / 'card.json'} says. "
@@ -123,7 +120,7 @@ class Recogniser:
         """Recognise what happens when in a video file; raises as `predict` does.
 
         An answer looks at `window` seconds, by default `seconds`; the next comes `stride` seconds
-        later, by default a quarter of the window.
+        later, by default an eighth of the window, or a quarter where frames are neighbours.
         """
         settings = prediction.Settings(prediction.TIMELINE, window=window, stride=stride)
         return prediction.predict(self, Path(path), settings, str(path))
@@ -133,19 +130,25 @@ class Recogniser:
         return Stream(self, seconds)
 
     def probabilities(self, clips: np.ndarray) -> np.ndarray:
-        """Return class probabilities, float64 (N, C), rows sum to 1.
+        """Return class probabilities, float64 (N, C), rows sum to 1; `clips` as in `answers`."""
+        return self.answers(clips)[:, :-1]
 
-        `clips`, uint8 (N, T, H, W, 3) RGB, N ≥ 1, are picked as `sampling` says.
+    def answers(self, clips: np.ndarray) -> np.ndarray:
+        """Return class probabilities and how familiar each clip is, float64 (N, C + 1).
+
+        `clips`, uint8 (N, T, H, W, 3) RGB, N ≥ 1, are picked as `sampling` says. Below 0 a clip is
+        of no known class. A model without `familiarity.npz` knows what it gives half or more.
         """
         rows = []
         with self._lock:  # Keras makes its function of the model at the first call
             for start in range(0, len(clips), self.batch):
                 batch = clips[start : start + self.batch]
-                if self.backbone:
-                    batch = np.stack([self.backbone.features(clip) for clip in batch])
-                rows.append(np.asarray(self.model.predict_on_batch(batch)))
-        probabilities = np.concatenate(rows).astype(np.float64)
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+                rows.append(np.asarray(self.network.predict_on_batch(batch)))
+        found, C = np.concatenate(rows).astype(np.float64), len(self.classes)
+        found[:, :C] /= found[:, :C].sum(axis=1, keepdims=True)
+        if found.shape[1] == C:
+            found = np.hstack([found, found.max(axis=1, keepdims=True) - HALF])
+        return found
 
     def clip_sampling(self, n_frames: int) -> Sampling:
         """Return which frames to take of a clip: of a longer one, several windows."""
@@ -166,23 +169,11 @@ class Recogniser:
     @functools.cached_property
     def milliseconds(self) -> float:
         """The time of one window."""
-        blank = np.zeros((1, self.shape[0], *self.sampling.size(2, 3), 3), np.uint8)
+        blank = np.zeros((1, *self.shape, 3), np.uint8)
         self.probabilities(blank)  # the first call compiles
         begun = time.perf_counter()
         self.probabilities(blank)
         return (time.perf_counter() - begun) * 1000
-
-    @functools.cached_property
-    def split(self) -> "tuple[FramePart | None, str | None]":
-        """The network in two for streams; or `None` and the reason."""
-        from har.predictor.streaming_model import FramePart, NoFramePartError
-
-        if self.backbone or self.sampling.step:
-            return None, "it takes neighbouring frames, or features of another network"
-        try:
-            return FramePart(self.model), None
-        except NoFramePartError as reason:
-            return None, str(reason)
 
     @property
     def dataset(self) -> dict[str, Any]:
@@ -206,6 +197,24 @@ class Recogniser:
         if self.card.get("fold", 0) is None:  # trained on all clips, by `har teach`
             line += ", tested over all folds"
         return line
+
+
+def _network(folder: Path, card: dict[str, Any], model: "keras.Model") -> "keras.Model":
+    from har.nn import familiarity
+
+    path = folder / familiarity.FILE
+    if not path.exists():
+        return model
+    try:
+        known = familiarity.load(path)
+        if len(known.counts) != len(card["classes"]):
+            raise ValueError(f"{len(known.counts)} classes")
+        return familiarity.attach(model, known, float(card["unknown_below"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"Expected what the model knows of its classes in {path}. Received: {_reason(error)}. "
+            "Train the model again."
+        ) from None
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
@@ -236,28 +245,6 @@ def _reason(error: Exception) -> str:
 
 
 def _sampling(card: dict[str, Any]) -> Sampling:
-    # Cards had `frames` before they had `input`.
-    return Sampling(**(card["input"] if "input" in card else card["frames"]))
-
-
-def _backbone(folder: Path, card: dict[str, Any], model: "keras.Model") -> "Backbone":
-    from har.backbones.features import open_backbone
-    from har.params import BackboneParams
-
-    try:
-        facts, sampling, shape = card["backbone"], _sampling(card), model.input_shape
-        if len(shape) != 4 or shape[1] not in (sampling.windows, 2 * sampling.windows):
-            raise ValueError(f"{facts['name']}, and a model from {shape}")
-        beside = folder / Path(facts["weights"]).name
-        params = BackboneParams(
-            **{k: getattr(sampling, k) for k in ("count", "step", "windows", "height", "width")},
-            mirrored=shape[1] > sampling.windows,
-            weights=str(beside) if beside.is_file() else facts["weights"],
-            sha256=facts["sha256"],
-        )
-        return open_backbone(facts["name"], params)
-    except (KeyError, TypeError, ValueError, ImportError) as error:
-        raise UserError(
-            f"Expected a backbone and its features in {folder / 'card.json'}. "
-            f"Received: {_reason(error)}. Train the model again."
-        ) from None
+    # Cards had `frames` before they had `input`, and there `proportional`, which was False.
+    facts = card["input"] if "input" in card else card["frames"]
+    return Sampling(**{key: value for key, value in facts.items() if key != "proportional"})

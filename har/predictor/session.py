@@ -15,12 +15,10 @@ from tqdm import tqdm
 from har.clips import video
 from har.errors import UserError
 from har.predictor import annotation, outputs, sources, web_video
-from har.predictor.live import Stream
+from har.predictor.live import EVERY, Stream
 from har.predictor.prediction import TIMELINE, Prediction, Settings, of_windows, predict, top
 from har.predictor.recogniser import Recogniser
-from har.predictor.timeline import UNKNOWN, Smoother
-
-_EVERY = 0.2  # seconds between two answers on a camera
+from har.predictor.timeline import UNKNOWN, Live
 
 
 @dataclass(frozen=True)
@@ -136,11 +134,7 @@ class Session:
         if not to.as_json:
             print(recogniser.describe(), flush=True)
         stream = Stream(recogniser, self.settings.window)
-        if stream.whole_windows:
-            reason = f"computes a whole window for each answer: {stream.whole_windows}."
-            print(recogniser.name, reason, file=sys.stderr)
-        smoothing = stream.smoothing(self.settings.smoothing)
-        smoother = Smoother(smoothing, recogniser.background)
+        live, row = Live(stream.answers, recogniser.background), None
         spans: list[tuple[float, float]] = []
         rows: list[np.ndarray] = []
         label, probability, shown, due = UNKNOWN, 0.0, None, 0.0
@@ -150,17 +144,16 @@ class Session:
             try:
                 for at, frame in camera.frames(seconds):
                     stream.push(at, frame)
-                    row = stream.answer() if at >= due - 1e-3 else None
-                    if row is not None and not (stream.slow and rows and row is rows[-1]):
-                        due = at + _EVERY
-                        rows.append(row)
+                    last, row = row, stream.answer() if at >= due - 1e-3 else row
+                    if row is not None and row is not last:
+                        due = at + EVERY
+                        rows.append(np.append(row, stream.familiar))
                         spans.append((max(at - stream.seconds, 0.0), at))
-                        smoothed = smoother.update(row)
-                        known = smoother.label is not None
-                        label = recogniser.names[smoother.label] if known else UNKNOWN
-                        probability = float(smoothed[smoother.label] if known else smoothed.max())
+                        found = live.update(row, stream.familiar)
+                        label = UNKNOWN if found is None else recogniser.names[found]
+                        probability = float(row.max() if found is None else row[found])
                         if to.as_json:
-                            self._print_json(at, label, smoothed, stream.milliseconds[-1])
+                            self._print_json(at, label, row, stream.milliseconds[-1])
                         elif label != shown:
                             print(f"{outputs.clock(at):>8}  {label}  {probability:.0%}", flush=True)
                         shown = label
@@ -168,17 +161,17 @@ class Session:
                         written.write(at, frame, label, probability)
             finally:
                 if rows:
-                    seen = (camera.name, TIMELINE, spans, np.stack(rows), smoothing)
-                    self.predictions.append(of_windows(recogniser, *seen))
+                    seen = of_windows(recogniser, camera.name, TIMELINE, spans, np.stack(rows))
+                    self.predictions.append(seen)
                     outputs.write(self.predictions, to.csv, to.srt)
 
-    def _print_json(self, at: float, label: str, smoothed: np.ndarray, milliseconds: float) -> None:
+    def _print_json(self, at: float, label: str, row: np.ndarray, milliseconds: float) -> None:
         answer = {
             "model": self.recogniser.name,
             "description": self.recogniser.describe(),
             "seconds": round(at, 3),
             "class": label,
-            "top": top(smoothed, self.recogniser.names, self.outputs.top),
+            "top": top(row, self.recogniser.names, self.outputs.top),
             "milliseconds": round(milliseconds, 3),
         }
         print(json.dumps(answer, ensure_ascii=False), flush=True)

@@ -1,29 +1,23 @@
-"""From the probabilities of windows to what happened when.
+"""From the answers of windows to what happened when.
 
-The probabilities of the last few windows are averaged, and the label changes only for one that is
-clearly better (hysteresis). Where none is likely enough, or the background is, it is `None`.
+The classes of neighbouring windows depend on each other: a change costs `CHANGE`. The likeliest
+path through them is that of Viterbi (IEEE Trans. Information Theory, 1967); on a camera, where the
+future is not known, the state with the best path so far. A segment of which no window is familiar,
+or which is of the background, is unknown.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Smoothing:
-    """How windows become labels."""
-
-    windows: int = 3  # how many of the last are averaged, ≥ 1
-    threshold: float = 0.5  # a label appears where its probability reaches this
-    # A label stays until its probability falls this far below the threshold, or another's is this
-    # much higher.
-    hysteresis: float = 0.1
+# Nats a change costs, for each answer about one moment: a window is seen by several. Chosen on
+# joined validation clips of the sample (docs/recogniser.md).
+CHANGE = 1.5
+CHANGE_LIVE = 0.75
 
 
 class Segment(NamedTuple):
@@ -32,66 +26,75 @@ class Segment(NamedTuple):
     start: float
     end: float
     label: int | None  # index of the class; None where unknown
-    probability: float  # mean smoothed probability of the label, or of the likeliest class
+    probability: float  # mean probability of the label, or of the likeliest class
 
 
-class Smoother:
-    """Takes windows one at a time; gives smoothed probabilities and the label."""
+class Live:
+    """Takes answers one at a time and gives the label; `answers` come within a window's length."""
 
-    def __init__(self, smoothing: Smoothing, background: int | None = None) -> None:
-        self._smoothing, self._background = smoothing, background
-        self._last: deque[np.ndarray] = deque(maxlen=smoothing.windows)
-        self._shown: int | None = None
+    def __init__(self, answers: float, background: int | None = None) -> None:
+        self._cost, self._background = CHANGE_LIVE * answers, background
+        self._familiar: deque[float] = deque(maxlen=max(round(answers), 1))
+        self._score: np.ndarray | float = 0.0
 
-    @property
-    def label(self) -> int | None:
-        """Index of the class that is shown; `None` where unknown."""
-        return None if self._shown == self._background else self._shown
-
-    def update(self, probabilities: np.ndarray) -> np.ndarray:
-        """Take a window's probabilities, (C,); set `label`; return the smoothed ones, (C,)."""
-        self._last.append(probabilities)
-        mean = np.mean(self._last, axis=0)
-        best, bar = int(mean.argmax()), self._smoothing
-        shown = -np.inf if self._shown is None else mean[self._shown]
-        stays = shown >= bar.threshold - bar.hysteresis
-        if not stays:
-            self._shown = None
-        if mean[best] >= bar.threshold and (not stays or mean[best] > shown + bar.hysteresis):
-            self._shown = best
-        return mean
+    def update(self, probabilities: np.ndarray, familiar: float) -> int | None:
+        """Take probabilities (C,) and how familiar they are, from 0 on known; return the label."""
+        best = np.maximum(self._score, np.max(self._score) - self._cost) + _log(probabilities)
+        self._score = best - best.max()
+        self._familiar.append(familiar)
+        label = int(best.argmax())
+        return None if label == self._background or max(self._familiar) < 0 else label
 
 
-def smooth(
-    probabilities: np.ndarray, smoothing: Smoothing, background: int | None = None
-) -> tuple[np.ndarray, list[int | None]]:
-    """Return the smoothed probabilities, (N, C), and the labels of the N windows of a video."""
-    smoother = Smoother(smoothing, background)
-    found = [(smoother.update(row), smoother.label) for row in probabilities]
-    return np.array([row for row, _ in found]), [label for _, label in found]
+def path(evidence: np.ndarray, cost: float) -> np.ndarray:
+    """Return the likeliest classes, int (N,), of log-probabilities (N, C), where a change costs."""
+    score, before = evidence[0], np.zeros(evidence.shape, int)
+    for i, row in enumerate(evidence[1:], start=1):
+        best = int(score.argmax())
+        stays = score >= score[best] - cost
+        before[i] = np.where(stays, np.arange(len(row)), best)
+        score = np.where(stays, score, score[best] - cost) + row
+    labels = [int(score.argmax())]
+    for row in before[:0:-1]:
+        labels.append(int(row[labels[-1]]))
+    return np.array(labels[::-1])
 
 
 def segments(
     spans: Sequence[tuple[float, float]],
     probabilities: np.ndarray,
-    smoothing: Smoothing,
+    familiar: np.ndarray,
     background: int | None = None,
+    shorter: np.ndarray | None = None,
+    change: float = CHANGE,
 ) -> list[Segment]:
     """Turn windows into segments that cover the video without gap or overlap.
 
-    `spans` are start and end of N ≥ 1 windows, seconds, in order, with probabilities (N, C). A
-    smoothed answer is about the middle of all it averages; it holds from half-way to the answer
-    before to half-way to the one after.
+    `spans` are start and end of N ≥ 1 windows, seconds, in order, with probabilities (N, C) and how
+    familiar each is, (N,), from 0 on known. `shorter` are probabilities of shorter windows about
+    the same moments. An answer is about the middle of its window, and holds from half-way to the
+    one before to half-way to the one after.
     """
-    smoothed, labels = smooth(probabilities, smoothing, background)
-    firsts = [max(i - smoothing.windows + 1, 0) for i in range(len(spans))]
-    middles = [(spans[first][0] + spans[i][1]) / 2 for i, first in enumerate(firsts)]
+    middles = [(start + end) / 2 for start, end in spans]
+    evidence, n_scales = _log(probabilities), 1
+    if shorter is not None:
+        evidence, n_scales = evidence + _log(shorter), 2
+    step = np.median(np.diff(middles)) if len(spans) > 1 else 1.0
+    seconds = np.median([end - start for start, end in spans])
+    labels = path(evidence, change * n_scales * max(seconds / max(step, 1e-9), 1.0))
     edges = [spans[0][0], *((a + b) / 2 for a, b in pairwise(middles)), spans[-1][1]]
+    for label, run in groupby(range(len(spans)), key=labels.copy().__getitem__):
+        places = list(run)
+        if label == background or familiar[places].max() < 0:
+            labels[places] = -1
     found: list[Segment] = []
     for label, run in groupby(range(len(spans)), key=labels.__getitem__):
         places = list(run)
-        rows = smoothed[places]
-        shares = rows.max(axis=1) if label is None else rows[:, label]
+        shares = probabilities[places].max(axis=1) if label < 0 else probabilities[places, label]
         span = edges[places[0]], edges[places[-1] + 1]
-        found.append(Segment(*span, label, float(shares.mean())))
+        found.append(Segment(*span, None if label < 0 else int(label), float(shares.mean())))
     return found
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(probabilities + 1e-6)

@@ -75,7 +75,7 @@ class Batches(keras.utils.PyDataset):
 
     In training the last batch of an epoch is filled up with clips of the first one, so that a step
     is compiled for one size. With several devices (`har.training.distribution`) every batch is
-    filled up, so that it divides evenly, and each process gets its part.
+    filled up, so that it divides evenly.
 
     The order of an epoch depends on seed and epoch alone; without a seed it stays, and the last
     batch may be smaller. `weights` (N,) of clips in the loss are a part of each batch, because
@@ -91,9 +91,8 @@ class Batches(keras.utils.PyDataset):
         weights: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self._share = distribution.share()
-        self._share.check(batch)
-        self.place = _place(frames, self._share)
+        self._devices = distribution.devices(batch)
+        self.place = _place(frames)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="har-feed")
         self._frames = frames
         self._facts = (labels,) if weights is None else (labels, weights)
@@ -115,7 +114,7 @@ class Batches(keras.utils.PyDataset):
         if self._seed is not None:
             np.random.default_rng([self._seed, epoch]).shuffle(self._order)
         full = self._seed is not None and len(self._order) > self._batch
-        even = self._batch if full else self._share.devices  # devices divide the batch
+        even = self._batch if full else self._devices  # devices divide the batch
         n = math.ceil(len(self._order) / even) * even
         self._order = np.resize(self._order, n)  # repeats the first clips at the end
         if self.place == "device":
@@ -163,21 +162,19 @@ class Batches(keras.utils.PyDataset):
         return data.with_options(options).apply(counted)
 
     def _rows(self, index: int) -> np.ndarray:
-        return self._share.part(self._order[index * self._batch : (index + 1) * self._batch])
+        return self._order[index * self._batch : (index + 1) * self._batch]
 
 
-def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
+def _place(frames: np.ndarray | StoredFrames) -> str:
     if isinstance(frames, StoredFrames):
         return "file"
-    # One process cannot index arrays that span several.
     chosen, backend = _chosen(), keras.backend.backend()
-    possible = backend == "jax" and share.processes == 1
-    if chosen == "device" and not possible:
+    if chosen == "device" and backend != "jax":
         raise UserError(
-            "Expected HAR_FEED=device with KERAS_BACKEND=jax and one process. Received: "
-            f"{backend} and {share.processes} processes. Set HAR_FEED=memory."
+            "Expected HAR_FEED=device with KERAS_BACKEND=jax. "
+            f"Received: {backend}. Set HAR_FEED=memory."
         )
-    if chosen == "memory" or not possible:
+    if chosen == "memory" or backend != "jax":
         return "memory"
     fits = chosen == "device" or frames.nbytes <= ROOM * device_rows.free_accelerator_memory()
     return "device" if fits else "memory"
@@ -185,6 +182,11 @@ def _place(frames: np.ndarray | StoredFrames, share: distribution.Share) -> str:
 
 def predict(model: keras.Model, frames: np.ndarray | StoredFrames, batch: int) -> np.ndarray:
     """Return class probabilities of clips, float64 (N, C) with rows that sum to 1."""
-    clips = Batches(frames, np.zeros(len(frames), np.int64), batch)
-    probabilities = model.predict(clips.for_keras(), verbose=0).astype(np.float64)
+    probabilities = outputs(model, frames, batch).astype(np.float64)
     return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def outputs(model: keras.Model, frames: np.ndarray | StoredFrames, batch: int) -> np.ndarray:
+    """Return what `model` makes of clips, float32 (N, …)."""
+    clips = Batches(frames, np.zeros(len(frames), np.int64), batch)
+    return model.predict(clips.for_keras(), verbose=0)

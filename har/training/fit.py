@@ -16,7 +16,6 @@ from tqdm.keras import TqdmCallback
 from har import files
 from har.errors import UserError
 from har.params import TrainParams
-from har.training import distribution
 from har.training.batches import Batches, StoredFrames
 
 HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")
@@ -219,8 +218,7 @@ class TrainingState(keras.callbacks.Callback):
         self.history.append({"epoch": epoch + 1, **row})
         if self.best_epoch == epoch + 1:
             self._best = self._validated
-        if distribution.share().process == 0:
-            self._save()
+        self._save()
         self.model.stop_training = self.finished
 
     def _check(self, **figures: float) -> None:

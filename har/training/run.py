@@ -1,5 +1,6 @@
 """One training, from data to a model folder: what `stages/train.py` and `stages/trial.py` run."""
 
+import functools
 import importlib
 import shutil
 import time
@@ -15,7 +16,7 @@ from har import files
 from har.clips import splits, store
 from har.clips.store import FrameStore
 from har.errors import UserError
-from har.nn import model_files
+from har.nn import familiarity, model_files
 from har.params import Params, Trial
 from har.training import batches, calibration, distribution, fit
 
@@ -38,7 +39,7 @@ def train(
     all. Kill it at any time: the next call goes on from the last finished epoch and writes the same
     bytes. `data` has frames.h5, clips.csv and split.csv.
     """
-    share = distribution.start()
+    distribution.start()
     approach = trial.approach
     settings, recipe = params.approach(approach), params.recipe(approach)
     module = importlib.import_module(f"har.models.{approach}")
@@ -85,20 +86,22 @@ def train(
             seconds = (time.perf_counter() - start) / result.epochs_run * len(result.history)
             note = {"seconds": round(seconds, 1), "epochs": len(result.history)}
             files.write_json(times_file(trial), note)
-        if share.process:
-            return {}  # the first process writes
         model = distribution.alone(build, result.model)
         temperature = calibration.calibrate(model, *validation, recipe.batch)
+        embed = functools.partial(batches.outputs, familiarity.embedder(model), batch=recipe.batch)
+        known = familiarity.fit(embed(train_clips[0]), train_clips[1])
+        passing = familiarity.threshold(np.asarray(known.score(embed(validation[0]))))
         clips = [clip for part in subsets for clip in part]
-        card = describe(trial, source, params, data, clips, subsets.train, temperature) | {
+        card = describe(trial, source, params, data, clips, subsets.train, temperature, passing) | {
             "parameters": model.count_params(),
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),
             "n_validation": len(subsets.validation),
         }
         folder = unfinished / "finished"
+        familiarity.save(folder / familiarity.FILE, known)
         if test:
-            from har.evaluation import predictions
+            from har.evaluation import predictions, shortcuts, unknown
 
             groups = splits.read_groups(split)
             groups = [groups[clip] for clip in subsets.test]
@@ -106,6 +109,13 @@ def train(
             answers = batches.predict(model, tested, recipe.batch)
             said = predictions.Predictions(subsets.test, groups, labels, answers, source.classes)
             predictions.write(folder / "predictions.csv", said)
+            rows = unknown.test(known, embed(tested), *said[:3], source.classes)
+            files.write_csv(folder / "unknown.csv", unknown.COLUMNS, rows)
+            if approach not in params.features:
+                predict = functools.partial(batches.predict, model, batch=recipe.batch)
+                name = params.dataset.name
+                rows = shortcuts.test(predict, said, source, name, trial.seed)
+                files.write_csv(folder / "shortcuts.csv", shortcuts.COLUMNS, rows)
     if approach in params.features:
         from har.backbones import joined_model
 
@@ -138,11 +148,12 @@ def describe(
     clips: Sequence[str],
     trained: Sequence[str],
     temperature: float,
+    passing: float,
 ) -> dict[str, Any]:
     """Return what every card says of a training and its data.
 
     `clips` are of all subsets; `seconds` is the median of those `trained` on, None where unknown;
-    `grouped` says whether names tell source videos.
+    `grouped` says whether names tell source videos. `passing` is the threshold of `unknown`.
     """
     groups = splits.read_groups(data / "split.csv")
     n_groups, wanted = len({groups[clip] for clip in clips}), set(trained)
@@ -157,8 +168,8 @@ def describe(
         "input": source.input,
         "seconds": round(float(np.median(seconds)), 2) if seconds else None,
         "n_train": len(trained),
-        "backbone": None,
         "temperature": round(temperature, 4),
+        "unknown_below": passing,
         **fit.versions(),
     }
 

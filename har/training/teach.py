@@ -14,8 +14,9 @@ from har import files
 from har.backbones import joined_model
 from har.backbones.feature_store import FeatureStore
 from har.clips import splits
+from har.evaluation import unknown
 from har.evaluation.predictions import Predictions
-from har.nn import model_files
+from har.nn import familiarity, model_files
 from har.params import Params, Trial
 from har.training import calibration, linear
 from har.training.run import describe
@@ -23,12 +24,12 @@ from har.training.run import describe
 
 def teach(
     params: Params, output: Path, data: Path = Path("data")
-) -> tuple[Predictions, np.ndarray, dict[str, Any]]:
+) -> tuple[Predictions, list[tuple[str, ...]], dict[str, Any]]:
     """Cross-validate the classifier, fit it on all clips, and write its model folder.
 
     Of each fold, the penalty is chosen on the validation fold, and the classifier is fitted on
-    training and validation clips. Returns the out-of-fold predictions of all clips, the fold in
-    which each was tested, int (N,), and the card.
+    training and validation clips. Returns the out-of-fold predictions of all clips, the rows of
+    `har.evaluation.unknown`, and the card.
     """
     split = data / "split.csv"
     groups = splits.read_groups(split)
@@ -41,7 +42,7 @@ def teach(
     head = i3d.build(len(classes), store.shape, params.approach("i3d"), params.recipe("i3d"), 0)
     x, row = linear.summaries(head, features), {clip: i for i, clip in enumerate(clips)}
     probabilities = np.zeros((len(clips), len(classes)))
-    parts, temperatures = [], []
+    parts, temperatures, scores, rows = [], [], [], []
     for fold in folds:
         train, validation, test = (np.array([row[clip] for clip in part]) for part in fold)
         splits.check_trainable(labels[train], classes)
@@ -53,13 +54,18 @@ def teach(
         fitted = linear.fit(x[both], labels[both], strength)
         probabilities[test] = fitted.probabilities(x[test], temperatures[-1])
         parts.append(part)
+        known = familiarity.fit(x[both], labels[both])
+        scores.append(np.asarray(known.score(x[test])))
+        names = fold.test, [groups[clip] for clip in fold.test], labels[test]
+        rows += unknown.test(known, x[test], *names, classes)
     strength = linear.choose(parts, len(classes))
     temperature = float(np.median(temperatures))
     kernel, bias = linear.fit(x, labels, strength)
     head.get_layer("classes").set_weights([kernel / temperature, bias / temperature])
     model, joined = joined_model.join(head, store.facts, params.backbones)
     trial = Trial("i3d", "group", None, params.seed)  # all clips; the figures are of the folds
-    card = describe(trial, store, params, data, clips, clips, temperature) | {
+    passing = familiarity.threshold(np.concatenate(scores))
+    card = describe(trial, store, params, data, clips, clips, temperature, passing) | {
         "parameters": model.count_params(),
         "strength": strength,
         **joined,
@@ -67,7 +73,7 @@ def teach(
     folder = files.folder("teach")
     model_files.save_model(model, folder / "model.keras")
     files.write_json(folder / "card.json", card)
+    familiarity.save(folder / familiarity.FILE, familiarity.fit(x, labels))
     files.publish(folder, output)
     tested = Predictions(clips, [groups[clip] for clip in clips], labels, probabilities, classes)
-    which = np.concatenate([np.full(len(fold.test), i) for i, fold in enumerate(folds)])
-    return tested, which, card
+    return tested, rows, card

@@ -321,46 +321,6 @@ def test_i3d_card():
     assert i3d.build((8, 32, 32), "random").count_params() == 12_279_984
 
 
-@pytest.fixture
-def movenet_file() -> Path:
-    folder = os.environ.get("HAR_TEST_WEIGHTS")
-    if not folder and os.environ.get("KERAS_HOME"):
-        folder = Path(os.environ["KERAS_HOME"]).parent
-    path = Path(folder or "") / "movenet_single_pose_lightning_ptq.tflite"
-    if not path.is_file():
-        pytest.skip("HAR_TEST_WEIGHTS names no folder with MoveNet's file")
-    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
-    return path
-
-
-def test_movenet_finds_a_person_wherever_they_are(movenet_file, real_clips):
-    """Key points move with a picture that is moved, and mirror with one that is mirrored."""
-    params = BACKBONES["movenet"].model_copy(update={"weights": str(movenet_file), "count": 2})
-    backbone = features.open_backbone("movenet", params)
-    clip = sorted((real_clips / "JumpingJack").iterdir())[0]
-    row = store.Clip(clip.name, "JumpingJack", "g01", "", 2, 25.0, 320, 240)
-    frames = backbone.read(clip, row)
-    assert frames.shape == (2, 144, 192, 3), "in proportion"
-    plain, mirrored = backbone.features(frames).reshape(2, 2, 17, 3).astype(np.float64)
-    sure = plain[..., 2] > 0.5
-    assert sure.sum() > 15, "no person in a clip of jumping jacks"
-    assert np.abs(plain[..., :2]).max() <= 0.5
-    head, feet = plain[:, :5, 0].mean(), plain[:, 15:, 0].mean()
-    assert head < feet, "y goes down"
-    swap = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]  # left and right
-    both = sure & (mirrored[:, swap, 2] > 0.5)
-    gap = np.abs(mirrored[:, swap] - plain * (1, -1, 1))[..., :2][both]
-    assert np.median(gap) < 0.03
-
-
-def test_what_is_not_movenet_is_refused(tmp_path, movenet_file):
-    path = tmp_path / "weights.tflite"
-    path.write_bytes(b"TFL3" * 100)
-    params = BACKBONES["movenet"].model_copy(update={"weights": str(path), "sha256": None})
-    with pytest.raises(UserError, match="Expected MoveNet SinglePose Lightning"):
-        features.open_backbone("movenet", params)
-
-
 CLASSES = ("abseiling", "bouncing on trampoline", "lunge", "pull ups", "push up", "zumba")
 
 

@@ -134,16 +134,6 @@ def test_a_network_with_a_backbone_inside(har, project):
         assert " on 8 clips" in out
 
 
-def test_a_network_that_takes_features_is_one_line(har, project, monkeypatch):
-    recogniser = Recogniser.open(Path("models/lrcn"))
-    recogniser.backbone = "movenet"
-    monkeypatch.setattr(convert.Recogniser, "open", lambda _: recogniser)
-    code, out, err = har("pose_lstm", "--to", "onnx")
-    assert (code, out) == (2, "")
-    assert "pose_lstm cannot be exported: it takes features" in err
-    assert err.count("\n") == 1
-
-
 def test_another_output(har, project):
     code, _, _ = har("models/lrcn", "--to", "onnx", "--output", "deep/down/x.onnx")
     assert code == 0

@@ -21,7 +21,7 @@ ALL = approaches()
 ON_FEATURES = [name for name in ALL if name in PARAMS.features]
 ON_FRAMES = [name for name in ALL if name not in PARAMS.features]
 # Of what each backbone says of a clip: moments and numbers, few.
-SMALL_FEATURES = {"i3d": (2, 3, 16), "mobilenetv2": (2, 4, 16), "movenet": (2, 4, 51)}
+SMALL_FEATURES = {"i3d": (2, 3, 16), "mobilenetv2": (2, 4, 16)}
 FRAMES = (5, 64, 64)
 
 
@@ -57,7 +57,7 @@ def inputs_of(approach: str, n: int, seed: int = 0) -> np.ndarray:
 def test_the_approaches_are_those_of_the_field():
     assert set(ALL) >= {
         *("single_frame", "early_fusion", "late_fusion", "cnn3d", "i3d", "convlstm", "lrcn"),
-        *("lrcn_mobilenetv2", "pose_lstm", "transformer"),
+        *("lrcn_mobilenetv2", "transformer"),
     }
 
 
@@ -90,7 +90,7 @@ def test_no_lstm_is_left_to_cudnn(approach):
         for layer in build(approach)._flatten_layers(include_self=False)
         if isinstance(layer, keras.layers.LSTM)
     ]
-    assert bool(found) == approach.startswith(("lrcn", "pose_lstm"))
+    assert bool(found) == approach.startswith("lrcn")
     assert all(layer.use_cudnn is False for layer in found)
 
 
@@ -149,7 +149,7 @@ def test_views_are_averaged(approach):
     assert np.abs(model.predict_on_batch(other) - expected).max() > 1e-6
 
 
-FULL = {"i3d": (1, 8, 1024), "mobilenetv2": (2, 19, 7168), "movenet": (2, 20, 51)}
+FULL = {"i3d": (1, 8, 1024), "mobilenetv2": (2, 19, 7168)}
 
 
 @pytest.mark.parametrize("approach", ALL)

@@ -1,7 +1,6 @@
 """Every approach trains with stages/train.py and is opened with `har.Recogniser.open`."""
 
 import io
-import os
 import re
 import runpy
 import sys
@@ -22,7 +21,6 @@ from har.params import approaches, load
 from .conftest import ROOT
 
 PARAMS = load(ROOT / "params.yaml")
-MOVENET = ROOT / PARAMS.backbones["movenet"].weights
 TINY = {
     "train.batch": 8,
     "train.precision": "float32",
@@ -45,9 +43,6 @@ def project(new_project):
     project = new_project()
     small = {"height": 32, "width": 32, "weights": "random", "sha256": None}
     backbones = {f"backbones.{name}": small | shown for name, shown in SHOWN.items()}
-    if MOVENET.is_file():
-        (project.path / "weights").mkdir(exist_ok=True)
-        (project.path / PARAMS.backbones["movenet"].weights).symlink_to(MOVENET)
     epochs = {f"{name}.train.epochs": 1 for name in ("convlstm_tutorial", "lrcn_tutorial")}
     project.set(**{"train.epochs": 1}, **TINY, **backbones, **epochs)
     for stage in ("fetch", "extract", "split"):
@@ -69,8 +64,6 @@ def stage(monkeypatch, project, name: str, approach: str) -> str:
 @pytest.mark.parametrize("approach", approaches())
 def test_trains_and_recognises(project, monkeypatch, approach):
     backbone = PARAMS.features.get(approach)
-    if backbone == "movenet" and not MOVENET.is_file():
-        pytest.skip(f"MoveNet's weights are not at {os.path.relpath(MOVENET)}")
     if backbone:
         stage(monkeypatch, project, "features", approach)
     said = stage(monkeypatch, project, "train", approach)
@@ -93,7 +86,7 @@ def test_trains_and_recognises(project, monkeypatch, approach):
         bound = 1e-5
     else:
         # The part of the model that was trained on the features of the store.
-        head = model if backbone == "movenet" else model.get_layer(approach)
+        head = model.get_layer(approach)
         with FeatureStore(Path(f"data/features/{approach}.h5")) as features:
             expected = head.predict_on_batch(features.read(names)[0].astype(np.float32))
         bound = BOUND

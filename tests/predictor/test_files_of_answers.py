@@ -26,7 +26,7 @@ def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        return small.save(small.frame_by_frame(), folder / "lrcn")
+        return small.save(small.frame_by_frame(), folder / "lrcn", unknown_below=-1e9)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_prediction_is_what_evaluate_computes(folder, har, recogniser):
 
 
 def test_a_clip_on_the_screen(folder, har):
-    code, out, err = har(folder / "Jump" / "v_0_g00_c01.avi", "--top", 2, "--threshold", 0)
+    code, out, err = har(folder / "Jump" / "v_0_g00_c01.avi", "--top", 2)
     assert (code, err) == (0, "")
     model, head, first, second = out.splitlines()
     assert model == "lrcn: 3 actions; its card names no data set"
@@ -136,7 +136,7 @@ def test_over_thirty_seconds_is_a_timeline(long, har):
 def test_files_of_a_timeline_agree(long, har):
     code, out, err = har(
         *[long, "--csv", "a/b.csv", "--srt", "a/b.srt"],
-        *["--threshold", 0.4, "--window", 2],
+        *["--window", 2],
     )
     assert (code, err) == (0, "")
     with Path("a/b.csv").open() as file:
@@ -151,7 +151,7 @@ def test_files_of_a_timeline_agree(long, har):
 
 
 def test_the_annotated_video_plays_in_browsers(long, har):
-    code, _, err = har(long, "--video", "out/labels.mp4", "--window", 2, "--threshold", 0.4)
+    code, _, err = har(long, "--video", "out/labels.mp4", "--window", 2)
     assert (code, err) == (0, "")
     assert [path.name for path in Path("out").iterdir()] == ["labels.mp4"]
     with av.open("out/labels.mp4") as container:
@@ -345,7 +345,7 @@ def test_a_terminal_that_lacks_signs(folder, model, run_python):
         "sys.argv = ['har', 'predict', *sys.argv[1:]]; from har.cli import main; main()"
     )
     path = folder / "Jump" / "跳.avi"
-    process = run_python(code, path, "--model", model, "--threshold", 0, cwd=folder)
+    process = run_python(code, path, "--model", model, cwd=folder)
     assert (process.returncode, process.stderr) == (0, "")
     assert "\\u8df3.avi  (0.8 s)" in process.stdout
     assert "%  #" in process.stdout
@@ -358,7 +358,7 @@ def test_a_background_is_unknown(in_tmp_path, write_video, recogniser, monkeypat
     classes[best] = "_background"
     folder = small.save(recogniser.model, in_tmp_path / "lrcn", classes=classes)
     words = ["har", "predict", str(path), "--model", str(folder), "--json", "--srt", "x.srt"]
-    monkeypatch.setattr(sys, "argv", [*words, "--threshold", "0"])
+    monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit):
         cli.main()
     (prediction,) = json.loads(capsys.readouterr().out)["predictions"]
@@ -450,8 +450,6 @@ def test_mistakes_are_one_line(in_tmp_path, har, arguments, says):
     [
         ["--top", "0"],
         ["--window", "0"],
-        ["--threshold", "1.5"],
-        ["--smooth", "0"],
         ["--stride", "x"],
     ],
 )

@@ -1,21 +1,18 @@
 import importlib.util
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 import predictor_models as small
 import pytest
 
-from har import files
 from har.backbones import features, joined_model
 from har.clips import video
 from har.clips.sampling import Sampling
 from har.clips.store import Clip
 from har.clips.video import even_indices
 from har.errors import UserError
-from har.models import convlstm, lrcn, lrcn_mobilenetv2
-from har.nn.preprocessing import WAYS_TO_DRAW
+from har.models import lrcn_mobilenetv2
 from har.params import BackboneParams, load
 from har.predictor import figures as har_figures
 from har.predictor import live
@@ -23,7 +20,6 @@ from har.predictor.figures import best_model
 from har.predictor.live import Stream
 from har.predictor.prediction import likeliest
 from har.predictor.recogniser import Recogniser
-from har.predictor.streaming_model import FramePart, NoFramePartError
 
 PARAMS = load(Path(__file__).resolve().parents[2] / "params.yaml")
 
@@ -77,22 +73,11 @@ def test_top(folder):
 FPS, PER_TICK = 24, 8
 
 
-@pytest.mark.parametrize(
-    ("name", "whole"),
-    [
-        ("lrcn", False),
-        ("motion", False),
-        ("views", False),
-        ("motion-views", False),
-        ("convlstm", True),
-        ("far-motion", True),
-    ],
-)
-def test_a_stream_answers_as_the_whole_network(folder, name, whole, monkeypatch):
+@pytest.mark.parametrize("name", ["lrcn", "motion-views", "convlstm"])
+def test_a_stream_answers_as_the_whole_network(folder, name, monkeypatch):
     monkeypatch.setattr(live, "_SLOW", np.inf)
     recogniser = Recogniser.open(folder / name)
     stream = Stream(recogniser, seconds=2.0)
-    assert (stream.whole_windows is not None) == whole
     frames = np.random.default_rng(2).integers(0, 256, (121, *small.SHAPE[1:], 3), np.uint8)
     answers = []
     for i, frame in enumerate(frames):
@@ -122,25 +107,6 @@ def test_a_full_window_is_sampled_as_a_clip(folder, monkeypatch):
         assert np.abs(stream.answer() - expected).max() < 1e-5
 
 
-def test_a_frame_goes_through_the_frame_part_once(folder, monkeypatch):
-    for name in ("lrcn", "motion-views"):
-        recogniser = Recogniser.open(folder / name)
-        stream = Stream(recogniser, seconds=2.0)
-        seen, whole = [], []
-        part = recogniser.split[0]
-        features, probabilities = part.features, recogniser.probabilities
-        monkeypatch.setattr(part, "features", lambda f, c=features, s=seen: s.append(0) or c(f))
-        monkeypatch.setattr(
-            recogniser, "probabilities", lambda f, c=probabilities, s=whole: s.append(0) or c(f)
-        )
-        for i in range(200):
-            stream.push(i / FPS, np.zeros((48, 72, 3), np.uint8))
-            stream.answer()
-        assert 22 <= len(seen) <= 25
-        # Only until the first window is full.
-        assert len(whole) <= small.SHAPE[0] + 1
-
-
 def test_a_long_pause_is_the_last_picture(folder):
     recogniser = Recogniser.open(folder / "lrcn")
     stream = Stream(recogniser, seconds=2.0)
@@ -150,26 +116,6 @@ def test_a_long_pause_is_the_last_picture(folder):
     assert len(stream._frames) == small.SHAPE[0]
     expected = recogniser.probabilities(np.stack([old] * small.SHAPE[0])[None])[0]
     assert np.abs(stream.answer() - expected).max() < 1e-5
-
-
-def test_why_there_is_no_frame_part(folder):
-    assert "a frame or two at a time" in Recogniser.open(folder / "convlstm").split[1]
-    assert Recogniser.open(folder / "lrcn").split[1] is None
-    assert "by itself" in Recogniser.open(folder / "far-motion").split[1]
-
-
-@pytest.mark.parametrize("draw", WAYS_TO_DRAW)
-@pytest.mark.parametrize("module", [lrcn, convlstm])
-def test_frames_that_see_their_neighbours_are_no_frame_part(module, draw):
-    train = PARAMS.train.model_copy(update={"frames": 3, "draw": draw})
-    section = {"see": "motion", "width": 8, "units": 4, "dropout": 0.0, "learning_rate": 0.1}
-    models = [
-        module.build(3, (6, 16, 16), module.Params(shift=shift, **section), train, seed=1)
-        for shift in (False, True)
-    ]
-    assert FramePart(models[0]).context == 2
-    with pytest.raises(NoFramePartError, match=r"neighbour|by itself"):
-        FramePart(models[1])
 
 
 def test_a_stream_scales_frames_as_training_does(folder, monkeypatch):
@@ -182,6 +128,44 @@ def test_a_stream_scales_frames_as_training_does(folder, monkeypatch):
     scaled = np.stack([video.shrink(f, 16, 24) for f in large[:6]])
     expected = recogniser.probabilities(scaled[None])[0]
     assert np.abs(stream.answer() - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("make", [small.frame_by_frame, small.whole_clips])
+def test_what_is_unlike_all_classes_is_unknown(in_tmp_path, write_video, make):
+    model = make()
+    clips = np.random.default_rng(1).integers(0, 256, (5, *small.SHAPE, 3), np.uint8)
+    free = Recogniser.open(small.save(model, in_tmp_path / "free", unknown_below=0.0))
+    scores = free.answers(clips)[:, -1]
+    assert np.abs(free.probabilities(clips) - model.predict_on_batch(clips)).max() < 1e-5
+    middle = float(np.median(scores))
+    recogniser = Recogniser.open(small.save(model, in_tmp_path / "cut", unknown_below=middle))
+    assert recogniser.answers(clips)[:, -1] == pytest.approx(scores - middle, abs=1e-3)
+    for clip, score in zip(clips, scores, strict=True):
+        found = recogniser.predict(clip)
+        if abs(score - middle) > 1e-3:
+            assert (found.segments[0].label is None) == (score < middle)
+        assert found.familiar == pytest.approx([score - middle], abs=1e-3)
+
+
+def test_a_model_without_familiarity_knows_what_it_gives_half(folder, clips):
+    rows = Recogniser.open(folder / "lrcn").answers(clips)
+    assert rows[:, -1] == pytest.approx(rows[:, :-1].max(axis=1) - 0.5)
+
+
+@pytest.mark.parametrize("damage", ["text", "classes", "threshold"])
+def test_what_a_model_knows_may_be_damaged(in_tmp_path, damage):
+    path = small.save(small.frame_by_frame(), in_tmp_path / "lrcn", unknown_below=0.0)
+    if damage == "text":
+        (path / "familiarity.npz").write_text("x")
+    elif damage == "classes":
+        arrays = dict(np.load(path / "familiarity.npz"))
+        np.savez(path / "familiarity.npz", **{k: v[:2] for k, v in arrays.items()})
+    else:
+        card = json.loads((path / "card.json").read_text())
+        (path / "card.json").write_text(json.dumps(card | {"unknown_below": None}))
+    with pytest.raises(UserError, match="Expected what the model knows") as error:
+        Recogniser.open(path)
+    assert "\n" not in str(error.value)
 
 
 def test_without_a_frame_there_is_no_answer(folder):
@@ -454,51 +438,6 @@ def test_what_a_prediction_shows_of_itself(folder, write_video, tmp_path):
             recogniser.predict(wrong)
 
 
-def pose(in_tmp_path, monkeypatch, mirrored):
-    """Save a head on features of a stand-in for MoveNet: mean and spread of each frame."""
-    from har.backbones import movenet
-    from har.models import pose_lstm
-
-    def extractor(weights):
-        def run(frames):
-            assert frames.shape[1:3] == (21, 32)  # in proportion to 48 x 72
-            rows = frames.reshape(len(frames), -1).astype(np.float32) / 255
-            return np.stack([rows[:, i::51].mean(axis=1) for i in range(51)], axis=1)
-
-        return run
-
-    monkeypatch.setattr(movenet, "extractor", extractor)
-    section = pose_lstm.Params(units=4, dropout=0.0, learning_rate=0.1)
-    model = pose_lstm.build(3, (1 + mirrored, 6, 51), section, PARAMS.train, seed=1)
-    rng = np.random.default_rng(0)
-    model.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in model.get_weights()])
-    weights = in_tmp_path / "weights" / "movenet.tflite"
-    weights.parent.mkdir(exist_ok=True)
-    weights.write_bytes(b"weights")
-    backbone = {"name": "movenet", "weights": "weights/movenet.tflite"}
-    backbone["sha256"] = files.file_sha256(weights)
-    facts = {"count": 6, "height": 32, "width": 32, "step": None, "windows": 1}
-    card = {"input": facts | {"proportional": True}, "backbone": backbone}
-    return small.save(model, in_tmp_path / "pose_lstm", **card), model, extractor(weights)
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_a_model_on_features_runs_its_backbone(in_tmp_path, monkeypatch, write_video, mirrored):
-    folder, model, run = pose(in_tmp_path, monkeypatch, mirrored)
-    recogniser = Recogniser.open(folder)
-    path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
-    frames = np.stack([video.shrink(f, 21, 32) for f in frames_of(path)])
-    picked = frames[even_indices(50, 6)]
-    views = [run(picked)] + [run(picked[:, :, ::-1])] * mirrored
-    expected = np.asarray(model(np.stack(views)[None]))[0]
-    assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5
-    assert len(recogniser.timeline(path, 1.0, 1.0).spans) == 2
-    stream = recogniser.stream(2.0)
-    for seconds, frame in video.timed(path):
-        stream.push(seconds, frame)
-    assert stream.answer().sum() == pytest.approx(1)
-
-
 @pytest.mark.parametrize(("step", "windows"), [(None, 1), (2, 2)])
 def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, step, windows):
     keys = {"count": 3, "step": step, "windows": windows, "height": 32, "width": 32}
@@ -515,7 +454,7 @@ def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, step,
     expected = np.asarray(head(seen[None].astype(np.float32)))[0]
     joined = joined_model.joined_model(backbone.network, head, windows)
     name = in_tmp_path / "comparison" / "trials" / "lrcn_mobilenetv2-group-0-27"
-    recogniser = Recogniser.open(small.save(joined, name, input=keys | {"proportional": False}))
+    recogniser = Recogniser.open(small.save(joined, name, input=keys))
     assert expected.std() > 0.01
     assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5
     assert len(recogniser.timeline(path, 1.0, 1.0).spans) == 2
@@ -523,52 +462,3 @@ def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, step,
     for seconds, frame in video.timed(path):
         stream.push(seconds, frame)
     assert stream.answer().shape == (3,)
-
-
-def test_the_weights_of_a_backbone(in_tmp_path, monkeypatch):
-    folder, _, _ = pose(in_tmp_path, monkeypatch, mirrored=True)
-    weights = in_tmp_path / "weights" / "movenet.tflite"
-    weights.rename(folder / "movenet.tflite")  # a folder that is copied to another machine
-    Recogniser.open(folder)
-    (folder / "movenet.tflite").write_bytes(b"others")
-    with pytest.raises(UserError, match="SHA-256") as error:
-        Recogniser.open(folder)
-    assert "\n" not in str(error.value)
-    (folder / "movenet.tflite").unlink()
-    with pytest.raises(UserError, match=r"weights/movenet\.tflite"):
-        Recogniser.open(folder)
-    card = json.loads((folder / "card.json").read_text())
-    for wrong in ({"name": "nowhere"}, {"weights": 3}, {}):
-        changed = wrong and card["backbone"] | wrong
-        (folder / "card.json").write_text(json.dumps(card | {"backbone": changed or [1]}))
-        with pytest.raises(UserError, match="Expected a backbone"):
-            Recogniser.open(folder)
-
-
-def test_a_slow_network_misses_no_frame(folder, monkeypatch):
-    recogniser = Recogniser.open(folder / "convlstm")
-    seen, fast = [], recogniser.probabilities
-
-    def slow(clips):
-        seen.append(clips[0])
-        time.sleep(0.4)
-        return fast(clips)
-
-    monkeypatch.setattr(recogniser, "probabilities", slow)
-    stream = Stream(recogniser, seconds=1.0)
-    frames = np.random.default_rng(2).integers(0, 256, (75, *small.SHAPE[1:], 3), np.uint8)
-    waits, answers = [], []
-    begun = time.monotonic()
-    for i, frame in enumerate(frames):
-        stream.push(i / 25, frame)
-        before = time.monotonic()
-        answers.append(stream.answer())
-        waits.append(time.monotonic() - before)
-        time.sleep(0.04)
-    assert stream.slow
-    assert max(waits[1:]) < 0.3
-    # Half of the time, and of frames that follow one another.
-    assert 3 <= len(seen) <= (time.monotonic() - begun) / 0.7 + 2
-    places = [np.abs(frames.astype(int) - f).sum(axis=(1, 2, 3)).argmin() for f in seen[-1]]
-    assert np.diff(places).tolist() == pytest.approx([25 / 6] * 5, abs=1)
-    assert len({row.tobytes() for row in answers}) >= 2

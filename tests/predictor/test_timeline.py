@@ -1,5 +1,5 @@
 import re
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from har.clips.video import even_indices
-from har.predictor import outputs
-from har.predictor.timeline import Segment, Smoother, Smoothing, segments, smooth
+from har.predictor import outputs, timeline
+from har.predictor.timeline import Live, Segment, segments
 from har.predictor.windows import windows as cut
 
 
@@ -116,61 +116,82 @@ def rows(*shares):
     return np.array([[p, 1 - p] for p in shares])
 
 
-def test_smoothing_is_the_mean_of_the_last_windows():
-    smoothed, _ = smooth(rows(1.0, 0.0, 0.5, 0.3), Smoothing(windows=3))
-    assert smoothed[:, 0] == pytest.approx([1.0, 0.5, 0.5, (0.0 + 0.5 + 0.3) / 3])
+def path_by_trying_all(evidence, cost):
+    n, C = evidence.shape
+    return max(
+        product(range(C), repeat=n),
+        key=lambda p: (
+            sum(evidence[i, c] for i, c in enumerate(p))
+            - cost * sum(a != b for a, b in pairwise(p))
+        ),
+    )
 
 
-@pytest.mark.parametrize(
-    ("shares", "labels"),
-    [
-        ([0.9, 0.9], [0, 0]),
-        # A little better is not enough to change.
-        ([0.9, 0.46, 0.9], [0, 0, 0]),
-        ([0.9, 0.44, 0.44], [0, 1, 1]),
-        ([0.44, 0.54, 0.56], [1, 1, 0]),
-    ],
-)
-def test_hysteresis(shares, labels):
-    assert smooth(rows(*shares), Smoothing(1, 0.5, 0.1))[1] == labels
+@given(st.integers(1, 6), st.integers(1, 3), st.floats(0, 4), st.integers(0, 10_000))
+def test_the_path_is_the_likeliest(n, n_classes, cost, seed):
+    evidence = np.log(np.random.default_rng(seed).dirichlet(np.ones(n_classes), n) + 1e-6)
+    assert tuple(timeline.path(evidence, cost)) == path_by_trying_all(evidence, cost)
 
 
-def test_unknown_below_the_threshold():
-    p = np.array([[0.6, 0.2, 0.2], [0.45, 0.35, 0.2], [0.38, 0.32, 0.3], [0.45, 0.3, 0.25]])
-    # It appears at 0.5, stays down to 0.4, and must reach 0.5 again.
-    assert smooth(p, Smoothing(1, 0.5, 0.1))[1] == [0, 0, None, None]
+def spans_of(n):
+    return [(0.5 * i, 0.5 * i + 2) for i in range(n)]
+
+
+def test_a_doubtful_answer_changes_nothing():
+    shares = [0.9] * 6 + [0.3] + [0.9] * 6
+    (segment,) = segments(spans_of(13), rows(*shares), np.ones(13))
+    assert (segment.label, segment.start, segment.end) == (0, 0.0, 8.0)
+    assert segment.probability == pytest.approx(np.mean(shares))
+
+
+def test_a_segment_is_unknown_where_no_window_of_it_is_familiar():
+    shares = [0.99] * 8 + [0.01] * 8
+    familiar = np.full(16, -1.0)
+    familiar[3] = 0.5
+    found = segments(spans_of(16), rows(*shares), familiar)
+    assert [segment.label for segment in found] == [0, None]
+    assert found[1].probability == pytest.approx(0.99)
+    (whole,) = segments(spans_of(16), rows(*shares), np.full(16, -1.0))
+    assert whole.label is None
 
 
 def test_the_background_is_unknown():
-    p = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0], [0.3, 0.3, 0.4], [0.1, 0.1, 0.8]])
-    smoothing = Smoothing(1, 0.5, 0.1)
-    assert smooth(p, smoothing)[1] == [0, 1, None, 2]
-    assert smooth(p, smoothing, background=1)[1] == [0, None, None, 2]
-    spans = [(i, i + 1) for i in range(4)]
-    assert [s.label for s in segments(spans, p, smoothing, 1)] == [0, None, 2]
+    shares = [0.99] * 8 + [0.01] * 8
+    found = segments(spans_of(16), rows(*shares), np.ones(16), background=1)
+    assert [segment.label for segment in found] == [0, None]
 
 
-def test_the_smoother_is_the_same_live():
-    p = np.random.default_rng(0).dirichlet(np.ones(4), 50)
-    smoothing = Smoothing(4, 0.35, 0.05)
-    smoother = Smoother(smoothing)
-    live = [(smoother.update(row), smoother.label) for row in p]
-    smoothed, labels = smooth(p, smoothing)
-    assert np.array_equal([row for row, _ in live], smoothed)
-    assert [label for _, label in live] == labels
+def test_shorter_windows_count_as_much():
+    long = rows(*[0.9] * 8, *[0.4] * 8)
+    short = rows(*[0.9] * 8, *[0.001] * 8)
+    (same,) = segments(spans_of(16), long, np.ones(16))
+    assert same.label == 0
+    assert [s.label for s in segments(spans_of(16), long, np.ones(16), shorter=short)] == [0, 1]
 
 
-@given(
-    st.integers(1, 40),
-    st.integers(1, 5),
-    st.floats(0, 1),
-    st.floats(0, 1),
-    st.integers(0, 10_000),
-)
-def test_segments_cover_the_video(n, smooth_over, threshold, hysteresis, seed):
-    p = np.random.default_rng(seed).dirichlet(np.ones(3), n)
-    spans = [(0.5 * i, 0.5 * i + 2) for i in range(n)]
-    found = segments(spans, p, Smoothing(smooth_over, threshold, hysteresis))
+def test_a_camera_changes_its_mind_after_a_few_answers():
+    live = Live(answers=8)
+    labels = [live.update(row, 1.0) for row in rows(*[0.95] * 5, *[0.05] * 12)]
+    change = labels.index(1)
+    assert labels == [0] * change + [1] * (17 - change)
+    assert 5 < change < 12
+
+
+def test_a_camera_knows_nothing_where_no_answer_of_a_window_was_familiar():
+    live = Live(answers=3)
+    familiar = [1, -1, -1, -1, -1, 1]
+    labels = [live.update(np.array([0.9, 0.1]), value) for value in familiar]
+    assert labels == [0, 0, 0, None, None, 0]
+    background = Live(answers=3, background=0)
+    assert background.update(np.array([0.9, 0.1]), 1.0) is None
+
+
+@given(st.integers(1, 40), st.integers(0, 10_000))
+def test_segments_cover_the_video(n, seed):
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.full(3, 0.1), n)
+    spans = spans_of(n)
+    found = segments(spans, p, rng.normal(size=n), change=0.2)
     assert (found[0].start, found[-1].end) == (0.0, spans[-1][1])
     for a, b in pairwise(found):
         assert a.end == b.start
@@ -181,11 +202,10 @@ def test_segments_cover_the_video(n, smooth_over, threshold, hysteresis, seed):
 def test_a_segment_changes_where_the_action_does():
     # The action changes at 10 s; windows of 2 s; a window is for what fills most of it.
     spans = [(0.5 * i, 0.5 * i + 2) for i in range(37)]
-    shares = [np.clip((10 - start) / 2, 0, 1) for start, _ in spans]
-    for over in (1, 3, 5):
-        first, second = segments(spans, rows(*shares), Smoothing(over, 0.5, 0.0))
-        assert (first.label, second.label) == (0, 1)
-        assert abs(first.end - 10) <= 0.5
+    shares = [np.clip((10 - start) / 2, 0.001, 0.999) for start, _ in spans]
+    first, second = segments(spans, rows(*shares), np.ones(37))
+    assert (first.label, second.label) == (0, 1)
+    assert abs(first.end - 10) <= 0.5
 
 
 CLASSES = ["Sit & <Stand>", "Jump"]
