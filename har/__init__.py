@@ -12,7 +12,7 @@ __all__ = ["Recogniser", "__version__", "load_model"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.import_module("importlib.metadata").version("har")
+        return importlib.import_module("importlib.metadata").version("har-lab")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)

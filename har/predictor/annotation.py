@@ -114,7 +114,7 @@ def check_writable(output: Path) -> None:
         import av  # noqa: F401
     except ImportError:
         raise UserError(
-            'PyAV, which writes annotated videos, is not installed. Run `pip install "har[video]"`.'
+            'PyAV, which writes annotated videos, is missing. Run `pip install "har-lab[video]"`.'
         ) from None
 
 
