@@ -78,10 +78,11 @@ test: $(INSTALLED_DEV)   ## run the tests
 test-all: $(INSTALLED_DEV)   ## run the slow tests too: browsers, servers, whole runs of DVC
 	@python -m pytest -q -m ""
 
-lint: $(INSTALLED_DEV)   ## check style and the order of imports
+lint: $(INSTALLED_DEV)   ## check style, the order of imports, and the types of the public names
 	@ruff check .
 	@ruff format --check .
 	@lint-imports
+	@mypy
 
 comparison/dvc.yaml: comparison/pipeline.yaml
 	@cp $< $@
