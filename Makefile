@@ -13,7 +13,7 @@ URLS := $(shell sed -nE 's,^ *url *= *([a-z0-9]+)://.*,\1,p' .dvc/config .dvc/co
 STORAGES := $(sort $(filter s3 ssh gs,$(URLS) $(firstword $(subst ://, ,$(URL)))))
 
 .PHONY: help setup storage repro results remote pull push report resolve compare teach kinetics \
-	test test-all lint lock
+	test test-all lint docs notebook lock
 
 help:   ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -78,10 +78,11 @@ test: $(INSTALLED_DEV)   ## run the tests
 test-all: $(INSTALLED_DEV)   ## run the slow tests too: browsers, servers, whole runs of DVC
 	@python -m pytest -q -m ""
 
-lint: $(INSTALLED_DEV)   ## check style and the order of imports
+lint: $(INSTALLED_DEV)   ## check style, the order of imports, and the types of the public names
 	@ruff check .
 	@ruff format --check .
 	@lint-imports
+	@mypy
 
 comparison/dvc.yaml: comparison/pipeline.yaml
 	@cp $< $@
@@ -98,6 +99,12 @@ kinetics: .venv/.kinetics   ## bring the weights of I3D: 47 MB, MIT licence
 
 teach: kinetics   ## teach the best network your own clips: make teach CLIPS=folder
 	@har teach "$(CLIPS)"
+
+docs: $(INSTALLED_DEV)   ## the documentation as a site, in site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+
+notebook: $(INSTALLED_DEV)   ## run notebooks/tutorial.py again and keep its outputs
+	@python tests/run_notebook.py
 
 lock:   ## renew requirements.txt and requirements-dev.txt from pyproject.toml
 	@$(LOCK) --extra dev --output-file requirements-dev.txt pyproject.toml

@@ -13,7 +13,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # Rich takes "har[app]" in a help text for markup and drops "[app]"
+    rich_markup_mode=None,  # Rich takes the "[app]" of a help text for markup and drops it
     help="Human action recognition: what the pipeline made, and recognition with its models.",
 )
 
@@ -27,7 +27,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"har {version('har')}")
+        print(f"har {version('har-lab')}")
         raise typer.Exit
 
 
@@ -151,12 +151,11 @@ def evaluate_timeline(
     spans = timelines.read(truth)
     process.prepare()
     from har.predictor.figures import best_model
-    from har.predictor.prediction import name_of
     from har.predictor.recogniser import Recogniser
 
     recogniser = Recogniser.open(model or best_model())
     found = recogniser.timeline(video)
-    said = [timelines.Span(*s[:2], name_of(s, found.names)) for s in found.segments]
+    said = [timelines.Span(a.start, a.end, a.name) for a in found.actions]
     print(f"{recogniser.describe()}\n{len(said)} segments for {len(spans)} of the truth")
     for name, value in timelines.figures(said, spans).items():
         print(f"  {name:15} {value:.3f}")
@@ -217,7 +216,7 @@ def resolve() -> None:
 def predict(
     sources: Annotated[
         list[str],
-        Argument(help="Files, folders, camera:0, addresses (web pages need har[youtube])."),
+        Argument(help="Files, folders, camera:0, addresses (web pages need har-lab[youtube])."),
     ],
     model: Annotated[
         str | None, Option(help="Name, folder or kinetics; default: the best of `har results`.")
@@ -236,7 +235,7 @@ def predict(
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, Option(help="Segments to write, CSV.")] = None,
     srt: Annotated[Path | None, Option(help="Subtitles to write, SubRip.")] = None,
-    video: Annotated[Path | None, Option(help="Labelled MP4 to write (needs har[video]).")] = None,
+    video: Annotated[Path | None, Option(help="Labelled MP4 to write (har-lab[video]).")] = None,
     seconds: Annotated[
         float | None, Option(min=0.1, help="Seconds to use a camera; default: until Ctrl-C.")
     ] = None,
@@ -269,7 +268,7 @@ def predict(
 def export(
     model: Annotated[str, Argument(help="Name or folder of a model, such as lrcn.")],
     to: Annotated[
-        Literal["onnx", "litert", "savedmodel"], Option(help="Format (needs har[export]).")
+        Literal["onnx", "litert", "savedmodel"], Option(help="Format (needs har-lab[export]).")
     ],
     int8: Annotated[bool, Option("--int8", help="Weights of 8 bits; LiteRT only.")] = False,
     output: Annotated[
@@ -298,7 +297,7 @@ def serve(
         bool, Option("--public", help="Other people connect (by a proxy): uploads only.")
     ] = False,
 ) -> None:
-    """Open a web page that recognises videos (needs har[app])."""
+    """Open a web page that recognises videos (needs har-lab[app])."""
     print("Loading ...", flush=True)
     from har.nn import process
 

@@ -174,9 +174,9 @@ def test_help_lists_the_commands(monkeypatch, capsys, arguments):
 
 def test_help_keeps_what_stands_in_square_brackets(monkeypatch, capsys):
     for command, said in (
-        ("predict", "har[video]"),
-        ("predict", "har[youtube]"),
-        ("serve", "har[app]"),
+        ("predict", "har-lab[video]"),
+        ("predict", "har-lab[youtube]"),
+        ("serve", "har-lab[app]"),
     ):
         har(monkeypatch, command, "--help")
         assert said in "".join(capsys.readouterr().out.split())

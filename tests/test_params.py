@@ -224,7 +224,7 @@ def test_a_fold_that_does_not_exist(tmp_path, raw, fold, folds):
 def test_values_of_approaches_that_are_refused_when_they_are_asked_for(tmp_path, raw, key, value):
     place(raw, key, value)
     loaded = load(tmp_path, raw)  # whoever trains another approach is not stopped by it
-    assert loaded.recipe("transformer")
+    assert loaded.recipe("cnn3d")
     with pytest.raises(UserError, match=rf"{re.escape(key)}\b.*: expected .+ Received: ") as caught:
         loaded.recipe(key.split(".")[0])
     assert_tells(caught.value, value)

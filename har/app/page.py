@@ -12,8 +12,8 @@ import numpy as np
 
 from har.app.service import Answer, Service
 from har.errors import UserError
-from har.predictor.outputs import clock
-from har.predictor.prediction import CLIP, Prediction, name_of
+from har.predictor import markup
+from har.predictor.prediction import CLIP
 
 _MOST_CLASSES = 20  # named in the notice
 # Python's table of file types does not know these as videos.
@@ -154,7 +154,7 @@ def _shown_errors() -> Iterator[None]:
 def _shown(answer: Answer) -> list[Any]:
     prediction, recogniser = answer.prediction, answer.recogniser
     clip = prediction.kind == CLIP
-    heading = name_of(prediction.segments[0], prediction.names)
+    heading = prediction.label
     if not clip:
         heading = f"{len(prediction.segments)} segments"
     # Names of files and folders come from outside.
@@ -162,7 +162,7 @@ def _shown(answer: Answer) -> list[Any]:
     return [
         f"## {html.escape(heading)}\n{about}",
         _bars(prediction.names, prediction.overall),
-        "" if clip else _timeline(prediction),
+        "" if clip else markup.timeline(prediction),
     ]
 
 
@@ -172,29 +172,6 @@ def _facts(answer: Answer) -> str:
 
 def _bars(names: list[str], probabilities: np.ndarray) -> dict[str, float]:
     return dict(zip(names, map(float, probabilities), strict=True))
-
-
-def _timeline(prediction: Prediction) -> str:
-    order = list(dict.fromkeys(s.label for s in prediction.segments if s.label is not None))
-    # Twenty hues; neighbours on the wheel differ in lightness too.
-    colours = {k: f"hsl({i * 126 % 360} 65% {(38, 62)[i % 2]}%)" for i, k in enumerate(order)}
-    blocks, rows = [], []
-    for segment in prediction.segments:
-        name = html.escape(name_of(segment, prediction.names))
-        colour = colours.get(segment.label, "#bbbbbb")
-        share = 100 * (segment.end - segment.start) / prediction.seconds
-        when = f"{clock(segment.start)} to {clock(segment.end)}"
-        blocks.append(
-            f'<div title="{name}, {when}" style="width:{share:.3f}%;background:{colour}"></div>'
-        )
-        rows.append(
-            f'<tr><td style="color:{colour}">■</td><td>{when}</td><td>{name}</td>'
-            f"<td>{segment.probability:.0%}</td></tr>"
-        )
-    return (
-        f'<div style="display:flex;height:28px;overflow:hidden">{"".join(blocks)}</div>'
-        f'<div style="max-height:220px;overflow:auto"><table>{"".join(rows)}</table></div>'
-    )
 
 
 def _notice(service: Service, name: str) -> str:

@@ -46,7 +46,7 @@ def run(
     for package in ("gradio", "av"):
         if not importlib.util.find_spec(package):
             raise UserError(
-                f'The package {package} is not installed. Run `pip install "har[app]"`.'
+                f'The package {package} is not installed. Run `pip install "har-lab[app]"`.'
             )
     import uvicorn
 

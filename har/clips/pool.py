@@ -231,7 +231,7 @@ def _client() -> Any:
         return Client(address, timeout=ANSWER_SECONDS)
     except ImportError:
         raise UserError(
-            "HAR_JOBLIB_BACKEND=dask needs Dask. Install it: pip install 'har[cluster]'."
+            "HAR_JOBLIB_BACKEND=dask needs Dask. Install it: pip install 'har-lab[cluster]'."
         ) from None
     except (OSError, ValueError, TypeError) as error:
         raise UserError(

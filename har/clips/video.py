@@ -5,7 +5,6 @@ pick is guessed from the header; where that is wrong, it is decoded twice.
 """
 
 import contextlib
-import importlib.util
 import math
 import mimetypes
 import os
@@ -237,43 +236,7 @@ def _open(path: Path) -> Any:
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not capture.isOpened():
         raise UnreadableVideoError(_what_it_is(path) or "not a video that FFmpeg reads")
-    if _is_av1(capture) and importlib.util.find_spec("av"):
-        return _PyAvCapture(path)
     return capture
-
-
-def _is_av1(capture: Any) -> bool:
-    return int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").lower() == b"av01"
-
-
-class _PyAvCapture:
-    """PyAV with the methods of `cv2.VideoCapture`: OpenCV's wheel has no decoder for AV1."""
-
-    def __init__(self, path: Path) -> None:
-        import av
-
-        self._file = av.open(str(path), options=OPTIONS)
-        self._stream = self._file.streams.video[0]
-        self._frames = self._file.decode(self._stream)
-        self._error = av.error.FFmpegError
-
-    def grab(self) -> bool:
-        try:
-            self._frame = next(self._frames, None)
-        except self._error:  # goes on with the next packet
-            self._frames, self._frame = self._file.decode(self._stream), None
-        return self._frame is not None
-
-    def retrieve(self, image: np.ndarray | None = None) -> tuple[bool, np.ndarray]:
-        upright = np.rot90(self._frame.to_ndarray(format="bgr24"), self._frame.rotation // 90)
-        return True, np.ascontiguousarray(upright)
-
-    def get(self, key: int) -> float:
-        if key == cv2.CAP_PROP_POS_MSEC:
-            return 1000 * (self._frame.time or 0.0)
-        if key == cv2.CAP_PROP_FPS:
-            return float(self._stream.average_rate or 0)
-        return float(self._stream.frames) if key == cv2.CAP_PROP_FRAME_COUNT else 0.0
 
 
 def _rate(capture: Any) -> float | None:
@@ -314,8 +277,9 @@ def _check_frames(path: Path, capture: Any, n_frames: int) -> None:
     if n_frames < 2 and (reason := _what_it_is(path)):
         raise UnreadableVideoError(reason)
     if n_frames == 0:
-        av1 = ": OpenCV has no decoder for AV1; install PyAV (pip install av)"
-        raise UnreadableVideoError("no frame decodes" + av1 * _is_av1(capture))
+        codec = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little")
+        av1 = ": OpenCV has no decoder for AV1; convert it to H.264 (ffmpeg -i in.mp4 out.mp4)"
+        raise UnreadableVideoError("no frame decodes" + av1 * (codec.lower() == b"av01"))
 
 
 def _pick(stamps: np.ndarray, fps: float | None, count: int) -> tuple[np.ndarray, float | None]:

@@ -76,20 +76,10 @@ def _cost(layer: keras.layers.Layer, given, result) -> int:
         return math.prod(result.shape) * math.prod(layer.kernel_size) * channels
     if isinstance(layer, layers.Dense):
         return math.prod(result.shape) * given.shape[-1]
-    if isinstance(layer, layers.EinsumDense):
-        # The product of all indices of einsum(equation, given, kernel).
-        left, right = layer.equation.split("->")[0].split(",")
-        sizes = dict(zip(left + right, (*given.shape, *layer.kernel.shape), strict=True))
-        return math.prod(sizes.values())
     if isinstance(layer, layers.LSTM | layers.ConvLSTM2D):
         places = math.prod(result.shape[-3:-1]) if isinstance(layer, layers.ConvLSTM2D) else 1
         kernels = layer.cell.kernel, layer.cell.recurrent_kernel
         return given.shape[0] * given.shape[1] * places * sum(math.prod(w.shape) for w in kernels)
-    if isinstance(layer, layers.MultiHeadAttention):
-        # Its projections are layers that are counted by themselves. Here are the two products:
-        # queries with keys, and weights with values.
-        N, S, _ = given.shape
-        return 2 * N * layer.num_heads * S * S * layer.key_dim
     # Normalisation has weights, and a cost that the field does not count.
     free = isinstance(layer, layers.BatchNormalization | layers.LayerNormalization)
     own = () if free or layer._layers else layer.weights

@@ -91,7 +91,7 @@ def _check(to: str, *, int8: bool) -> None:
         if not importlib.util.find_spec(package):
             raise UserError(
                 f"The package {package}, which {to} needs, is not installed. "
-                'Run `pip install "har[export]"`.'
+                'Run `pip install "har-lab[export]"`.'
             )
 
 

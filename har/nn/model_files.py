@@ -55,7 +55,7 @@ def _renumber(config: Any, numbers: dict[int, int]) -> Any:
     }
 
 
-def load_model(path: Path) -> keras.Model:
+def load_model(path: Path | str) -> keras.Model:
     """Load a `.keras` file in Keras's safe mode, with the layers of `har`.
 
     Raises:

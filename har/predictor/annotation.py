@@ -9,7 +9,7 @@ import numpy as np
 
 from har.clips import video
 from har.errors import UserError
-from har.predictor.prediction import Prediction, name_of
+from har.predictor.prediction import Prediction
 
 _CLOCK = 90_000  # ticks a second, of most video formats
 _LONGEST, _WIDEST_SMALL = 1920, 320
@@ -21,15 +21,14 @@ def annotate(prediction: Prediction, path: Path, output: Path) -> None:
     Raises:
         UserError: PyAV is not installed, or `output` is no `.mp4`.
     """
-    segments = iter(prediction.segments)
-    segment = next(segments)
+    actions = iter(prediction.actions)
+    action = next(actions)
     with AnnotatedVideo(output) as written:
         for seconds, frame in video.timed(path):
-            while seconds >= segment.end and (following := next(segments, None)):
-                segment = following
+            while seconds >= action.end and (following := next(actions, None)):
+                action = following
             share = min(seconds / max(prediction.seconds, 1e-9), 1.0)
-            name = name_of(segment, prediction.names)
-            written.write(seconds, frame, name, segment.probability, share)
+            written.write(seconds, frame, action.name, action.probability, share)
 
 
 def playable(path: Path, output: Path, start: float = 0.0, end: float | None = None) -> None:
@@ -114,7 +113,7 @@ def check_writable(output: Path) -> None:
         import av  # noqa: F401
     except ImportError:
         raise UserError(
-            'PyAV, which writes annotated videos, is not installed. Run `pip install "har[video]"`.'
+            'PyAV, which writes annotated videos, is missing. Run `pip install "har-lab[video]"`.'
         ) from None
 
 

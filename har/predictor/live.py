@@ -43,7 +43,7 @@ class Stream:
         self._start: float | None = None
         self._shown: np.ndarray | None = None
         self._changed = False  # frames, since the last answer
-        self._answer: np.ndarray | None = None
+        self._answer = np.empty(0)  # none yet
         self._begun = 0.0  # the last answer
         self._pending: Future[tuple[np.ndarray, float]] | None = None
         self._thread = ThreadPoolExecutor(1)  # starts with its first task
@@ -91,8 +91,8 @@ class Stream:
         if self._pending and self._pending.done():
             self._keep(*self._pending.result())
             self._pending = None
-        elif self._pending is None and (self._changed or self._answer is None):
-            if not self.slow or self._answer is None:
+        elif self._pending is None and (self._changed or not self._answer.size):
+            if not self.slow or not self._answer.size:
                 self._keep(*_timed(self._work()))
             # Half of the time is left to others, but there is an answer a second.
             elif time.perf_counter() >= self._begun + min(self.milliseconds[-1] / 500, 1.0):

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from har import files
-from har.predictor.prediction import CLIP, Prediction, as_json, likeliest, name_of
+from har.predictor.prediction import CLIP, Action, Prediction, as_json
 from har.predictor.recogniser import Recogniser
-from har.predictor.timeline import UNKNOWN, Segment
+from har.predictor.timeline import UNKNOWN
 
 CSV_COLUMNS = ("source", "start", "end", "class", "probability")
 _BAR = 24
@@ -21,17 +21,16 @@ def table(prediction: Prediction, k: int) -> str:
     if prediction.kind == CLIP:
         if prediction.segments[0].label is None:
             lines.append(f"  {UNKNOWN}: unlike the clips of all classes. Likeliest:")
-        best = likeliest(prediction.overall, prediction.names, k)
+        best = prediction.top(k)
         wide = max(len(name) for name, _ in best)
         for name, probability in best:
             bar = _block() * round(probability * _BAR)
             lines.append(f"  {name:{wide}} {probability:6.1%}  {bar}".rstrip())
         return "\n".join(lines)
-    wide = max(len(name_of(segment, prediction.names)) for segment in prediction.segments)
-    for segment in prediction.segments:
-        span = f"{clock(segment.start):>8} to {clock(segment.end):>8}"
-        name = name_of(segment, prediction.names)
-        lines.append(f"  {span}  {name:{wide}} {segment.probability:6.1%}")
+    wide = max(len(action.name) for action in prediction.actions)
+    for action in prediction.actions:
+        span = f"{clock(action.start):>8} to {clock(action.end):>8}"
+        lines.append(f"  {span}  {action.name:{wide}} {action.probability:6.1%}")
     return "\n".join(lines)
 
 
@@ -58,28 +57,28 @@ def write(predictions: Sequence[Prediction], csv: Path | None, srt: Path | None)
         return
     if csv:
         rows = [
-            (p.source, *(f"{t:.3f}" for t in s[:2]), name_of(s, p.names), f"{s.probability:.6f}")
+            (p.source, f"{a.start:.3f}", f"{a.end:.3f}", a.name, f"{a.probability:.6f}")
             for p in predictions
-            for s in p.segments
+            for a in p.actions
         ]
         files.write_csv(csv, CSV_COLUMNS, rows)
     if srt:
-        files.write_text(srt, srt_text(predictions[0].segments, predictions[0].names))
+        files.write_text(srt, srt_text(predictions[0].actions))
 
 
-def srt_text(segments: Sequence[Segment], names: Sequence[str]) -> str:
-    """Return segments as SubRip; unknown stretches have no line."""
+def srt_text(actions: Sequence[Action]) -> str:
+    """Return actions as SubRip; unknown stretches have no line."""
 
     def subtitle_clock(seconds: float) -> str:
         minutes, rest = divmod(round(seconds * 1000), 60_000)
         time = f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02}"
         return f"{time},{rest % 1000:03}"
 
-    known = [segment for segment in segments if segment.label is not None]
-    return "\n".join(
-        f"{n}\n{subtitle_clock(start)} --> {subtitle_clock(end)}\n{names[label]} {share:.0%}\n"
-        for n, (start, end, label, share) in enumerate(known, start=1)
-    )
+    texts: list[str] = []
+    for action in (action for action in actions if action.name != UNKNOWN):
+        span = f"{subtitle_clock(action.start)} --> {subtitle_clock(action.end)}"
+        texts.append(f"{len(texts) + 1}\n{span}\n{action.name} {action.probability:.0%}\n")
+    return "\n".join(texts)
 
 
 def clock(seconds: float) -> str:

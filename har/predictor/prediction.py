@@ -1,5 +1,6 @@
 """What a model says of one video: read, cut, recognised, smoothed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,9 +30,19 @@ class Settings:
     stride: float | None = None  # seconds between answers; None: the recogniser's part of it
 
 
+@dataclass(frozen=True)
+class Action:
+    """A part of a video with one answer; times in seconds."""
+
+    start: float
+    end: float
+    name: str  # of the class, or `unknown`
+    probability: float
+
+
 @dataclass(frozen=True, repr=False)
 class Prediction:
-    """What a model says of one video."""
+    """What a model says of one video; a notebook shows bars, thumbnails or a timeline."""
 
     source: str  # what the user named, or the path of a file in a folder
     kind: str  # CLIP or TIMELINE
@@ -52,10 +63,34 @@ class Prediction:
         """The mean of the windows' probabilities, (C,); a clip's own."""
         return self.probabilities.mean(axis=0)
 
+    @property
+    def actions(self) -> list[Action]:
+        """What happens when: the segments with the names of their classes."""
+        names = [UNKNOWN if s.label is None else self.names[s.label] for s in self.segments]
+        parts = zip(self.segments, names, strict=True)
+        return [Action(s.start, s.end, name, s.probability) for s, name in parts]
+
+    @property
+    def label(self) -> str:
+        """The answer in one name: of a timeline, the one that holds longest."""
+        seconds: dict[str, float] = {}
+        for action in self.actions:
+            seconds[action.name] = seconds.get(action.name, 0.0) + action.end - action.start
+        return max(seconds, key=seconds.__getitem__)
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """Return the `k` likeliest classes and their probabilities, likeliest first."""
+        return likeliest(self.overall, self.names, k)
+
     def __repr__(self) -> str:
         from har.predictor import outputs
 
         return f"{self.model}\n{outputs.table(self, 3)}"
+
+    def _repr_html_(self) -> str:
+        from har.predictor import markup
+
+        return markup.of(self)
 
 
 def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: str) -> Prediction:
@@ -100,8 +135,11 @@ def _windows(
     return spans, np.concatenate(answers)
 
 
-def predict_frames(recogniser: "Recogniser", frames: np.ndarray, fps: float) -> Prediction:
+def predict_frames(
+    recogniser: "Recogniser", clip: np.ndarray | Sequence[np.ndarray], fps: float
+) -> Prediction:
     """Recognise a clip by all its frames, uint8 (n, H, W, 3) RGB, `fps` a second."""
+    frames = np.asarray(clip)
     if frames.ndim != 4 or not frames.size or frames.shape[3] != 3 or frames.dtype != np.uint8:
         raise ValueError(
             "Expected frames, uint8 (n, H, W, 3) RGB. "
@@ -150,9 +188,8 @@ def as_json(prediction: Prediction, k: int) -> dict[str, Any]:
         "top": top(prediction.overall, names, k),
         "probabilities": dict(zip(names, prediction.overall.round(8).tolist(), strict=True)),
         "segments": [
-            span(s.start, s.end)
-            | {"class": name_of(s, names), "probability": round(s.probability, 8)}
-            for s in prediction.segments
+            span(a.start, a.end) | {"class": a.name, "probability": round(a.probability, 8)}
+            for a in prediction.actions
         ],
     }
     if prediction.kind == TIMELINE:
@@ -171,8 +208,3 @@ def top(probabilities: np.ndarray, names: list[str], k: int) -> list[dict[str, A
     """Return `likeliest` as JSON holds it."""
     best = likeliest(probabilities, names, k)
     return [{"class": name, "probability": round(p, 8)} for name, p in best]
-
-
-def name_of(segment: Segment, names: list[str]) -> str:
-    """Return the name of a segment's class, or `unknown`."""
-    return UNKNOWN if segment.label is None else names[segment.label]

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from har.predictor.timeline import UNKNOWN
 if TYPE_CHECKING:
     import keras
 
+    from har.clips.store import Clip
     from har.clips.video import VideoFacts
 
 BACKGROUND = "_background"
@@ -100,7 +102,9 @@ class Recogniser:
             )
         return found
 
-    def predict(self, clip: Path | str | np.ndarray, fps: float = 25.0) -> Prediction:
+    def predict(
+        self, clip: Path | str | np.ndarray | Sequence[np.ndarray], fps: float = 25.0
+    ) -> Prediction:
         """Recognise a clip as a whole, as `evaluate` does.
 
         It is a video file, or frames, uint8 (n, H, W, 3) RGB, `fps` a second.
@@ -109,7 +113,7 @@ class Recogniser:
             UserError: there is no such file.
             UnreadableVideoError: no frame of the file decodes.
         """
-        if isinstance(clip, np.ndarray):
+        if not isinstance(clip, Path | str):
             return prediction.predict_frames(self, clip, fps)
         settings = prediction.Settings(prediction.CLIP)
         return prediction.predict(self, Path(clip), settings, str(clip))
@@ -157,13 +161,13 @@ class Recogniser:
         n = math.ceil(n_frames / (self.sampling.count * (self.sampling.step or 1)))
         return dataclasses.replace(self.sampling, windows=min(n, self.windows))
 
-    def read(self, path: Path) -> "tuple[np.ndarray, VideoFacts]":
+    def read(self, path: Path) -> "tuple[np.ndarray, VideoFacts | Clip]":
         """Read a clip: its windows, uint8 (N, T, H, W, 3) RGB with N ≤ `windows`, and its facts."""
-        sampling, facts = self.sampling, None
+        sampling, known = self.sampling, None
         if self.windows > 1:
-            facts = video.read_clip(path, 1, 8, 8)[1]
-            sampling = self.clip_sampling(facts.n_frames)
-        frames, facts = sampling.read(path, facts)
+            known = video.read_clip(path, 1, 8, 8)[1]
+            sampling = self.clip_sampling(known.n_frames)
+        frames, facts = sampling.read(path, known)
         return frames.reshape(-1, self.shape[0], *frames.shape[1:]), facts
 
     @functools.cached_property

@@ -99,7 +99,7 @@ def _by_yt_dlp(url: str, folder: Path, bounds: Bounds, end: float) -> Path:
     if not importlib.util.find_spec("yt_dlp"):
         raise UserError(
             f"{url} is a page, and yt-dlp, which finds its video, is not installed. "
-            'Run `pip install "har[youtube]"`, or give the address of a video file.'
+            'Run `pip install "har-lab[youtube]"`, or give the address of a video file.'
         )
     too_long = f"!is_live & live_status!=?is_upcoming & duration<=?{bounds.minutes * 60:.0f}"
     command = [sys.executable, "-P", "-m", "yt_dlp", *_OPTIONS, "--match-filters", too_long]

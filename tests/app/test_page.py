@@ -14,9 +14,8 @@ import requests
 from har.app.limits import Limits
 from har.app.service import Service
 from har.clips import video
-from har.predictor.prediction import Prediction, Settings, predict
+from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser
-from har.predictor.timeline import Segment
 
 pytest.importorskip("gradio", reason="Gradio, the extra app, is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -214,18 +213,6 @@ def test_it_works_behind_a_proxy_with_a_path(visit, start, project):
     assert page.inner_text("#said h2") == expected(project, "clip0.avi")
     assert [path for path in proxy.astray if path != "/favicon.ico"] == []
     proxy.shutdown()
-
-
-def test_twenty_classes_have_twenty_colours_in_the_strip():
-    names = [f"class {i}" for i in range(20)]
-    segments = [Segment(i, i + 1, label, 0.9) for i, label in enumerate([*range(20), None, 0])]
-    spans = [(0.0, 22.0)]
-    prediction = Prediction("", "timeline", spans, np.ones((1, 20)) / 20, segments, names, "lrcn")
-    colours = re.findall(r"background:([^\"]+)\"", page_module._timeline(prediction))
-    assert len(colours) == 22
-    assert len(set(colours[:20])) == 20
-    assert colours[20] not in colours[:20]
-    assert colours[21] == colours[0]
 
 
 def test_source_videos_are_named_only_where_groups_are_known(project):

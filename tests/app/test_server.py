@@ -498,7 +498,7 @@ def test_without_gradio_is_one_line(project, run_python):
     )
     process = run_python(code, cwd=project)
     assert process.returncode == 2
-    assert 'pip install "har[app]"' in process.stderr
+    assert 'pip install "har-lab[app]"' in process.stderr
     assert "Traceback" not in process.stderr
 
 

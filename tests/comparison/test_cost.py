@@ -54,13 +54,6 @@ def test_costs_by_hand(name):
     assert cost.multiply_adds(network) == expected
 
 
-def test_attention():
-    """4 projections of 6 tokens of 8 numbers; queries on keys; weights on values."""
-    given = keras.Input((6, 8))
-    network = keras.Model(given, layers.MultiHeadAttention(2, 4)(given, given))
-    assert cost.multiply_adds(network) == 4 * 6 * 8 * 8 + 2 * 6 * 6 * 8
-
-
 def test_a_network_in_a_network_counts_once():
     inner = model((7,), layers.Dense(5))
     assert cost.multiply_adds(model((7,), inner)) == 35

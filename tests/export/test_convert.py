@@ -219,4 +219,4 @@ def test_a_missing_package(har, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     code, _, err = har("models/lrcn", "--to", "onnx")
     assert code == 2
-    assert 'pip install "har[export]"' in err
+    assert 'pip install "har-lab[export]"' in err

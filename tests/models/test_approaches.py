@@ -57,7 +57,7 @@ def inputs_of(approach: str, n: int, seed: int = 0) -> np.ndarray:
 def test_the_approaches_are_those_of_the_field():
     assert set(ALL) >= {
         *("single_frame", "early_fusion", "late_fusion", "cnn3d", "i3d", "convlstm", "lrcn"),
-        *("lrcn_mobilenetv2", "transformer"),
+        "lrcn_mobilenetv2",
     }
 
 
@@ -206,17 +206,6 @@ def test_a_head_of_other_views_is_refused():
     head = module_of("i3d").build(3, (3, 1, 1024), PARAMS.approach("i3d"), PARAMS.train, 1)
     with pytest.raises(ValueError, match=r"a head of 2 or 4 views. Received: 3"):
         joined_model(network, head, 2)
-
-
-@pytest.mark.parametrize("see", ["pixels", "both"])
-def test_the_transformer_sees_pixels_where_it_is_told_to(see):
-    params = PARAMS.approach("transformer").model_copy(update={"see": see})
-    model = module_of("transformer").build(3, FRAMES, params, PARAMS.train, 1)
-    clips = inputs_of("transformer", 2)
-    still = np.repeat(clips[:, :1], FRAMES[0], axis=1)  # no motion, two pictures
-    for given in (clips, still):
-        one, other = model.predict_on_batch(given)
-        assert np.abs(one - other).max() > 0
 
 
 def test_a_single_step_of_time_is_refused_where_changes_are_seen():

@@ -53,7 +53,7 @@ def test_each_stage_lists_exactly_the_modules_it_imports(new_project):
 LATER = {
     ("comparison", "features"): "import har.backbones.features, har.backbones.mobilenetv2",
     ("comparison", "trial"): (
-        "import har.models.convlstm, har.models.lrcn_mobilenetv2, har.models.transformer, "
+        "import har.models.convlstm, har.models.lrcn_mobilenetv2, "
         "har.models.lrcn_tutorial, har.training.run, har.evaluation.predictions, "
         "har.backbones.joined_model, har.training.linear"
     ),

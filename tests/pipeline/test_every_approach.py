@@ -25,7 +25,6 @@ TINY = {
     "train.batch": 8,
     "train.precision": "float32",
     "late_fusion.frames": 2,
-    "transformer.tubelet": [1, 8, 8],
     "frames.height": 32,
     "frames.width": 32,
 }

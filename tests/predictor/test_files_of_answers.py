@@ -482,7 +482,7 @@ def test_without_pyav(in_tmp_path, har, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     code, _, err = har("a.avi", "--video", "out.mp4")
     assert code == 2
-    assert 'pip install "har[video]"' in err
+    assert 'pip install "har-lab[video]"' in err
 
 
 def test_an_annotated_video_that_breaks_off_leaves_nothing(in_tmp_path):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from har.clips.video import even_indices
 from har.predictor import outputs, timeline
-from har.predictor.timeline import Live, Segment, segments
+from har.predictor.prediction import Action
+from har.predictor.timeline import Live, segments
 from har.predictor.windows import windows as cut
 
 
@@ -208,12 +209,15 @@ def test_a_segment_changes_where_the_action_does():
     assert abs(first.end - 10) <= 0.5
 
 
-CLASSES = ["Sit & <Stand>", "Jump"]
-FOUND = [Segment(0, 1.25, 0, 0.876), Segment(1.25, 3, None, 0.3), Segment(3, 3725.0004, 1, 1.0)]
+FOUND = [
+    Action(0, 1.25, "Sit & <Stand>", 0.876),
+    Action(1.25, 3, "unknown", 0.3),
+    Action(3, 3725.0004, "Jump", 1.0),
+]
 
 
 def test_srt():
-    assert outputs.srt_text(FOUND, CLASSES) == (
+    assert outputs.srt_text(FOUND) == (
         "1\n00:00:00,000 --> 00:00:01,250\nSit & <Stand> 88%\n\n"
         "2\n00:00:03,000 --> 01:02:05,000\nJump 100%\n"
     )
@@ -221,7 +225,7 @@ def test_srt():
 
 @given(st.floats(0, 360_000))
 def test_subtitle_clocks_are_valid(seconds):
-    text = outputs.srt_text([Segment(0, seconds, 1, 0.5)], CLASSES)
+    text = outputs.srt_text([Action(0, seconds, "Jump", 0.5)])
     hours, minutes, rest = re.search(r"--> (\d\d+):([0-5]\d):([0-5]\d,\d{3})\n", text).groups()
     assert int(hours) * 3600 + int(minutes) * 60 + float(rest.replace(",", ".")) == pytest.approx(
         seconds, abs=6e-4
