@@ -12,12 +12,13 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from har.errors import UserError
+from har.errors import UserError, run
 
 ROOT = Path(".work")
 
@@ -54,6 +55,30 @@ def folder(*names: str) -> Path:
     path = ROOT.joinpath(*names)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def run_stage(stage: Callable[[], object]) -> NoReturn:
+    """Run `stage` as `errors.run` does, but not beside a living process of the same command.
+
+    DVC killed alone leaves such a process; its number is in `.work/running/`.
+    """
+    import psutil
+
+    def alone() -> None:
+        # A training on several hosts may have several processes on this one.
+        command = [*sys.argv, os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID")]
+        lock, this = folder("running") / digest(command), psutil.Process()
+        with contextlib.suppress(OSError, ValueError, psutil.Error):  # it has ended
+            other = psutil.Process(int(lock.read_text()))
+            if other != this and other.cmdline()[1:] == this.cmdline()[1:]:
+                raise UserError(
+                    f"`{' '.join(sys.argv)}` still runs: process {other.pid}, left where only DVC "
+                    f"was killed. Run `kill {other.pid}` and the same command again: it continues."
+                )
+        write_text(lock, str(this.pid))
+        stage()
+
+    run(alone)
 
 
 def publish(finished: Path, output: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from har import files
 from har.clips import splits
 from har.clips.store import FrameStore
-from har.errors import run
 from har.nn.process import prepare
 from har.params import Trial, load
 
@@ -66,4 +65,4 @@ def evaluate() -> None:
 
 
 if __name__ == "__main__":
-    run(evaluate)
+    files.run_stage(evaluate)
