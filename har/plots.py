@@ -1,13 +1,20 @@
 """Pictures, drawn without a display; the same data give the same bytes."""
 
+import contextlib
+import functools
 import io
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
 from har import files
 
@@ -89,8 +96,36 @@ def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
     return np.concatenate(list(frames[picked]), axis=1)
 
 
+@functools.cache
+def font_of(text: str) -> str:
+    """Return the file of DejaVu Sans, or of an installed font that has more of the characters.
+
+    A line on standard error names those that no font has.
+    """
+    wanted, best, held = set(text) - set("\n"), "", set()
+    found = sorted(font_manager.findSystemFonts(), key=lambda name: ("Regular" not in name, name))
+    for file in (font_manager.findfont("DejaVu Sans"), *found):
+        with contextlib.suppress(OSError, RuntimeError):  # no outlines, or damaged
+            known = wanted & set(map(chr, FT2Font(file).get_charmap()))
+            if not best or len(known) > len(held):
+                best, held = file, known
+        if held == wanted:
+            return best
+    absent = "".join(sorted(wanted - held))
+    advice = "Boxes stand for them. Install such a font, as Noto Sans CJK."
+    print(f"No installed font has {absent}. {advice}", file=sys.stderr)
+    return best
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     png = io.BytesIO()
-    figure.savefig(png, dpi=120, format="png")
+    texts = figure.findobj(Text)
+    font = font_of("".join(sorted({sign for text in texts for sign in text.get_text()})))
+    font_manager.fontManager.addfont(font)
+    for text in texts:
+        text.set_fontfamily(["DejaVu Sans", FT2Font(font).family_name])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # `font_of` has said it
+        figure.savefig(png, dpi=120, format="png")
     files.write_bytes(path, png.getvalue())

@@ -138,12 +138,12 @@ def _drawn(frame: np.ndarray, label: str, probability: float, share: float) -> n
 
 @functools.lru_cache(maxsize=64)
 def _strip(label: str, note: str, width: int, height: int) -> np.ndarray:
-    from matplotlib import font_manager
     from PIL import Image, ImageDraw, ImageFont
 
+    from har import plots
+
     picture = Image.new("RGB", (width, height))
-    # DejaVu comes with matplotlib and has letters that OpenCV's own font lacks.
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), height * 0.6)
+    font = ImageFont.truetype(plots.font_of(label), height * 0.6)
     draw = ImageDraw.Draw(picture)
     draw.text((height * 0.3, height / 2), label, anchor="lm", font=font, fill="white")
     draw.text((width - height * 0.3, height / 2), note, anchor="rm", font=font, fill="white")
