@@ -58,22 +58,22 @@ def folder(*names: str) -> Path:
 
 
 def run_stage(stage: Callable[[], object]) -> NoReturn:
-    """Run `stage` as `errors.run` does, but not beside a living process of the same command.
+    """Run `stage` as `errors.run` does, but not beside a process of the same command.
 
-    DVC killed alone leaves such a process; its number is in `.work/running/`.
+    A DVC that is killed leaves such a process; its number is in `.work/running/`.
     """
     import psutil
 
     def alone() -> None:
-        # A training on several hosts may have several processes on this one.
+        # A training on several hosts may have several processes here.
         command = [*sys.argv, os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID")]
         lock, this = folder("running") / digest(command), psutil.Process()
         with contextlib.suppress(OSError, ValueError, psutil.Error):  # it has ended
             other = psutil.Process(int(lock.read_text()))
             if other != this and other.cmdline()[1:] == this.cmdline()[1:]:
                 raise UserError(
-                    f"`{' '.join(sys.argv)}` still runs: process {other.pid}, left where only DVC "
-                    f"was killed. Run `kill {other.pid}` and the same command again: it continues."
+                    f"`{' '.join(sys.argv)}` still runs as process {other.pid}. End it with "
+                    f"`kill {other.pid}` and run the same command again: it continues."
                 )
         write_text(lock, str(this.pid))
         stage()

@@ -1,6 +1,5 @@
 """Pictures, drawn without a display; the same data give the same bytes."""
 
-import contextlib
 import functools
 import io
 import sys
@@ -98,23 +97,26 @@ def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
 
 @functools.cache
 def font_of(text: str) -> str:
-    """Return the file of DejaVu Sans, or of an installed font that has more of the characters.
+    """Return the file of DejaVu Sans, or of an installed font with characters that it lacks.
 
     A line on standard error names those that no font has.
     """
-    wanted, best, held = set(text) - set("\n"), "", set()
-    found = sorted(font_manager.findSystemFonts(), key=lambda name: ("Regular" not in name, name))
-    for file in (font_manager.findfont("DejaVu Sans"), *found):
-        with contextlib.suppress(OSError, RuntimeError):  # no outlines, or damaged
-            known = wanted & set(map(chr, FT2Font(file).get_charmap()))
-            if not best or len(known) > len(held):
-                best, held = file, known
-        if held == wanted:
-            return best
-    absent = "".join(sorted(wanted - held))
-    advice = "Boxes stand for them. Install such a font, as Noto Sans CJK."
-    print(f"No installed font has {absent}. {advice}", file=sys.stderr)
+    best = font_manager.findfont("DejaVu Sans")
+    absent = set(text) - _characters(best) - {"\n"}
+    if absent:
+        found = sorted(font_manager.findSystemFonts(), key=lambda f: ("Regular" not in f, f))
+        best = max([best, *found], key=lambda file: len(absent & _characters(file)))
+    if absent := absent - _characters(best):
+        said = f"No installed font has {''.join(sorted(absent))}. Boxes stand for them."
+        print(said, "Install such a font, as Noto Sans CJK.", file=sys.stderr)
     return best
+
+
+def _characters(font: str) -> set[str]:
+    try:
+        return set(map(chr, FT2Font(font).get_charmap()))
+    except (OSError, RuntimeError):  # no outlines, or damaged
+        return set()
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,6 +1,7 @@
 """A video with what was recognised written on it, as browsers play it: H.264 in MP4."""
 
 import functools
+import importlib.util
 from fractions import Fraction
 from pathlib import Path
 
@@ -110,12 +111,10 @@ def check_writable(output: Path) -> None:
             f"Expected a file name that ends with .mp4. Received: {output}. "
             "Annotated videos are H.264 in MP4, which every browser plays."
         )
-    try:
-        import av  # noqa: F401
-    except ImportError:
+    if not importlib.util.find_spec("av"):
         raise UserError(
             'PyAV, which writes annotated videos, is not installed. Run `pip install "har[video]"`.'
-        ) from None
+        )
 
 
 def _playable_size(height: int, width: int) -> tuple[int, int]:

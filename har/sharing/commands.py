@@ -21,10 +21,7 @@ def in_their_words(said: str) -> str:
     """Return what Git or DVC said as one line, and what to do where no Git repository is."""
     words = " ".join(said.split())
     if not any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents)):
-        words += (
-            ". Run `git init` here, or clone the project; `dvc repro` and `har pull` also run "
-            "without Git after `dvc config --local core.no_scm true`."
-        )
+        words += ". Run `git init`, or do without: `dvc config --local core.no_scm true`."
     return words
 
 
