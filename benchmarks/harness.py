@@ -28,13 +28,6 @@ def parser(doc: str) -> argparse.ArgumentParser:
     return made
 
 
-def count(text: str) -> int:
-    """Return the number of an option, 1 or more."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"Expected a number from 1 on. Received: {text}.")
-    return int(text)
-
-
 def turns(ways: Mapping[str, Callable[[], T]], repeats: int) -> dict[str, list[T]]:
     """Call each way once a turn, so that other load meets all."""
     found: dict[str, list[T]] = {name: [] for name in ways}

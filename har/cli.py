@@ -291,6 +291,7 @@ def serve(
     host: Annotated[str, Option(help="0.0.0.0 lets other machines connect.")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="0 takes a free port.")] = 7860,
     root_path: Annotated[str, Option(help="Path of the page behind a proxy, as /har.")] = "",
+    frames: Annotated[str, Option(help="Sites that may show the page in a frame.")] = "",
     max_mb: Annotated[float, Option(min=1, help="Largest file, in megabytes.")] = 100,
     max_minutes: Annotated[float, Option(min=0.1, help="Longest video, in minutes.")] = 5,
     public: Annotated[
@@ -306,4 +307,4 @@ def serve(
     from har.app.limits import Limits, is_public
 
     limits = Limits(max_mb, max_minutes, public=public or is_public(host))
-    server.run(models, metrics, host, port, limits, root_path)
+    server.run(models, metrics, host, port, limits, root_path, frames)

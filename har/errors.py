@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
+from concurrent.futures import BrokenExecutor
 from typing import NoReturn
 
 _ADVICE = {
@@ -32,40 +32,35 @@ class UserError(Exception):
 def run(main: Callable[[], object]) -> NoReturn:
     """Run `main` and exit the process; every stage and command starts here.
 
-    Exit codes: 0; 2 after a `UserError` or an error of the file system; 130 after Ctrl-C; 128 + n
-    after signal n, SIGTERM or SIGHUP, which end the process so that temporary files are removed.
+    Exit codes: 0; 2 after a `UserError`, an error of the file system or a killed worker process;
+    130 after Ctrl-C; 128 + n after signal n, SIGTERM or SIGHUP, which end the process so that
+    temporary files are removed.
     """
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         # Under nohup SIGHUP is ignored, and stays so.
         if number and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _terminate)
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         main()
-    except UserError as error:
-        sys.exit(fail(error))
-    except OSError as error:
+    except (UserError, BrokenExecutor, OSError) as error:
         if (sentence := _sentence(error)) is None:
             raise
-        sys.exit(fail(UserError(sentence)))
+        print(f"Error: {sentence}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again to continue.", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 
 
-def fail(error: UserError) -> int:
-    """Print `error` on standard error; return exit code 2."""
-    print(f"Error: {error}", file=sys.stderr)
-    return 2
-
-
-def _terminate(number: int, _: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
-
-
-def _sentence(error: OSError) -> str | None:
-    """Return what is wrong and what to do; `None` if `error` is not of the file system."""
+def _sentence(error: UserError | BrokenExecutor | OSError) -> str | None:
+    """Return what is wrong and what to do; `None` for an `OSError` not of the file system."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, BrokenExecutor):
+        what = "A worker process was killed, which the system does when memory is short."
+        return f"{what} Free some memory and run the same command again: it continues."
     code = errno.errorcode.get(error.errno or 0)
     advice = next((text for codes, text in _ADVICE.items() if code in codes.split()), None)
     if advice is None:

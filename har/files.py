@@ -12,12 +12,13 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from har.errors import UserError
+from har.errors import UserError, run
 
 ROOT = Path(".work")
 
@@ -54,6 +55,28 @@ def folder(*names: str) -> Path:
     path = ROOT.joinpath(*names)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def run_stage(stage: Callable[[], object]) -> NoReturn:
+    """Run `stage` as `errors.run` does, but not beside a process of the same command.
+
+    A DVC that is killed leaves such a process; its number is in `.work/running/`.
+    """
+    import psutil
+
+    def alone() -> None:
+        lock, this = folder("running") / digest(sys.argv), psutil.Process()
+        with contextlib.suppress(OSError, ValueError, psutil.Error):  # it has ended
+            other = psutil.Process(int(lock.read_text()))
+            if other != this and other.cmdline()[1:] == this.cmdline()[1:]:
+                raise UserError(
+                    f"`{' '.join(sys.argv)}` still runs as process {other.pid}. End it with "
+                    f"`kill {other.pid}` and run the same command again: it continues."
+                )
+        write_text(lock, str(this.pid))
+        stage()
+
+    run(alone)
 
 
 def publish(finished: Path, output: Path) -> None:

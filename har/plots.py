@@ -1,13 +1,19 @@
 """Pictures, drawn without a display; the same data give the same bytes."""
 
+import functools
 import io
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
 from har import files
 
@@ -89,8 +95,39 @@ def contact_strip(frames: np.ndarray, n_frames: int) -> np.ndarray:
     return np.concatenate(list(frames[picked]), axis=1)
 
 
+@functools.cache
+def font_of(text: str) -> str:
+    """Return the file of DejaVu Sans, or of an installed font with characters that it lacks.
+
+    A line on standard error names those that no font has.
+    """
+    best = font_manager.findfont("DejaVu Sans")
+    absent = set(text) - _characters(best) - {"\n"}
+    if absent:
+        found = sorted(font_manager.findSystemFonts(), key=lambda f: ("Regular" not in f, f))
+        best = max([best, *found], key=lambda file: len(absent & _characters(file)))
+    if absent := absent - _characters(best):
+        said = f"No installed font has {''.join(sorted(absent))}. Boxes stand for them."
+        print(said, "Install such a font, as Noto Sans CJK.", file=sys.stderr)
+    return best
+
+
+def _characters(font: str) -> set[str]:
+    try:
+        return set(map(chr, FT2Font(font).get_charmap()))
+    except (OSError, RuntimeError):  # no outlines, or damaged
+        return set()
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     png = io.BytesIO()
-    figure.savefig(png, dpi=120, format="png")
+    texts = figure.findobj(Text)
+    font = font_of("".join(sorted({sign for text in texts for sign in text.get_text()})))
+    font_manager.fontManager.addfont(font)
+    for text in texts:
+        text.set_fontfamily(["DejaVu Sans", FT2Font(font).family_name])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # `font_of` has said it
+        figure.savefig(png, dpi=120, format="png")
     files.write_bytes(path, png.getvalue())

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from har import files
-from har.errors import run
 from har.nn.process import prepare
 from har.params import load
 
@@ -74,4 +73,4 @@ def compare() -> None:
 
 
 if __name__ == "__main__":
-    run(compare)
+    files.run_stage(compare)

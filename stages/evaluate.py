@@ -14,7 +14,6 @@ from pathlib import Path
 from har import files
 from har.clips import splits
 from har.clips.store import FrameStore
-from har.errors import run
 from har.nn.process import prepare
 from har.params import Trial, load
 
@@ -78,4 +77,4 @@ def evaluate() -> None:
 
 
 if __name__ == "__main__":
-    run(evaluate)
+    files.run_stage(evaluate)

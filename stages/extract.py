@@ -12,7 +12,6 @@ from pathlib import Path
 
 from har import files
 from har.clips import extraction, segments, store
-from har.errors import run
 from har.params import load
 
 FRAMES, REJECTED = Path("data/frames.h5"), Path("data/rejected.csv")
@@ -37,4 +36,4 @@ def extract() -> None:
 
 
 if __name__ == "__main__":
-    run(extract)
+    files.run_stage(extract)

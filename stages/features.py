@@ -14,7 +14,7 @@ from pathlib import Path
 
 from har.backbones.feature_store import FeatureStore, write_no_features
 from har.clips import store
-from har.errors import run
+from har.files import run_stage
 from har.nn.process import prepare
 from har.params import load
 
@@ -44,4 +44,4 @@ def features() -> None:
 
 
 if __name__ == "__main__":
-    run(features)
+    run_stage(features)

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from har import datasets, files
 from har.clips import segments
-from har.errors import run
 from har.params import load
 
 VIDEOS = Path("data/fetched")
@@ -49,4 +48,4 @@ def fetch() -> None:
 
 
 if __name__ == "__main__":
-    run(fetch)
+    files.run_stage(fetch)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from har.clips import duplicates, splits, store
 from har.clips.store import Clip, source_of
-from har.errors import run
+from har.files import run_stage
 from har.params import load
 
 SPLIT = Path("data/split.csv")
@@ -52,4 +52,4 @@ def _find_alike(clips: list[Clip]) -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    run(split)
+    run_stage(split)

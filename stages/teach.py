@@ -12,7 +12,6 @@ from pathlib import Path
 
 from har import files
 from har.clips.store import FrameStore
-from har.errors import run
 from har.nn.process import prepare
 from har.params import load
 
@@ -46,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    files.run_stage(main)

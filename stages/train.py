@@ -11,7 +11,7 @@ Cost: on 2 cores about 40 clips a second, times epochs. Kill it at any time: the
 import sys
 from pathlib import Path
 
-from har.errors import run
+from har.files import run_stage
 from har.nn.process import prepare
 from har.params import Trial, load
 
@@ -29,4 +29,4 @@ def train() -> None:
 
 
 if __name__ == "__main__":
-    run(train)
+    run_stage(train)

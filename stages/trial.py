@@ -12,7 +12,8 @@ Cost: from seconds, on features, to minutes. Kill it at any time: the next run g
 import sys
 from pathlib import Path
 
-from har.errors import UserError, run
+from har.errors import UserError
+from har.files import run_stage
 from har.nn.process import prepare
 from har.params import Trial, load
 
@@ -38,4 +39,4 @@ def trial() -> None:
 
 
 if __name__ == "__main__":
-    run(trial)
+    run_stage(trial)

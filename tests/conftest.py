@@ -29,6 +29,7 @@ BITS = 8
 # Minutes each, most of them whole runs of DVC. `make test` leaves them out, `make test-all` runs
 # them too.
 SLOW = (
+    "faults/",
     "pipeline/test_comparison.py",
     "pipeline/test_conflict.py",
     "pipeline/test_documents.py",

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from har import errors
-from har.errors import UserError
-
 STAGE = """
 from har.errors import UserError, run
 def main():
@@ -41,6 +38,11 @@ run(main)
             2,
             "Permission denied: b. Change its permissions",
         ),
+        (
+            "from concurrent.futures.process import BrokenProcessPool; raise BrokenProcessPool",
+            2,
+            "A worker process was killed, which the system does when memory is short. Free some",
+        ),
         ("raise OSError(30, 'x', 'data')", 2, "Read-only file system: data. Change"),
     ],
 )
@@ -51,11 +53,6 @@ def test_exit_codes_and_what_is_said(run_python, body, code, said):
     assert ("Traceback" in process.stderr) == (code == 1)
     if code in (0, 2):
         assert process.stderr.count("\n") == code // 2
-
-
-def test_fail_prints_one_line_and_returns_2(capsys):
-    assert errors.fail(UserError("Expected more. Received: less. Add.")) == 2
-    assert capsys.readouterr() == ("", "Error: Expected more. Received: less. Add.\n")
 
 
 WAITS = """

@@ -4,6 +4,9 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib import font_manager
 
 from har import plots
 
@@ -129,6 +132,57 @@ def test_a_dollar_in_a_class_name_is_text(tmp_path):
     """Matplotlib takes text between dollars for mathematics, and refuses most of it."""
     for classes in (["$1 to $2", r"a$\frac$"], ["a", "b"]):
         plots.confusion(tmp_path / "picture.png", counts(2), classes, "$x$ \\ $y")
+
+
+def font(path, characters: str) -> None:
+    """Write a font in which each of `characters` is a square."""
+    pen = TTGlyphPen(None)
+    pen.moveTo((100, 0))
+    for corner in ((100, 700), (800, 700), (800, 0)):
+        pen.lineTo(corner)
+    pen.closePath()
+    names = [".notdef", *(f"square{i}" for i in range(len(characters)))]
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap(dict(zip(map(ord, characters), names[1:], strict=True)))
+    builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (900, 100)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": path.stem, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(path)
+
+
+@pytest.fixture
+def fonts(tmp_path, monkeypatch):
+    """Install fonts: `fonts(characters, …)`; no others are there but DejaVu Sans."""
+
+    def install(*characters: str) -> list[str]:
+        paths = [tmp_path / f"font{i}.ttf" for i in range(len(characters))]
+        for path, text in zip(paths, characters, strict=True):
+            font(path, text)
+        monkeypatch.setattr(font_manager, "findSystemFonts", lambda: list(map(str, paths)))
+        plots.font_of.cache_clear()
+        return list(map(str, paths))
+
+    yield install
+    plots.font_of.cache_clear()
+
+
+def test_a_font_is_chosen_that_has_the_characters(tmp_path, fonts, capsys, recwarn):
+    _, second = fonts("歩", "歩走")
+    assert plots.font_of("歩走 Walk") == second
+    assert plots.font_of("歩走") == second
+    assert "DejaVuSans" in plots.font_of("Gähnen, Ω")
+    capsys.readouterr()
+    plots.confusion(tmp_path / "squares.png", counts(2), ["歩歩走", "走走歩"], "")
+    assert capsys.readouterr().err == ""
+    fonts()
+    plots.confusion(tmp_path / "boxes.png", counts(2), ["歩歩走", "走走歩"], "")
+    assert capsys.readouterr().err.startswith("No installed font has 歩走. Boxes stand for them.")
+    assert (tmp_path / "squares.png").read_bytes() != (tmp_path / "boxes.png").read_bytes()
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 def test_hundreds_of_classes_fit_into_memory(tmp_path):

@@ -31,17 +31,17 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self' blob: data:; worker-src 'self' blob:; "
-    "frame-ancestors 'self'"
+    "frame-ancestors 'self' "
 )
 
 
 def run(
-    models: Path, metrics: Path, host: str, port: int, limits: Limits, root_path: str = ""
+    models: Path, metrics: Path, host: str, port: int, limits: Limits, root_path: str, frames: str
 ) -> None:
     """Serve `models` and their figures, in `metrics`, until Ctrl-C, SIGTERM or SIGHUP.
 
-    Port 0 is a free one; `root_path` is where a proxy shows the page, such as /har. A `UserError`
-    says that a package is not installed, there is no model, or the port is taken.
+    Port 0 is a free one; `root_path` is where a proxy shows the page; `frames` are sites that may
+    frame it. A `UserError` says that a package or a model is missing, or that the port is taken.
     """
     for package in ("gradio", "av"):
         if not importlib.util.find_spec(package):
@@ -59,7 +59,7 @@ def run(
         stack.callback(service.close)
         stack.callback(ended.set)
         tempfile.tempdir = str(service.folder)  # temporary files of libraries go there too
-        application = _application(service, root_path)
+        application = _application(service, root_path, frames)
         # An open page keeps a connection: at the end requests get two seconds.
         config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=2)
         server = uvicorn.Server(config)
@@ -79,7 +79,7 @@ def run(
             server.run(sockets=[listener])
 
 
-def _application(service: "Service", root_path: str) -> Any:
+def _application(service: "Service", root_path: str, frames: str) -> Any:
     # Gradio reads these when it loads. It must send nothing to other servers.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -105,7 +105,7 @@ def _application(service: "Service", root_path: str) -> Any:
     @application.middleware("http")
     async def with_policy(request: Request, call_next: Any) -> Any:
         response = await call_next(request)
-        response.headers["content-security-policy"] = _POLICY
+        response.headers["content-security-policy"] = _POLICY + frames
         response.headers["x-content-type-options"] = "nosniff"
         return response
 

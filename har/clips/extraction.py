@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import shutil
 import uuid
 import zlib
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 from har import files
 from har.clips import pool, segments, store, video
-from har.clips.segments import Segment
+from har.clips.segments import Segment, printable
 from har.clips.store import Clip
 from har.errors import UserError
 
@@ -113,7 +112,7 @@ def extract(
     rejected = []
     for name, reason in sorted(reasons.items()):
         row = f"row {clips[name].row} of the table: " if clips[name].row else ""
-        rejected.append(Rejected(_printable(name), _printable(_label(name)), row + reason))
+        rejected.append(Rejected(printable(name), printable(_label(name)), row + reason))
     decoded = [
         Clip(name, _label(name), clips[name].group, digests[name], *facts)
         for name, facts in rows.items()
@@ -135,15 +134,11 @@ def _sha256(path: Path) -> str | None:
 
 
 def _refusal(name: str, sha256: str | None) -> str | None:
-    if _printable(name) != name:
+    if printable(name) != name:
         return video.BAD_NAME
     if name.lower().endswith(".lrv"):
         return LOW_RESOLUTION
     return None if sha256 else UNREADABLE
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _label(name: str) -> str:
@@ -243,7 +238,7 @@ def _check_classes(names: Iterable[str], reasons: Mapping[str, str]) -> None:
     for name in sorted(reasons):
         if _label(name) not in left:
             raise UserError(
-                f"Expected at least one clip of class {_printable(_label(name))} that decodes. "
-                f"Received: none; {_printable(name)}: {reasons[name]}. "
+                f"Expected at least one clip of class {printable(_label(name))} that decodes. "
+                f"Received: none; {printable(name)}: {reasons[name]}. "
                 "Replace the files or leave the class out with dataset.classes."
             )

@@ -6,6 +6,7 @@ Class/stem_12.5-15.mp4; the other columns are those of `Segment`.
 """
 
 import csv
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -30,6 +31,11 @@ _UCF = r"_(g\d+)_c\d+$"
 def is_junk(name: str) -> bool:
     """Return whether a file or folder of this name is none of the user's; hidden ones are not."""
     return name.startswith(".") or name.casefold() in JUNK
+
+
+def printable(name: str) -> str:
+    r"""Return a file's name as text that can be printed: bytes that are not UTF-8 as `\xff`."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def walk(folder: Path, *, notes: bool = False) -> Iterator[Path]:

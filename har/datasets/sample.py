@@ -346,16 +346,12 @@ def _is_whole(path: Path, count: int) -> bool:
 
 
 def _render_group(destination: Path, names: list[Name]) -> int:
-    motion, backwards = MOTIONS[names[0].label]
-    n_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # there is a process per core
-    try:
-        group = draw_group(names[0]._replace(clip=0).rng(), motion)
-        for name in names:
-            clip = draw_clip(name.rng(), group, backwards)
-            _write(destination / name.path(), render_clip(group, clip))
-    finally:
-        cv2.setNumThreads(n_threads)
+    motion, backwards = MOTIONS[names[0].label]
+    group = draw_group(names[0]._replace(clip=0).rng(), motion)
+    for name in names:
+        clip = draw_clip(name.rng(), group, backwards)
+        _write(destination / name.path(), render_clip(group, clip))
     return len(names)
 
 

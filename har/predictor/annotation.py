@@ -1,6 +1,7 @@
 """A video with what was recognised written on it, as browsers play it: H.264 in MP4."""
 
 import functools
+import importlib.util
 from fractions import Fraction
 from pathlib import Path
 
@@ -109,12 +110,10 @@ def check_writable(output: Path) -> None:
             f"Expected a file name that ends with .mp4. Received: {output}. "
             "Annotated videos are H.264 in MP4, which every browser plays."
         )
-    try:
-        import av  # noqa: F401
-    except ImportError:
+    if not importlib.util.find_spec("av"):
         raise UserError(
             'PyAV, which writes annotated videos, is missing. Run `pip install "har-lab[video]"`.'
-        ) from None
+        )
 
 
 def _playable_size(height: int, width: int) -> tuple[int, int]:
@@ -137,12 +136,12 @@ def _drawn(frame: np.ndarray, label: str, probability: float, share: float) -> n
 
 @functools.lru_cache(maxsize=64)
 def _strip(label: str, note: str, width: int, height: int) -> np.ndarray:
-    from matplotlib import font_manager
     from PIL import Image, ImageDraw, ImageFont
 
+    from har import plots
+
     picture = Image.new("RGB", (width, height))
-    # DejaVu comes with matplotlib and has letters that OpenCV's own font lacks.
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), height * 0.6)
+    font = ImageFont.truetype(plots.font_of(label), height * 0.6)
     draw = ImageDraw.Draw(picture)
     draw.text((height * 0.3, height / 2), label, anchor="lm", font=font, fill="white")
     draw.text((width - height * 0.3, height / 2), note, anchor="rm", font=font, fill="white")

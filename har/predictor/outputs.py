@@ -1,7 +1,6 @@
 """Predictions as people and programs read them: a table, CSV, JSON, SubRip."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,11 +86,6 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     time = f"{tenths // 10:02}.{tenths % 10}"
     return f"{hours}:{minutes:02}:{time}" if hours else f"{minutes}:{time}"
-
-
-def printable(name: str) -> str:
-    r"""Return a file's name as text that can be printed: bytes that are not UTF-8 as `\xff`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _block() -> str:

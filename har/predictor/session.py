@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from har.clips import video
+from har.clips import segments, video
 from har.errors import UserError
 from har.predictor import annotation, outputs, sources, web_video
 from har.predictor.live import EVERY, Stream
@@ -69,7 +69,7 @@ class Session:
         _print_any_name()
         unanswered, to = [], self.outputs
         for source in sources:
-            name, before = outputs.printable(source), len(self.predictions)
+            name, before = segments.printable(source), len(self.predictions)
             try:
                 self._run_one(source, name)
             except UserError as error:
@@ -105,7 +105,7 @@ class Session:
             return
         paths = sources.files_of(source)
         for path in tqdm(paths, name, unit="video", disable=True if len(paths) == 1 else None):
-            self._recognise(path, outputs.printable(path.as_posix()))
+            self._recognise(path, segments.printable(path.as_posix()))
 
     def _recognise(self, path: Path, name: str, minutes: float | None = None) -> None:
         try:

@@ -15,7 +15,7 @@ from dvc.repo import Repo
 
 from har import params
 from har.errors import UserError
-from har.sharing.commands import dvc
+from har.sharing.commands import dvc, in_their_words
 
 VIDEOS = "data/fetched"
 DOWNLOADED = ("ucf50", "ucf101")  # data sets whose clips `dvc repro fetch` downloads
@@ -92,4 +92,4 @@ def _opened() -> Iterator[Repo]:
         with Repo() as repo:
             yield repo
     except DvcException as error:
-        raise UserError(f"DVC: {' '.join(str(error).split())}") from None
+        raise UserError(in_their_words(f"DVC: {error}")) from None
