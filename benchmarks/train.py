@@ -1,7 +1,7 @@
 """Training and inference with this project's layers and with Keras's.
 
 Command: python benchmarks/train.py [--networks convlstm_tutorial lrcn_tutorial] [--batches 16]
-    [--steps 16] [--repeats 3] [--precision float32] [--json PATH]
+    [--steps 16] [--repeats 3] [--precision float32]
 Inputs: params.yaml; random clips of 20 frames of 64 × 64. KERAS_BACKEND chooses the backend.
 Cost: three minutes a network on 2 cores; two on a GPU, most of it compiling.
 
@@ -58,7 +58,6 @@ def main() -> None:
         for network in options.networks:
             for batch in options.batches:
                 _compare(network, batch, options, report)
-    report.write(options.json)
 
 
 class _Side:

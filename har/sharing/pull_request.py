@@ -25,7 +25,7 @@ from har.evaluation.paired import Interval
 from har.sharing.commands import dvc, git
 
 MARK = "<!-- har report -->"  # the workflow finds its comment by this
-PICTURES = ("curves.png", "confusion.png")
+PICTURES = ("curves.png", "confusion.png", "shortcuts.png")
 MAX_ROWS = 60  # of a table: a comment holds 65,536 characters
 MAX_NAMES = 8  # of a sentence
 VERDICTS = ("beyond noise", "within noise", "unchanged", "new", "gone")
@@ -163,7 +163,8 @@ def _warnings(comparison: Comparison, judged: Sequence[Judgement]) -> Iterator[s
             f"**Not the same test:** {_codes(other)} changed, so the figures are of other clips. "
             "A difference may come from the clips alone."
         )
-    if apart := [j.metric.key for j in judged if j.interval and j.metric[:2] not in intervals]:
+    apart = [j.metric.key for j in judged if j.interval and j.metric[:2] not in intervals]
+    if apart := [key for key in apart if not re.search(r"\.(shortcuts|unknown)\.", key)]:
         yield (
             f"**Not paired:** {_codes(apart)}. Both sides' predictions for the same clips are not "
             "at hand, so the separate intervals decide; they hide small changes."

@@ -86,7 +86,7 @@ def test_the_latency_is_the_median_after_three_calls_to_warm_up(monkeypatch):
 
 def test_the_cost_of_a_network_of_frames():
     network = model((7,), layers.Dense(5))
-    found = cost.of(network, None, load(PARAMS))
+    found = cost.of(network)
     assert (found["parameters"], found["multiply_adds"]) == (7 * 5 + 5, 7 * 5)
     assert found["latency_ms"] > 0
     assert "cores" in cost.machine()
