@@ -18,6 +18,8 @@ import numpy as np
 from har import files
 from har.errors import UserError
 
+BACKGROUND = "_background"  # the class of clips of none of the actions
+
 
 @dataclass(frozen=True, order=True)
 class Clip:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from har.clips.store import BACKGROUND
 from har.evaluation import metrics
 from har.nn.familiarity import PASS, Familiarity
 
@@ -28,12 +29,13 @@ def test(
     `above` is the share of the known clips that score higher, `passes` whether the clip scores
     higher than the lowest 5 % of them: their means are AUROC and FPR95.
     """
+    real = np.array([name != BACKGROUND for name in classes])[labels]  # else known to be none
     above, passes = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
     for label in range(len(classes)):
         out = labels == label
-        if out.any() and not out.all() and len(classes) > 2:
+        if out.any() and (real & ~out).any() and len(classes) > 2:
             score = np.asarray(familiarity.without(label).score(x.astype(np.float32)))
-            known = np.sort(score[~out])
+            known = np.sort(score[real & ~out])
             lower = (known.searchsorted(score[out], side) for side in ("left", "right"))
             above[out] = 1 - sum(lower) / (2 * len(known))
             passes[out] = score[out] > np.quantile(known, 1 - PASS)

@@ -14,6 +14,7 @@ import numpy as np
 
 from har.clips import video
 from har.clips.sampling import Sampling
+from har.clips.store import BACKGROUND
 from har.errors import UserError
 from har.predictor import prediction
 from har.predictor.figures import KINETICS, MODELS
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from har.clips.store import Clip
     from har.clips.video import VideoFacts
 
-BACKGROUND = "_background"
 HALF = 0.5
 _SECONDS = 4.0
 _BATCH, _BATCH_BYTES = 16, 1 << 25  # clips, and bytes of their frames, at a time

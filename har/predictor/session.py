@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,9 @@ class Session:
         if to.as_json:
             found = self.predictions, self.failures
             print(outputs.json_text(*found, self.recogniser, to.top))
+        elif len(self.predictions) > 1:
+            counts = Counter(prediction.label for prediction in self.predictions).most_common()
+            print(f"{len(self.predictions)} videos:", ", ".join(f"{n} {c}" for c, n in counts))
         outputs.write(self.predictions, to.csv, to.srt)
         if unanswered and len(self.failures) == 1:
             name, reason = self.failures[0]

@@ -46,3 +46,12 @@ def test_two_classes_cannot_be_left_out():
     rows = unknown.test(pair, x[two], clips, clips, labels[two], CLASSES[:2])
     assert len(rows) == two.sum()
     assert unknown.figures(rows, resamples=50, seed=1) == {}
+
+
+def test_a_background_is_never_a_known_class():
+    known, x, _, labels = made(spread=2.0)
+    clips = [str(i) for i in range(len(labels))]
+    rows = unknown.test(known, x, clips, clips, labels, ["A", "B", "_background"])
+    scores = np.asarray(known.without(0).score(x.astype(np.float32)))
+    area = roc_auc_score(labels[labels < 2] != 0, scores[labels < 2])
+    assert np.mean([float(row[3]) for row in rows if row[2] == "A"]) == pytest.approx(area)

@@ -79,7 +79,10 @@ def test_a_timeline_in_a_notebook(folder):
     ]
     rows = np.full((1, 2), 0.5)
     names = ["Jump & <b>", "Run"]
-    found = har.Prediction("x.avi", "timeline", [(0.0, 11.0)], rows, segments, names, "lrcn")
+    familiar = np.ones(1)
+    found = har.Prediction(
+        "x.avi", "timeline", [(0.0, 11.0)], rows, familiar, segments, names, "lrcn"
+    )
     assert [(a.name, a.start, a.end) for a in found.actions] == [
         *[("Jump & <b>", 0.0, 2.0), ("unknown", 2.0, 5.0), ("Run", 5.0, 11.0)]
     ]
@@ -99,7 +102,8 @@ def test_twenty_classes_have_twenty_colours_in_the_strip():
         for i, label in enumerate([*range(20), None, 0])
     ]
     spans = [(0.0, 22.0)]
-    found = har.Prediction("", "timeline", spans, np.ones((1, 20)) / 20, segments, names, "lrcn")
+    shares, familiar = np.ones((1, 20)) / 20, np.ones(1)
+    found = har.Prediction("", "timeline", spans, shares, familiar, segments, names, "lrcn")
     strip = markup.timeline(found).split("</div></div>")[0]
     colours = re.findall(r"background:([^\"]+)\"", strip)
     assert len(colours) == 22
