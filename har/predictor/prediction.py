@@ -1,6 +1,6 @@
 """What a model says of one video: read, cut, recognised, smoothed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from har.predictor.recogniser import Recogniser
 
 CLIP, TIMELINE = "clip", "timeline"
+Report = Callable[[float], object]  # takes the share of the work that is done
 _CLIP_SECONDS = 30.0  # the longest clip, where the kind is not given
 
 
@@ -72,11 +73,8 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The answer in one name: of a timeline, the one that holds longest."""
-        seconds: dict[str, float] = {}
-        for action in self.actions:
-            seconds[action.name] = seconds.get(action.name, 0.0) + action.end - action.start
-        return max(seconds, key=seconds.__getitem__)
+        """The name of the longest action: of a clip, its only one."""
+        return max(self.actions, key=lambda action: action.end - action.start).name
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Return the `k` likeliest classes and their probabilities, likeliest first."""
@@ -93,12 +91,16 @@ class Prediction:
         return markup.of(self)
 
 
-def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: str) -> Prediction:
+def predict(
+    recogniser: "Recogniser",
+    path: Path,
+    settings: Settings,
+    source: str,
+    report: Report = float,  # which does nothing
+) -> Prediction:
     """Recognise a video file, called `source`, which is never in memory as a whole.
 
-    Raises:
-        UnreadableVideoError: no frame decodes; the message is the reason.
-        UserError: there is no such file.
+    An `UnreadableVideoError` says why no frame decodes, a `UserError` that there is no such file.
     """
     if not path.exists():
         raise UserError(f"There is no video at {path}. Name a file.")
@@ -117,6 +119,7 @@ def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: st
             answers.append(recogniser.probabilities(np.stack([window.frames for window in batch])))
             spans += [(window.start, window.end) for window in batch]
             bar.update(max(round(spans[-1][1]) - bar.n, 0))
+            report(min(spans[-1][1] / max(length, 1e-9), 1.0))
     if not spans:
         raise video.UnreadableVideoError("no frame decodes")
     rows = np.concatenate(answers)

@@ -29,8 +29,7 @@ class FramePart:
     def __init__(self, model: keras.Model) -> None:
         """Cut `model` where time is unfolded, and check that the parts make the whole.
 
-        Raises:
-            NoFramePartError: there is no such place, or features depend on more than two frames.
+        A `NoFramePartError` says why that cannot be.
         """
         unfolds = [layer for layer in model.layers if isinstance(layer, UnfoldTime)]
         if len(unfolds) != 1:
