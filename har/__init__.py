@@ -1,18 +1,9 @@
 """A reproducible laboratory for human action recognition.
 
-`import har` loads nothing else. The public names load when they are first used.
+`import har` loads nothing else. The public names, typed in `__init__.pyi`, load when they are used.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from har.nn.model_files import load_model
-    from har.predictor.live import Stream
-    from har.predictor.prediction import Action, Prediction
-    from har.predictor.recogniser import Recogniser
-
-    __version__: str
 
 _MODULES = {
     "Action": "har.predictor.prediction",
@@ -21,10 +12,9 @@ _MODULES = {
     "Stream": "har.predictor.live",
     "load_model": "har.nn.model_files",
 }
-__all__ = ["Action", "Prediction", "Recogniser", "Stream", "__version__", "load_model"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("har-lab")
     if name not in _MODULES:
@@ -33,4 +23,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES, "__version__"})

@@ -10,7 +10,6 @@ from typer import Argument, Option
 from har.errors import UserError, run
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Rich takes the "[app]" of a help text for markup and drops it
@@ -32,11 +31,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _har(
-    version: Annotated[
-        bool, Option("--version", callback=_version, help="Show the version.")
-    ] = False,
-) -> None:
+def _har(version: Annotated[bool, Option("--version", callback=_version)] = False) -> None:
     pass
 
 
@@ -73,9 +68,7 @@ def results(metrics: Annotated[Path, Option(help="Folder of figures.")] = Path("
 
 
 @app.command()
-def teach(
-    clips: Annotated[Path, Argument(help="Folder of Class/clip.ext, or a table, CSV.")],
-) -> None:
+def teach(clips: Annotated[Path, Argument(help="Folder of Class/clip.ext, or a CSV.")]) -> None:
     """Teach the best network your own clips: I3D's features and a linear classifier."""
     import shutil
 
@@ -162,9 +155,7 @@ def evaluate_timeline(
 
 
 @app.command()
-def pull(
-    force: Annotated[bool, Option(help="Replace outputs that were changed.")] = False,
-) -> None:
+def pull(force: Annotated[bool, Option(help="Replace changed outputs.")] = False) -> None:
     """Fetch the results of this commit from the remote storage."""
     from har.sharing import storage
 
@@ -173,9 +164,7 @@ def pull(
 
 
 @app.command()
-def push(
-    clips: Annotated[bool, Option(help="Send the clips of UCF50 or UCF101 too.")] = False,
-) -> None:
+def push(clips: Annotated[bool, Option(help="Send UCF's clips too.")] = False) -> None:
     """Send the results of this commit to the remote storage."""
     from har.sharing import storage
 
@@ -215,30 +204,18 @@ def resolve() -> None:
 @app.command()
 def predict(
     sources: Annotated[
-        list[str],
-        Argument(help="Files, folders, camera:0, addresses (web pages need har-lab[youtube])."),
+        list[str], Argument(help="Files, folders, camera:0, - (stdin), URLs (har-lab[youtube]).")
     ],
-    model: Annotated[
-        str | None, Option(help="Name, folder or kinetics; default: the best of `har results`.")
-    ] = None,
+    model: Annotated[str | None, Option(help="Name, folder or kinetics; else the best.")] = None,
     top: Annotated[int, Option(min=1, help="Number of classes to show of a clip.")] = 5,
-    timeline: Annotated[
-        bool | None,
-        Option("--timeline/--clip", help="Default: a clip up to 30 seconds, else a timeline."),
-    ] = None,
-    window: Annotated[
-        float | None, Option(min=0.1, help="Seconds behind an answer; default: the model's.")
-    ] = None,
-    stride: Annotated[
-        float | None, Option(min=0.02, help="Seconds between answers; default: window / 8 or 4.")
-    ] = None,
+    timeline: Annotated[bool | None, Option("--timeline/--clip", help="Else by length.")] = None,
+    window: Annotated[float | None, Option(min=0.1, help="Seconds behind an answer.")] = None,
+    stride: Annotated[float | None, Option(min=0.02, help="Seconds between answers.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print JSON.")] = False,
     csv: Annotated[Path | None, Option(help="Segments to write, CSV.")] = None,
     srt: Annotated[Path | None, Option(help="Subtitles to write, SubRip.")] = None,
     video: Annotated[Path | None, Option(help="Labelled MP4 to write (har-lab[video]).")] = None,
-    seconds: Annotated[
-        float | None, Option(min=0.1, help="Seconds to use a camera; default: until Ctrl-C.")
-    ] = None,
+    seconds: Annotated[float | None, Option(min=0.1, help="Seconds to use a camera.")] = None,
 ) -> None:
     """Recognise actions in clips, long videos and on a camera."""
     from har.nn import process
@@ -253,7 +230,8 @@ def predict(
     outputs.check(sources)
     # Report a missing file or camera before the model loads, which takes seconds.
     camera = camera_of(sources)
-    if camera is None and len(sources) == 1 and not as_json and not is_url(sources[0]):
+    named = sources[0] == "-" or is_url(sources[0])
+    if camera is None and len(sources) == 1 and not as_json and not named:
         files_of(sources[0])
     process.prepare()
     from har.predictor.figures import best_model
@@ -267,13 +245,9 @@ def predict(
 @app.command()
 def export(
     model: Annotated[str, Argument(help="Name or folder of a model, such as lrcn.")],
-    to: Annotated[
-        Literal["onnx", "litert", "savedmodel"], Option(help="Format (needs har-lab[export]).")
-    ],
+    to: Annotated[Literal["onnx", "litert", "savedmodel"], Option(help="har-lab[export]")],
     int8: Annotated[bool, Option("--int8", help="Weights of 8 bits; LiteRT only.")] = False,
-    output: Annotated[
-        Path | None, Option(help="File or folder to write; default: in exports/.")
-    ] = None,
+    output: Annotated[Path | None, Option(help="To write; default: in exports/.")] = None,
 ) -> None:
     """Write a model for ONNX Runtime, LiteRT or TensorFlow, and check it."""
     from har.nn import process
@@ -294,9 +268,7 @@ def serve(
     frames: Annotated[str, Option(help="Sites that may show the page in a frame.")] = "",
     max_mb: Annotated[float, Option(min=1, help="Largest file, in megabytes.")] = 100,
     max_minutes: Annotated[float, Option(min=0.1, help="Longest video, in minutes.")] = 5,
-    public: Annotated[
-        bool, Option("--public", help="Other people connect (by a proxy): uploads only.")
-    ] = False,
+    public: Annotated[bool, Option("--public", help="Others connect: uploads only.")] = False,
 ) -> None:
     """Open a web page that recognises videos (needs har-lab[app])."""
     print("Loading ...", flush=True)

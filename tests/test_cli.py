@@ -187,6 +187,15 @@ def test_the_version(monkeypatch, capsys):
     assert re.fullmatch(r"har \d+\.\d+\S*\n", capsys.readouterr().out)
 
 
+def test_the_shell_completes_commands_and_options(run_python, monkeypatch):
+    monkeypatch.setenv("_HAR_COMPLETE", "complete_bash")
+    code = "import sys; sys.argv = ['har']; from har.cli import main; main()"
+    for words, found in (("har pre", {"preview", "predict"}), ("har predict --sr", {"--srt"})):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(words.count(" ")))
+        assert set(run_python(code).stdout.split()) == found
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["results"], ["predict", "--help"], ["nothing"]])
 def test_a_command_starts_without_what_it_does_not_need(metrics, run_python, arguments):
     code = (

@@ -1,5 +1,6 @@
 """What a visitor of the page may ask for."""
 
+import contextlib
 import ipaddress
 from dataclasses import dataclass
 
@@ -27,9 +28,6 @@ class Limits:
 
 def is_public(host: str) -> bool:
     """Return whether other machines reach a server that listens at `host`."""
-    if host == "localhost":
-        return False
-    try:
+    with contextlib.suppress(ValueError):
         return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True
+    return host != "localhost"

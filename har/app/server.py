@@ -11,6 +11,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+
 from har.app.limits import Limits
 from har.clips import segments, splits, video
 from har.errors import UserError
@@ -21,11 +23,6 @@ if TYPE_CHECKING:
     from har.app.service import Service
 
 _EXAMPLES, _TOP = 6, 5
-# Pictures and films must not make the page wider than a phone.
-_STYLE = """
-.gradio-container {max-width: min(1100px, 100vw) !important; margin: auto; overflow-x: hidden}
-#film video {max-height: 60vh}
-"""
 # Gradio's own scripts are inline; nothing else comes from or goes to another server.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -122,8 +119,9 @@ def _application(service: "Service", root_path: str, frames: str) -> Any:
         max_file_size=int(service.limits.megabytes * 1e6),
         ssr_mode=False,
         show_error=True,
-        theme=gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        css=_STYLE,
+        theme=gradio.themes.Default(primary_hue="blue", font=["system-ui", "sans-serif"]),
+        css_paths=Path(__file__).with_name("page.css"),
+        js=Path(__file__).with_name("page.js").read_text(encoding="utf-8"),
         footer_links=[],
     )
 
@@ -200,5 +198,7 @@ def examples(data: Path, folder: Path, card: dict[str, Any]) -> list[Path]:
         with contextlib.suppress(video.UnreadableVideoError, OSError):
             path, start, end = segments.locate(data / "fetched", clips[label])
             annotation.playable(path, folder / f"{label}.mp4", start, end)
+            picture = video.read_clip(path, 3, 120, 160, start, end)[0][1]
+            cv2.imwrite(str(folder / f"{label}.jpg"), picture[..., ::-1])
             found.append(folder / f"{label}.mp4")
     return found

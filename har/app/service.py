@@ -15,17 +15,17 @@ import av
 import numpy as np
 import psutil
 
+from har import files
 from har.app.limits import Limits
 from har.clips import video
 from har.errors import UserError
-from har.predictor import annotation, figures, web_video
+from har.predictor import annotation, figures, outputs, web_video
 from har.predictor.live import Stream
-from har.predictor.prediction import CLIP, Prediction, Settings, predict
+from har.predictor.prediction import Prediction, Report, Settings, predict
 from har.predictor.recogniser import Recogniser
 from har.predictor.timeline import UNKNOWN, Live
 
 _IDLE = 20.0  # seconds without a frame after which a camera counts as switched off
-_MOST_FRAMES = 40  # shown below an answer
 
 
 class Answer(NamedTuple):
@@ -51,7 +51,7 @@ class Service:
     """The models of a project and the work for visitors; safe to call from many threads."""
 
     def __init__(self, models: Path, metrics: Path, limits: Limits) -> None:
-        self.limits, self._models, self._metrics = limits, models, metrics
+        self.limits, self._models, self.metrics = limits, models, metrics
         self.examples: list[Path] = []  # clips to try
         # The files of visitors.
         self.folder = Path(tempfile.mkdtemp(prefix=f"har-serve-{os.getpid()}-")).resolve()
@@ -60,13 +60,14 @@ class Service:
         self.films.mkdir()
         self._recognisers: dict[str, Recogniser] = {}
         self._cameras: dict[str, _Camera] = {}
+        self.stopped: set[str] = set()  # visitors who cancelled
         self._lock = threading.Lock()
         self._jobs = threading.BoundedSemaphore(limits.jobs)
 
     def names(self) -> list[str]:
         """Return the names of the models, the best first, those without figures last."""
         others = sorted(card.parent.name for card in self._models.glob("*/card.json"))
-        return list(dict.fromkeys([*figures.ranked_models(self._metrics, self._models), *others]))
+        return list(dict.fromkeys([*figures.ranked_models(self.metrics, self._models), *others]))
 
     def recogniser(self, name: str) -> Recogniser:
         """Return a model of `names`, loaded once; raises `UserError` for another name."""
@@ -84,53 +85,35 @@ class Service:
                 self._recognisers[name] = recogniser
             return self._recognisers[name]
 
-    def figures(self) -> dict[str, dict[str, float]]:
-        """Return the models' test figures."""
-        return figures.read(self._metrics)
-
-    def confusion(self, name: str) -> str | None:
-        """Return the path of a model's confusion matrix, if there is one."""
-        path = self._metrics / name / "confusion.png"
-        return str(path) if name in self.names() and path.exists() else None
-
     @contextlib.contextmanager
     def downloaded(self, url: str) -> Iterator[Path]:
         """Provide the video of an address as a file for a while."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield web_video.fetch(url, Path(folder), self.limits.download)
 
-    def recognise(self, path: Path, name: str, source: str) -> Answer:
-        """Recognise a video, called `source` in the answer, with the model `name`.
-
-        Raises:
-            UserError: it is no video, or more than the limits allow.
-        """
+    def recognise(self, path: Path, name: str, source: str, report: Report = float) -> Answer:
+        """Recognise a video, called `source`; a `UserError` says what is wrong or too large."""
         recogniser = self.recogniser(name)
         with self._jobs, _readable(source):
             self._check(path)
             began = time.perf_counter()
-            prediction = predict(recogniser, path, Settings(), source)
+            prediction = predict(recogniser, path, Settings(), source, report)
             return Answer(prediction, recogniser, time.perf_counter() - began)
 
-    def film(self, answer: Answer, path: Path) -> tuple[Path, np.ndarray]:
-        """Draw the labels on the video at `path`; return the MP4 and what the network saw.
+    def saved(self, answer: Answer) -> list[str]:
+        """Write an answer as CSV, subtitles and JSON; return the files."""
+        folder = Path(tempfile.mkdtemp(dir=self.films))
+        csv, srt, json = (folder / f"answer.{kind}" for kind in ("csv", "srt", "json"))
+        outputs.write([answer.prediction], csv, srt)
+        files.write_text(json, outputs.json_text([answer.prediction], [], answer.recogniser, 5))
+        return [str(csv), str(srt), str(json)]
 
-        That is uint8 (N, H, W, 3) RGB: frames of a clip, or one of each segment of a timeline.
-        """
-        prediction, recogniser = answer.prediction, answer.recogniser
+    def film(self, answer: Answer, path: Path, report: Report) -> Path:
+        """Draw the labels on the video at `path`; return the MP4."""
         film = Path(tempfile.mkdtemp(dir=self.films)) / "recognised.mp4"
-        with self._jobs, _readable(prediction.source):
-            annotation.annotate(prediction, path, film)
-            if prediction.kind == CLIP:
-                windows = recogniser.read(path)[0]
-                frames = windows.reshape(-1, *windows.shape[2:])
-                return film, frames[video.even_indices(len(frames), min(len(frames), _MOST_FRAMES))]
-            middles = [(s.start + s.end) / 2 for s in prediction.segments[:_MOST_FRAMES]]
-            seen: list[np.ndarray] = []
-            for seconds, frame in recogniser.sampling.timed(path):
-                if len(seen) < len(middles) and seconds >= middles[len(seen)]:
-                    seen.append(frame)
-            return film, np.array(seen)
+        with self._jobs, _readable(answer.prediction.source):
+            annotation.annotate(answer.prediction, path, film, report)
+        return film
 
     def _check(self, path: Path) -> None:
         limits = self.limits
@@ -151,15 +134,10 @@ class Service:
     def look(
         self, visitor: str, frame: np.ndarray, name: str, now: float
     ) -> tuple[str, np.ndarray, str]:
-        """Take a frame, uint8 (H, W, 3) RGB, of a visitor's camera; answer on the last seconds.
+        """Take a frame, uint8 (H, W, 3) RGB, of a visitor's camera, at `now`, monotonic seconds.
 
-        `now` is of a monotonic clock, in seconds. Another model than before starts again.
-
-        Returns:
-            The label, the probabilities (C,), and a line on speed.
-
-        Raises:
-            UserError: there are as many cameras as `limits` allow.
+        Returns the label of the last seconds, the probabilities (C,), and a line on speed. A
+        `UserError` says that there are as many cameras as `limits` allow.
         """
         recogniser = self.recogniser(name)
         with self._lock:
@@ -194,12 +172,13 @@ class Service:
     def sweep(self) -> None:
         """Delete old files of visitors, and the folders of servers that were killed."""
         old = time.time() - self.limits.keep_seconds
-        # Gradio keeps a copy of each example among the uploads.
-        examples = {(path.name, path.stat().st_size) for path in self.examples}
+        # Gradio keeps copies of what the page shows among the uploads.
+        shown = *self.folder.glob("examples/*"), *self.metrics.glob("*/confusion.png")
+        kept = {(path.name, path.stat().st_size) for path in shown}
         for file in [*self.uploads.rglob("*"), *self.films.rglob("*")]:
             with contextlib.suppress(OSError):  # deleted meanwhile, or a folder that is not empty
                 facts = file.stat()
-                if facts.st_mtime < old and (file.name, facts.st_size) not in examples:
+                if facts.st_mtime < old and (file.name, facts.st_size) not in kept:
                     file.rmdir() if file.is_dir() else file.unlink()
         for folder in self.folder.parent.glob("har-serve-*-*"):
             process = int(folder.name.split("-")[2])

@@ -32,15 +32,9 @@ TOLERANCE_INT8 = 0.1  # with weights of 8 bits
 def export(folder: Path | str, to: str, output: Path | None = None, *, int8: bool = False) -> str:
     """Convert a model, compare it with the original, and only then write it; return a report.
 
-    Args:
-        folder: as `Recogniser.open` takes it.
-        to: one of `FORMATS`.
-        output: file, or folder of a SavedModel; by default in `exports/`. The card lies beside it.
-        int8: weights of 8 bits, which makes the file a quarter as large; LiteRT only.
-
-    Raises:
-        UserError: a package is missing, the format cannot hold the network, or the exported
-            network answers otherwise; then nothing is written.
+    `folder` is as `Recogniser.open` takes it, `to` one of `FORMATS`; `output`, by default in
+    `exports/`, is a file or the folder of a SavedModel; the card lies beside it. `int8` weights of
+    LiteRT make the file a quarter as large. A `UserError` says why nothing was written.
     """
     _check(to, int8=int8)
     kind = f"{'-int8' if int8 else ''}{_SUFFIX[to]}"

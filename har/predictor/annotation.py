@@ -10,18 +10,14 @@ import numpy as np
 
 from har.clips import video
 from har.errors import UserError
-from har.predictor.prediction import Prediction
+from har.predictor.prediction import Prediction, Report
 
 _CLOCK = 90_000  # ticks a second, of most video formats
 _LONGEST, _WIDEST_SMALL = 1920, 320
 
 
-def annotate(prediction: Prediction, path: Path, output: Path) -> None:
-    """Write the video at `path` with its labels on it to the MP4 `output`, whole or not at all.
-
-    Raises:
-        UserError: PyAV is not installed, or `output` is no `.mp4`.
-    """
+def annotate(prediction: Prediction, path: Path, output: Path, report: Report = float) -> None:
+    """Write the video at `path` with its labels on it to the MP4 `output`, whole or not at all."""
     actions = iter(prediction.actions)
     action = next(actions)
     with AnnotatedVideo(output) as written:
@@ -30,6 +26,7 @@ def annotate(prediction: Prediction, path: Path, output: Path) -> None:
                 action = following
             share = min(seconds / max(prediction.seconds, 1e-9), 1.0)
             written.write(seconds, frame, action.name, action.probability, share)
+            report(share)
 
 
 def playable(path: Path, output: Path, start: float = 0.0, end: float | None = None) -> None:

@@ -14,7 +14,7 @@ from har.predictor.prediction import CLIP, Prediction
 from har.predictor.timeline import UNKNOWN
 
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800)  # seconds between marks of the axis
-_CELL = '<td style="text-align:left;padding:0 .8em 0 0">'
+_CELL = '<td style="border:0;text-align:left;padding:0 .8em 0 0">'
 
 
 def of(prediction: Prediction, k: int = 5) -> str:
@@ -70,8 +70,8 @@ def _bars(prediction: Prediction, k: int) -> str:
     rows = ""
     for name, probability in prediction.top(k):
         bar = f"width:{12 * probability:.2f}em;height:.8em;background:#3b76c4"
-        rows += f'<tr>{_CELL}{html.escape(name)}</td><td><div style="{bar}"></div></td>'
-        rows += f"<td>{probability:.1%}</td></tr>"
+        cells = html.escape(name), f'<div style="{bar}"></div>', f"{probability:.1%}"
+        rows += f"<tr>{''.join(f'{_CELL}{cell}</td>' for cell in cells)}</tr>"
     return f"<table>{rows}</table>"
 
 

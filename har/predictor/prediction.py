@@ -1,6 +1,6 @@
 """What a model says of one video: read, cut, recognised, smoothed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from har.predictor.recogniser import Recogniser
 
 CLIP, TIMELINE = "clip", "timeline"
+Report = Callable[[float], object]  # takes the share of the work that is done
 _CLIP_SECONDS = 30.0  # the longest clip, where the kind is not given
 
 
@@ -72,11 +73,8 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The answer in one name: of a timeline, the one that holds longest."""
-        seconds: dict[str, float] = {}
-        for action in self.actions:
-            seconds[action.name] = seconds.get(action.name, 0.0) + action.end - action.start
-        return max(seconds, key=seconds.__getitem__)
+        """The name of the longest action: of a clip, its only one."""
+        return max(self.actions, key=lambda action: action.end - action.start).name
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Return the `k` likeliest classes and their probabilities, likeliest first."""
@@ -93,12 +91,16 @@ class Prediction:
         return markup.of(self)
 
 
-def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: str) -> Prediction:
+def predict(
+    recogniser: "Recogniser",
+    path: Path,
+    settings: Settings,
+    source: str,
+    report: Report = float,  # which does nothing
+) -> Prediction:
     """Recognise a video file, called `source`, which is never in memory as a whole.
 
-    Raises:
-        UnreadableVideoError: no frame decodes; the message is the reason.
-        UserError: there is no such file.
+    An `UnreadableVideoError` says why no frame decodes, a `UserError` that there is no such file.
     """
     if not path.exists():
         raise UserError(f"There is no video at {path}. Name a file.")
@@ -107,32 +109,26 @@ def predict(recogniser: "Recogniser", path: Path, settings: Settings, source: st
     if kind == CLIP:
         frames, facts = recogniser.read(path)
         return _of_clip(recogniser, frames, facts.n_frames / (facts.fps or 25.0), source)
-    seconds = settings.window or recogniser.seconds
-    evenly = recogniser.sampling.step is None  # a window of any length is seen as a whole
+    seconds, sampling = settings.window or recogniser.seconds, recogniser.sampling
+    evenly = sampling.step is None  # a window of any length is seen as a whole
     stride = settings.stride or seconds / (8 if evenly else 4)
-    spans, answers = _windows(recogniser, path, length, seconds, stride)
-    shorter = None
-    if evenly:  # they tell where a short action begins and ends
-        short_spans, short = _windows(recogniser, path, length, seconds / 2, stride)
-        # Of each moment the short window whose middle comes next.
-        middles, wanted = (np.mean(each, axis=1) for each in (short_spans, spans))
-        shorter = short[np.minimum(middles.searchsorted(wanted - stride / 2), len(short) - 1), :-1]
-    return of_windows(recogniser, source, TIMELINE, spans, answers, shorter)
-
-
-def _windows(
-    recogniser: "Recogniser", path: Path, length: float, seconds: float, stride: float
-) -> tuple[list[tuple[float, float]], np.ndarray]:
-    sampling, spans, answers = recogniser.sampling, [], []
+    # The middle half of a window tells where a short action begins and ends.
+    middle = sampling.count // 4 + video.even_indices(-(-sampling.count // 2), sampling.count)
+    spans, answers, halves = [], [], []
     cut = windows(sampling.timed(path), seconds, stride, sampling.indices)
     with tqdm(total=round(length), desc=path.name, unit="s", disable=None, leave=False) as bar:
         while batch := list(islice(cut, recogniser.batch)):
-            answers.append(recogniser.answers(np.stack([window.frames for window in batch])))
+            frames = np.stack([window.frames for window in batch])
+            answers.append(recogniser.answers(frames))
+            if evenly:
+                halves.append(recogniser.answers(frames[:, middle])[:, :-1])
             spans += [(window.start, window.end) for window in batch]
             bar.update(max(round(spans[-1][1]) - bar.n, 0))
+            report(min(spans[-1][1] / max(length, 1e-9), 1.0))
     if not spans:
         raise video.UnreadableVideoError("no frame decodes")
-    return spans, np.concatenate(answers)
+    found = np.concatenate(answers), np.concatenate(halves) if halves else None
+    return of_windows(recogniser, source, TIMELINE, spans, *found)
 
 
 def predict_frames(

@@ -64,8 +64,7 @@ class Session:
     def run(self, sources: Sequence[str]) -> None:
         """Recognise what happens in files, folders and addresses, and write the outputs.
 
-        Raises:
-            UserError: a source could not be answered; the outputs hold the others.
+        A `UserError` names a source that could not be answered; the outputs hold the others.
         """
         _print_any_name()
         unanswered, to = [], self.outputs
@@ -101,10 +100,13 @@ class Session:
             )
 
     def _run_one(self, source: str, name: str) -> None:
-        if web_video.is_url(source):
+        if source == "-" or web_video.is_url(source):
             bounds = web_video.Bounds()
             with tempfile.TemporaryDirectory(prefix="har-") as folder:
-                path = web_video.fetch(source, Path(folder), bounds)
+                if source == "-":
+                    (path := Path(folder, "video")).write_bytes(sys.stdin.buffer.read())
+                else:
+                    path = web_video.fetch(source, Path(folder), bounds)
                 self._recognise(path, source, bounds.minutes)
             return
         paths = sources.files_of(source)
@@ -130,8 +132,7 @@ class Session:
     def watch(self, camera: sources.Camera, seconds: float | None = None) -> None:
         """Recognise what a camera sees, until Ctrl-C or for `seconds`.
 
-        Raises:
-            UserError: the camera gave no more frames; the outputs hold what it saw.
+        A `UserError` says that it gave no more frames; the outputs hold what it saw.
         """
         _print_any_name()
         recogniser, to = self.recogniser, self.outputs

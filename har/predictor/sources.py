@@ -28,8 +28,7 @@ class Camera:
     def frames(self, seconds: float | None = None) -> Iterator[tuple[float, np.ndarray]]:
         """Yield frames, uint8 (H, W, 3) RGB, with seconds since the first; then switch it off.
 
-        Raises:
-            UserError: the camera gives no more frames.
+        A `UserError` says that the camera gives no more.
         """
         start = None
         try:
@@ -71,8 +70,7 @@ def camera_of(sources: Sequence[str]) -> Camera | None:
 def files_of(source: str) -> list[Path]:
     """Return the files that `source` names, of a folder those not hidden.
 
-    Raises:
-        UserError: there is no such file, or a folder is empty or cannot be read.
+    A `UserError` says that there is no such file, or that a folder is empty or cannot be read.
     """
     path = Path(source)
     try:

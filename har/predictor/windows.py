@@ -28,13 +28,8 @@ def windows(
 
     Windows start at 0, `stride` seconds, 2 `stride` …; a last one ends with the video. A shorter
     video is one window. Of equal windows, while the picture stands still, only the first and the
-    last are cut.
-
-    Args:
-        frames: times in seconds from 0, not decreasing, and frames, uint8 (H, W, 3).
-        seconds: > 0.
-        stride: > 0.
-        indices: which frames to take of a window with so many.
+    last are cut. `frames` are seconds from 0, not decreasing, and frames, uint8 (H, W, 3);
+    `seconds` and `stride` are above 0; `indices` tells which frames to take of a window of n.
     """
     kept: deque[tuple[float, np.ndarray]] = deque()
     n = n_changes = cut_at = 0

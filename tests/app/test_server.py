@@ -457,14 +457,15 @@ def test_eight_people_at_once(server, project, ask):
 def test_files_of_visitors_are_swept_and_examples_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     service = Service(tmp_path, tmp_path, Limits(keep_seconds=600))
-    example = tmp_path / "Jump.mp4"
-    example.write_bytes(b"example")
-    service.examples = [example]
+    for shown in (service.folder / "examples/Jump.mp4", tmp_path / "lrcn/confusion.png"):
+        shown.parent.mkdir()
+        shown.write_bytes(b"example")
     files = {
         "old": service.uploads / "a" / "clip.avi",
         "example": service.uploads / "b" / "Jump.mp4",
         "fresh": service.uploads / "c" / "clip.avi",
         "film": service.films / "d" / "recognised.mp4",
+        "picture": service.uploads / "e" / "confusion.png",
     }
     for name, path in files.items():
         path.parent.mkdir()
@@ -472,7 +473,11 @@ def test_files_of_visitors_are_swept_and_examples_stay(tmp_path, monkeypatch):
         if name != "fresh":
             os.utime(path, (0, time.time() - 700))
     service.sweep()
-    assert [name for name, path in files.items() if path.exists()] == ["example", "fresh"]
+    assert [name for name, path in files.items() if path.exists()] == [
+        "example",
+        "fresh",
+        "picture",
+    ]
     service.close()
     assert not service.folder.exists()
 

@@ -1,4 +1,5 @@
 import csv
+import io
 import json
 import os
 import struct
@@ -56,6 +57,22 @@ def folder(in_tmp_path, write_video):
         name = in_tmp_path / "videos" / ("Jump", "Run")[seed % 2] / f"v_{seed}_g0{seed}_c01.avi"
         write_video(name, small.moving(20 + 5 * seed, seed))
     return in_tmp_path / "videos"
+
+
+def test_standard_input_gives_what_the_file_gives(folder, har, monkeypatch):
+    clip = next(folder.rglob("*.avi"))
+    _, out, _ = har(clip, "--json")
+    for given, code in ((clip.read_bytes(), 0), (b"hello " * 100, 2), (b"", 2)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
+        found = har("-", "--json")
+        assert found[0] == code
+        if code:
+            assert found[2].startswith("Error: Expected a video at -. Received: ")
+            assert found[2].count("\n") == 1
+            continue
+        one, other = (json.loads(text)["predictions"][0] for text in (out, found[1]))
+        assert one["probabilities"] == other["probabilities"]
+        assert (one["source"], other["source"]) == (str(clip), "-")
 
 
 def test_prediction_is_what_evaluate_computes(folder, har, recogniser):
