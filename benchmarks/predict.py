@@ -27,7 +27,6 @@ from har.comparison import cost
 from har.errors import run
 from har.predictor.recogniser import Recogniser
 
-HEIGHT, WIDTH = 240, 320  # of the video
 Answer = Callable[[float, np.ndarray], np.ndarray]
 
 
@@ -90,7 +89,7 @@ def main() -> None:
 
 
 def _film(n: int) -> list[np.ndarray]:
-    """Return frames of something that moves, uint8 (HEIGHT, WIDTH, 3) RGB."""
+    """Return frames of something that moves, uint8 (240, 320, 3) RGB."""
     rng = np.random.default_rng(0)
     picture = np.kron(rng.integers(0, 256, (24, 32, 3)), np.ones((10, 10, 1))).astype(np.uint8)
     return [np.roll(picture, 3 * i, axis=1) for i in range(n)]

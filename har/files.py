@@ -18,6 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import platformdirs
+import psutil
+
 from har.errors import UserError, run
 
 ROOT = Path(".work")
@@ -27,9 +30,10 @@ def cache_folder() -> Path:
     """Return the folder that all clones on this machine share: `HAR_CACHE`, or the user's cache."""
     if chosen := os.environ.get("HAR_CACHE"):
         return Path(chosen)
-    import platformdirs  # needs a home folder, which a container may lack
-
-    return platformdirs.user_cache_path("har")
+    try:
+        return platformdirs.user_cache_path("har")
+    except RuntimeError:  # a container without a home
+        return ROOT.absolute() / "cache"
 
 
 def digest(*parts: Any) -> str:
@@ -62,7 +66,6 @@ def run_stage(stage: Callable[[], object]) -> NoReturn:
 
     A DVC that is killed leaves such a process; its number is in `.work/running/`.
     """
-    import psutil
 
     def alone() -> None:
         # A training on several hosts may have several processes here.
