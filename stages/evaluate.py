@@ -27,7 +27,7 @@ def evaluate() -> None:
     from har.evaluation import metrics, outputs
     from har.evaluation.predictions import Predictions
     from har.nn.model_files import load_model
-    from har.training import batches
+    from har.training import batches, fit
     from har.training.run import check_card
 
     split, (protocol, fold) = Path("data/split.csv"), (params.split.protocol, params.split.fold)
@@ -39,6 +39,7 @@ def evaluate() -> None:
         baselines = metrics.baselines(store.labels_of(clips.train), labels, len(classes))
     groups = [groups[clip] for clip in clips.test]
     draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
+    columns = dict.fromkeys(fit.HISTORY_COLUMNS, float)
     figures = {}
     for approach in ("convlstm", "lrcn"):
         folder = Path("models") / approach
@@ -58,7 +59,7 @@ def evaluate() -> None:
             Predictions(clips.test, groups, labels, probabilities, classes),
             frames,
             n_mistakes=params.evaluate.mistakes,
-            history=files.read_csv(folder / "history.csv"),
+            history=files.read_csv(folder / "history.csv", columns),
             best_epoch=card["best_epoch"],
         )
     files.write_json(METRICS / "metrics.json", files.rounded(figures))

@@ -191,6 +191,7 @@ def test_publish_to_another_disk(in_tmp_path, monkeypatch):
         (b"a,b\n1\n", "row 2 has 1 fields"),
         (b"a,b\n1,2,3\n", "row 2 has 3 fields"),
         (b"a,c\n1,2\n", "it has no column b"),
+        (b"a,b\nx,2\n", "invalid literal for int"),
         (b"\xffa,b\n", "is damaged"),
         (b'a,b\n"1,2\n', "is damaged"),
     ],
@@ -199,7 +200,7 @@ def test_a_damaged_table_is_one_line(in_tmp_path, content, reason):
     if content is not None:
         Path("t.csv").write_bytes(content)
     with pytest.raises(UserError, match=reason):
-        files.read_csv(Path("t.csv"), ("a", "b"))
+        files.read_csv(Path("t.csv"), {"a": int, "b": str})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[1]", b"{", b"\xff", b"[" * 100_000])
