@@ -11,12 +11,10 @@ from typing import NoReturn
 _ADVICE = {
     "ENOSPC EDQUOT EFBIG": "Free some space, or use another disk, and run the same command again",
     "EACCES EPERM EROFS": "Change its permissions, or use another place",
-    "EMFILE": "Raise the limit (`ulimit -n 4096`) and run the same command again",
-    "ENFILE": "Close other programs and run the same command again",
+    "EMFILE ENFILE": "Raise the limit (`ulimit -n 4096`) and run the same command again",
     "EIO ESTALE": "Check the disk, or the connection to it",
     "ENOENT": "Check that it exists",
-    "ENOTDIR EISDIR EEXIST": "Move what has this name, or use another name",
-    "ENAMETOOLONG": "Use a shorter name",
+    "ENOTDIR EISDIR EEXIST ENAMETOOLONG": "Move what has this name, or use another name",
     "EXDEV": "Keep the project on one disk",
 }
 
@@ -59,8 +57,7 @@ def _sentence(error: UserError | BrokenExecutor | OSError) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, BrokenExecutor):
-        what = "A worker process was killed, which the system does when memory is short."
-        return f"{what} Free some memory and run the same command again: it continues."
+        return "A worker process was killed. Free some memory and run the same command again."
     code = errno.errorcode.get(error.errno or 0)
     advice = next((text for codes, text in _ADVICE.items() if code in codes.split()), None)
     if advice is None:

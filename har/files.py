@@ -14,9 +14,12 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+
+import platformdirs
+import psutil
 
 from har.errors import UserError, run
 
@@ -27,9 +30,10 @@ def cache_folder() -> Path:
     """Return the folder that all clones on this machine share: `HAR_CACHE`, or the user's cache."""
     if chosen := os.environ.get("HAR_CACHE"):
         return Path(chosen)
-    import platformdirs  # needs a home folder, which a container may lack
-
-    return platformdirs.user_cache_path("har")
+    try:
+        return platformdirs.user_cache_path("har")
+    except RuntimeError:  # a container without a home
+        return ROOT.absolute() / "cache"
 
 
 def digest(*parts: Any) -> str:
@@ -62,7 +66,6 @@ def run_stage(stage: Callable[[], object]) -> NoReturn:
 
     A DVC that is killed leaves such a process; its number is in `.work/running/`.
     """
-    import psutil
 
     def alone() -> None:
         lock, this = folder("running") / digest(sys.argv), psutil.Process()
@@ -158,30 +161,40 @@ def write_csv(output: Path, header: Iterable[str], rows: Iterable[Iterable[Any]]
     write_text(output, text.getvalue())
 
 
-def read_table(path: Path, columns: Sequence[str] = ()) -> tuple[list[str], list[list[str]]]:
+def damaged(path: Path, reason: object) -> UserError:
+    """Return the error for a file of ours that does not hold what it should."""
+    return UserError(f"{path} is damaged: {reason}. Run `dvc repro` to make it.")
+
+
+def read_table(path: Path, columns: Iterable[str] = ()) -> tuple[list[str], list[list[str]]]:
     """Read the header and rows of a CSV table; a `UserError` names what is wrong with it."""
-    remedy = "Run `dvc repro` to make it."
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = csv.reader(file, strict=True)
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist. {remedy}") from None
+        raise UserError(f"{path} does not exist. Run `dvc repro` to make it.") from None
     except (ValueError, csv.Error) as error:
-        reason = "it is empty" if "unpack" in str(error) else error
-        raise UserError(f"{path} is damaged: {reason}. {remedy}") from None
+        raise damaged(path, "it is empty" if "unpack" in str(error) else error) from None
     for name in columns:
         if name not in header:
-            raise UserError(f"{path} is damaged: it has no column {name}. {remedy}")
+            raise damaged(path, f"it has no column {name}")
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
-            raise UserError(f"{path} is damaged: row {number} has {len(row)} fields. {remedy}")
+            raise damaged(path, f"row {number} has {len(row)} fields")
     return header, rows
 
 
-def read_csv(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Read a CSV table as `read_table` does; return one dict a row."""
-    header, rows = read_table(path, columns)
-    return [dict(zip(header, row, strict=True)) for row in rows]
+def read_csv(path: Path, types: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
+    """Read a CSV table as `read_table` does; return one dict a row.
+
+    The table has the columns `types`, whose values are converted; others stay text.
+    """
+    header, rows = read_table(path, types)
+    try:
+        columns = [(name, types.get(name, str)) for name in header]
+        return [{n: to(text) for (n, to), text in zip(columns, row, strict=True)} for row in rows]
+    except ValueError as error:
+        raise damaged(path, error) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -193,5 +206,5 @@ def read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path} does not exist. Run `dvc repro` to make it.") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}. Run `dvc repro` to make it.") from None
+        raise damaged(path, error) from None
     return value

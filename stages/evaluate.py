@@ -29,7 +29,7 @@ def evaluate() -> None:
     from har.evaluation.predictions import Predictions
     from har.nn import familiarity
     from har.nn.model_files import load_model
-    from har.training import batches
+    from har.training import batches, fit
     from har.training.run import check_card
 
     split, (protocol, fold) = Path("data/split.csv"), (params.split.protocol, params.split.fold)
@@ -41,7 +41,7 @@ def evaluate() -> None:
         baselines = metrics.baselines(store.labels_of(clips.train), labels, len(classes))
         groups = [groups[clip] for clip in clips.test]
         draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
-        figures = {}
+        columns, figures = dict.fromkeys(fit.HISTORY_COLUMNS, float), {}
         for approach in ("convlstm", "lrcn"):
             folder = Path("models") / approach
             card = files.read_json(folder / "card.json")
@@ -67,7 +67,7 @@ def evaluate() -> None:
                 tested,
                 frames,
                 n_mistakes=params.evaluate.mistakes,
-                history=files.read_csv(folder / "history.csv"),
+                history=files.read_csv(folder / "history.csv", columns),
                 best_epoch=card["best_epoch"],
             )
             files.write_csv(METRICS / approach / "shortcuts.csv", shortcuts.COLUMNS, rows)

@@ -39,7 +39,7 @@ def split() -> None:
 
 def _find_alike(clips: list[Clip]) -> list[tuple[str, str]]:
     with store.FrameStore(Path("data/frames.h5")) as frames:
-        hashes = duplicates.hash_store(frames)
+        hashes = duplicates.hash_store(frames, clips)
     pairs = duplicates.across_groups(clips, hashes, MOST_PAIRS)
     alike = [(pair.first, pair.second) for pair in pairs]
     for joined in splits.join_groups(clips, alike):

@@ -222,6 +222,7 @@ def frames(in_tmp_path) -> Path:
             file.write(np.full((4, 16, 16, 3), 20 * i, np.uint8).tobytes())
     rows = [store.Clip(c, c.split("/")[0], c, c, 50, 25.0, 64, 32) for c in clips]
     store.write_clips(Path("data/clips.csv"), rows)
+    Path("data/rejected.csv").write_text("clip,class,reason\n")
     return path
 
 

@@ -41,7 +41,7 @@ run(main)
         (
             "from concurrent.futures.process import BrokenProcessPool; raise BrokenProcessPool",
             2,
-            "A worker process was killed, which the system does when memory is short. Free some",
+            "A worker process was killed. Free some memory and run the same command again.",
         ),
         ("raise OSError(30, 'x', 'data')", 2, "Read-only file system: data. Change"),
     ],

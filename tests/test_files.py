@@ -191,6 +191,7 @@ def test_publish_to_another_disk(in_tmp_path, monkeypatch):
         (b"a,b\n1\n", "row 2 has 1 fields"),
         (b"a,b\n1,2,3\n", "row 2 has 3 fields"),
         (b"a,c\n1,2\n", "it has no column b"),
+        (b"a,b\nx,2\n", "invalid literal for int"),
         (b"\xffa,b\n", "is damaged"),
         (b'a,b\n"1,2\n', "is damaged"),
     ],
@@ -199,7 +200,7 @@ def test_a_damaged_table_is_one_line(in_tmp_path, content, reason):
     if content is not None:
         Path("t.csv").write_bytes(content)
     with pytest.raises(UserError, match=reason):
-        files.read_csv(Path("t.csv"), ("a", "b"))
+        files.read_csv(Path("t.csv"), {"a": int, "b": str})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[1]", b"{", b"\xff", b"[" * 100_000])
@@ -214,3 +215,62 @@ def test_json_round_trip(in_tmp_path):
     files.write_json(Path("a/b.json"), {"ü": [1, None, "x"]})
     assert files.read_json(Path("a/b.json")) == {"ü": [1, None, "x"]}
     assert "ü" in Path("a/b.json").read_text(encoding="utf-8")
+
+
+STAGE = """
+import sys, time
+from har.files import run_stage
+def stage():
+    print("runs", flush=True)
+    time.sleep(float(sys.stdin.readline()))
+run_stage(stage)
+"""
+
+
+@pytest.fixture
+def start(in_tmp_path):
+    """Start a stage that lasts as many seconds as it is told."""
+    Path("stage.py").write_text(STAGE)
+    path = os.pathsep.join([str(Path(files.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    running = []
+
+    def begin(*arguments: str, **variables: str) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "stage.py", *arguments],
+            env={**os.environ, "PYTHONPATH": path, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_a_stage_does_not_run_beside_one_of_the_same_command(start):
+    first = start("lrcn")
+    assert first.stdout.readline() == "runs\n"
+    second = start("lrcn")
+    said = second.communicate("0\n", timeout=60)
+    end = f"End it with `kill {first.pid}` and run the same command again: it continues.\n"
+    assert said == ("", f"Error: `stage.py lrcn` still runs as process {first.pid}. {end}")
+    assert second.returncode == 2
+    # Other commands run, and other processes of a training that has several.
+    for other in (start("convlstm"), start("lrcn", KERAS_DISTRIBUTION_PROCESS_ID="1")):
+        assert other.communicate("0\n", timeout=60) == ("runs\n", "")
+    first.kill()
+    first.wait()
+    assert start("lrcn").communicate("0\n", timeout=60) == ("runs\n", "")
+
+
+@pytest.mark.parametrize("note", ["", "no number", "1", "99999999", str(os.getpid()), "-1"])
+def test_a_note_of_another_process_is_no_hindrance(start, note):
+    assert start("lrcn").communicate("0\n", timeout=60) == ("runs\n", "")
+    (lock,) = Path(".work/running").iterdir()
+    lock.write_text(note)
+    assert start("lrcn").communicate("0\n", timeout=60) == ("runs\n", "")

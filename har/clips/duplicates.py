@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from har.clips.store import Clip, FrameStore, source_of
+from har.errors import UserError
 
 FRAMES = 5
 BITS = FRAMES * 128
@@ -52,8 +53,16 @@ def hash_clip(frames: np.ndarray) -> np.ndarray:
     return words.ravel()
 
 
-def hash_store(frames: FrameStore) -> np.ndarray:
-    """Return the difference hash of each clip of a store, uint64 (N, 10), in its order."""
+def hash_store(frames: FrameStore, clips: Sequence[Clip]) -> np.ndarray:
+    """Return the difference hash of each clip of a store, uint64 (N, 10), in its order.
+
+    A `UserError` says where the store does not hold the rows `clips` of the table.
+    """
+    if [clip.clip for clip in clips] != frames.clips:
+        raise UserError(
+            f"{frames.path} and clips.csv have {len(frames.clips)} and {len(clips)} clips of "
+            "different runs. Run `dvc repro extract`."
+        )
     bar = tqdm(frames.clips, desc="Comparing", unit="clip", disable=None, leave=False)
     return np.stack([hash_clip(frames.read([clip])[0][0]) for clip in bar])
 

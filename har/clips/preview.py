@@ -10,7 +10,6 @@ import numpy as np
 from har import files, plots
 from har.clips import duplicates, store
 from har.clips.store import Clip, FrameStore
-from har.errors import UserError
 
 LISTED = 20  # lines of a list before it is cut
 _HEADS = ("class", "clips", "groups", "seconds", "median", "fps", "size", "rejected")
@@ -32,15 +31,9 @@ def report(data: Path) -> Iterator[str]:
     """Yield lines on the pipeline's outputs in `data`: classes, files left out, clips repeated."""
     with FrameStore(data / "frames.h5") as frames:
         clips = store.read_clips(data / "clips.csv")
-        if [clip.clip for clip in clips] != frames.clips:
-            raise UserError(
-                f"Expected the same clips in {data}/frames.h5 and {data}/clips.csv. "
-                f"Received: {len(frames.clips)} and {len(clips)} clips of different runs. "
-                "Run `dvc repro extract`."
-            )
-        hashes = duplicates.hash_store(frames)
-    rejected_csv = data / "rejected.csv"
-    rejected = files.read_csv(rejected_csv) if rejected_csv.exists() else []
+        hashes = duplicates.hash_store(frames, clips)
+    columns = dict.fromkeys(("clip", "class", "reason"), str)
+    rejected = files.read_csv(data / "rejected.csv", columns)
     yield from table(clips, Counter(row["class"] for row in rejected))
     yield from _listed(
         f"Files left out ({len(rejected)}):" if rejected else "No file was left out.",

@@ -5,13 +5,12 @@ parts of the videos in `data/fetched/_sources/`. `clip` is then a unique name wi
 Class/stem_12.5-15.mp4; the other columns are those of `Segment`.
 """
 
-import csv
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from har import files
 from har.clips.store import source_of
@@ -108,10 +107,10 @@ def describe_groups(groups: Mapping[str, str | None]) -> str:
 
 def write(videos: Path, segments: dict[str, Segment]) -> None:
     """Write `videos/segments.csv`."""
-    rows = []
-    for clip, s in segments.items():
-        start, end = seconds(s.start), seconds(s.end)
-        rows.append((clip, clip.split("/")[0], s.group, s.source, start, end, s.fold, s.row))
+    rows = (
+        (c, c.split("/")[0], s.group, s.source, seconds(s.start), seconds(s.end), s.fold, s.row)
+        for c, s in segments.items()
+    )
     files.write_csv(videos / FILE, COLUMNS, rows)
 
 
@@ -123,23 +122,16 @@ def seconds(value: float | None) -> str:
 def read(videos: Path) -> dict[str, Segment] | None:
     """Read `videos/segments.csv`; None where there is none. A damaged one is a `UserError`."""
     path = videos / FILE
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {
-                row["clip"]: Segment(
-                    row["source"],
-                    float(row["start"]),
-                    float(row["end"]) if row["end"].strip() else None,
-                    row["group"],
-                    int(row["fold"]) if row["fold"].strip() else None,
-                    int(row["row"]) if row["row"].strip() else None,
-                )
-                for row in csv.DictReader(file, strict=True)
-            }
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (KeyError, TypeError, ValueError, AttributeError, csv.Error) as error:
-        raise UserError(f"{path} is damaged ({error!r}). Run `dvc repro fetch`.") from None
+    types = dict.fromkeys(("clip", *Segment._fields), str) | {"start": float}
+    types |= {"end": _or_none(float), "fold": _or_none(int), "row": _or_none(int)}
+    rows = files.read_csv(path, types)
+    return {row["clip"]: Segment(*(row[name] for name in Segment._fields)) for row in rows}
+
+
+def _or_none(kind: type) -> Callable[[str], Any]:
+    return lambda text: kind(text) if text.strip() else None
 
 
 @lru_cache(maxsize=1)

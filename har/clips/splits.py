@@ -216,10 +216,13 @@ def write(path: Path, assignments: Sequence[Assignment]) -> None:
 
 def read_official(path: Path) -> tuple[dict[str, tuple[str, str, str]], dict[str, int]]:
     """Read official.csv: by clip the sides of official splits, and the folds of a table."""
-    rows = files.read_csv(path)
+    rows = files.read_csv(path, {"clip": str})
     listed = [row for row in rows if OFFICIAL_COLUMNS[0] in row]
-    sides = {row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS) for row in listed}
-    return sides, {row["clip"]: int(row["fold"]) for row in rows if row.get("fold")}
+    try:
+        sides = {row["clip"]: tuple(row[column] for column in OFFICIAL_COLUMNS) for row in listed}
+        return sides, {row["clip"]: int(row["fold"]) for row in rows if row.get("fold")}
+    except (KeyError, ValueError) as error:
+        raise files.damaged(path, repr(error)) from None
 
 
 def read(path: Path, protocol: str, fold: int) -> Subsets:
@@ -229,11 +232,15 @@ def read(path: Path, protocol: str, fold: int) -> Subsets:
     Under `official`, fold k is `official_{k+1}`: test is its test list, validation one group
     fold of its training list. Except under `random` no group is in two of the three.
     """
-    rows = [row for row in files.read_csv(path) if not row["duplicate_of"]]
-    if protocol == "official":
-        return _read_official_fold(rows, fold)
-    fold_of = {row["clip"]: int(row[f"{protocol}_fold"]) for row in rows}
-    folds = max(fold_of.values()) + 1
+    try:
+        rows = files.read_csv(path, dict.fromkeys(COLUMNS, str))
+        rows = [row for row in rows if not row["duplicate_of"]]
+        if protocol == "official":
+            return _read_official_fold(rows, fold)
+        fold_of = {row["clip"]: int(row[f"{protocol}_fold"]) for row in rows}
+        folds = max(fold_of.values()) + 1
+    except (LookupError, ValueError) as error:
+        raise files.damaged(path, repr(error)) from None
     if not 0 <= fold < folds:
         raise UserError(
             f"Expected split.fold between 0 and {folds - 1}. Received: {fold}. "
@@ -284,12 +291,14 @@ def _read_official_fold(rows: Sequence[dict[str, str]], fold: int) -> Subsets:
 
 def count(path: Path) -> int:
     """Return the number of group folds in split.csv."""
-    return len({row["group_fold"] for row in files.read_csv(path) if not row["duplicate_of"]})
+    rows = files.read_csv(path, dict.fromkeys(COLUMNS, str))
+    return len({row["group_fold"] for row in rows if not row["duplicate_of"]})
 
 
 def read_groups(path: Path) -> dict[str, str]:
     """Return the source video of every clip, unique over classes."""
-    return {row["clip"]: source_of(row["class"], row["group"]) for row in files.read_csv(path)}
+    rows = files.read_csv(path, dict.fromkeys(COLUMNS, str))
+    return {row["clip"]: source_of(row["class"], row["group"]) for row in rows}
 
 
 def check_trainable(labels: np.ndarray, classes: Sequence[str]) -> None:

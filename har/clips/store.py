@@ -55,11 +55,8 @@ def write_clips(path: Path, clips: Iterable[Clip]) -> None:
 
 def read_clips(path: Path) -> list[Clip]:
     """Read clips.csv, in its order."""
-    types = (str, str, str, str, int, float, int, int)
-    return [
-        Clip(*(to(row[c]) for to, c in zip(types, CLIP_COLUMNS, strict=True)))
-        for row in files.read_csv(path)
-    ]
+    types = dict(zip(CLIP_COLUMNS, (str, str, str, str, int, float, int, int), strict=True))
+    return [Clip(*(row[name] for name in types)) for row in files.read_csv(path, types)]
 
 
 def create(
@@ -126,13 +123,19 @@ class FrameStore:
     def read(self, clips: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return frames, uint8 (n, T, H, W, 3) RGB, and labels, int64 (n,), of n clips."""
         frames = np.empty((len(clips), *self._frames.shape[1:]), self._frames.dtype)
-        for target, clip in enumerate(clips):
-            self._frames.read_direct(frames, np.s_[self._row[clip]], np.s_[target])
+        for target, row in enumerate(self._rows(clips)):
+            self._frames.read_direct(frames, np.s_[row], np.s_[target])
         return frames, self.labels_of(clips)
 
     def labels_of(self, clips: Sequence[str]) -> np.ndarray:
         """Return the labels of `clips`, int64 (len(clips),)."""
-        return self.labels[[self._row[clip] for clip in clips]]
+        return self.labels[self._rows(clips)]
+
+    def _rows(self, clips: Sequence[str]) -> list[int]:
+        try:
+            return [self._row[clip] for clip in clips]
+        except KeyError as error:
+            raise UserError(f"{self.path} has no clip {error}. Run `{self._stage}`.") from None
 
     def close(self) -> None:
         """Close the file."""

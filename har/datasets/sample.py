@@ -337,9 +337,8 @@ def _write(path: Path, frames: np.ndarray) -> None:
 def _is_whole(path: Path, count: int) -> bool:
     # OpenCV's writer reports no error, as of a full disk.
     data = path.read_bytes() if path.exists() else b""
-    capture, n_frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0
-    while capture.grab():
-        n_frames += 1
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    n_frames = sum(1 for _ in iter(capture.grab, False))
     capture.release()
     # A cut last frame decodes too; the header holds the size that the file should have.
     return n_frames == count and len(data) == int.from_bytes(data[4:8], "little") + 8

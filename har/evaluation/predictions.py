@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from har import files
-from har.errors import UserError
 
 COLUMNS = ("clip", "group", "actual", "predicted")  # then one column a class: its probability
 
@@ -40,12 +39,10 @@ def read(path: Path) -> Predictions:
     """Read predictions.csv; raise a `UserError` where it is missing or damaged."""
     header, rows = files.read_table(path, COLUMNS)
     classes = header[len(COLUMNS) :]
-    if not rows or not classes:
-        raise UserError(f"{path} is damaged: it is empty. Run `dvc repro` to make it.")
-    clips, groups, actual, _, *columns = zip(*rows, strict=True)
     try:
+        clips, groups, actual, _, *columns = zip(*rows, strict=True)
         labels = np.array([classes.index(name) for name in actual])
         probabilities = np.array(columns, float).T
     except ValueError as error:
-        raise UserError(f"{path} is damaged: {error}. Run `dvc repro` to make it.") from None
+        raise files.damaged(path, error) from None
     return Predictions(clips, groups, labels, probabilities, classes)

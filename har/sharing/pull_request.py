@@ -319,7 +319,7 @@ def _stages(sha: str | None) -> dict[str, dict[str, Any]]:
     for path in map(Path, names.splitlines()):
         if path.name == "dvc.lock" and (sha or path.exists()):
             # "./": the project may be a folder of a larger repository.
-            text = git("show", f"{sha}:./{path.as_posix()}") if sha else path.read_text("utf-8")
+            text = git("show", f"{sha}:./{path.as_posix()}") if sha else path.read_bytes()
             prefix = "" if path.parent == Path() else f"{path.with_name('dvc.yaml').as_posix()}:"
             try:
                 stages |= {prefix + name: s for name, s in yaml.safe_load(text)["stages"].items()}

@@ -91,5 +91,5 @@ def _opened() -> Iterator[Repo]:
     try:
         with Repo() as repo:
             yield repo
-    except DvcException as error:
+    except (DvcException, RuntimeError) as error:  # the second: there is no home folder
         raise UserError(in_their_words(f"DVC: {error}")) from None

@@ -58,7 +58,7 @@ def test_the_report(data):
 
 def test_tables_of_different_runs(data):
     store.write_clips(DATA / "clips.csv", data[1:])
-    with pytest.raises(UserError, match="Received: 5 and 4 clips of different runs"):
+    with pytest.raises(UserError, match="have 5 and 4 clips of different runs"):
         list(preview.report(DATA))
 
 

@@ -38,7 +38,7 @@ def test_no_table(tmp_path):
 )
 def test_damaged_table_is_one_line(tmp_path, text):
     (tmp_path / "segments.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UserError, match=r"segments.csv is damaged .*dvc repro fetch"):
+    with pytest.raises(UserError, match=r"segments.csv is damaged: .*dvc repro"):
         segments.read(tmp_path)
 
 

@@ -222,7 +222,7 @@ def test_split_csv(in_tmp_path):
     groups = splits.read_groups(in_tmp_path / "split.csv")
     assert groups["A/v_A_g01_c01.avi"] == "A/g01"
     assert groups["B/v_B_g01_c01.avi"] == "B/g01"
-    assert len(files.read_csv(in_tmp_path / "split.csv")) == 7
+    assert len(files.read_csv(in_tmp_path / "split.csv", {})) == 7
 
 
 @pytest.mark.parametrize("protocol", ["group", "random"])

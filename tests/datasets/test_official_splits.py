@@ -62,14 +62,14 @@ def test_folds_validate_on_different_groups(split_csv):
 
 
 def test_columns(split_csv):
-    row = files.read_csv(split_csv())[0]
+    row = files.read_csv(split_csv(), {})[0]
     assert tuple(row) == splits.COLUMNS + splits.OFFICIAL_COLUMNS
     assert [row[column] for column in splits.OFFICIAL_COLUMNS] == ["test", "train", "train"]
 
 
 def test_table_of_other_data_sets_is_as_it_was(split_csv):
     for official in ({}, None):
-        assert tuple(files.read_csv(split_csv(official=official))[0]) == splits.COLUMNS
+        assert tuple(files.read_csv(split_csv(official=official), {})[0]) == splits.COLUMNS
 
 
 def test_other_protocols_are_as_they_were(split_csv, tmp_path):

@@ -1,6 +1,7 @@
 """Two people change different models; one command merges what Git cannot."""
 
 import json
+import shutil
 
 import pytest
 
@@ -82,3 +83,27 @@ def lock(**stages):
 def test_merge_by_stage(base, ours, theirs, merged, again):
     found = lock_merge.merge(lock(**base), lock(**ours), lock(**theirs))
     assert found == (lock(**merged), again)
+
+
+def test_a_project_in_a_folder_of_a_larger_repository(finished, tmp_path):
+    project = finished.copy(tmp_path / "large/project")
+    shutil.rmtree(project.path / ".git")
+    (tmp_path / "large/other.txt").write_text("of others")
+    project.run("git", "init", "-q", "..")
+    project.run("git", "add", "-A", "..")
+    project.commit("start")
+    project.run("git", "branch", "-M", "main")
+    branch(project, "one", **{"convlstm.learning_rate": 0.01})
+    branch(project, "two", **{"lrcn.learning_rate": 0.01})
+    project.run("git", "merge", "one", "-m", "both", check=False)
+    assert "Stages that both sides ran: evaluate." in project.har("resolve").stdout
+    project.run("git", "commit", "-qm", "both")
+    assert "up to date" in project.dvc("status").stdout
+    assert project.run("git", "status", "--short").stdout == ""
+    project.har("report", "--folder", "report")
+    page = (project.path / "report/report.md").read_text()
+    for row in ("| `train-convlstm` | `convlstm.learning_rate` |", "| `lrcn.learning_rate` | `"):
+        assert row in page
+    pictures = {path.name.rpartition("-")[0] for path in (project.path / "report").rglob("*.png")}
+    assert {"convlstm-curves", "lrcn-curves"} <= pictures
+    assert len(list((project.path / "report").rglob("lrcn-curves-*.png"))) == 2, "both sides"

@@ -50,7 +50,7 @@ def test_a_class_of_background_and_groups_by_a_pattern(run_stages, film):
     film("videos/_sources/anna-3.avi", 20)
     shutil.copy("videos/Jump/anna-1.avi", "videos/Jump/anna-4.avi")
     said = run_stages(dataset__name="folder", dataset__group_pattern="^([a-z]+)-")
-    rows = files.read_csv(Path("data/split.csv"))
+    rows = files.read_csv(Path("data/split.csv"), {})
     assert {row["class"] for row in rows} == {"Jump", "_background"}
     assert len(rows) == 11
     assert {row["group"] for row in rows} == set(people)
@@ -71,7 +71,7 @@ def test_a_table_with_groups_and_folds(run_stages, film):
     rows += ["films/0.avi,Jump,anna,1,3,"]
     Path("table.csv").write_text("\n".join(rows) + "\n")
     said = run_stages(dataset__name="table", dataset__path="table.csv", split__folds=4)
-    found = {row["clip"]: row for row in files.read_csv(Path("data/split.csv"))}
+    found = {row["clip"]: row for row in files.read_csv(Path("data/split.csv"), {})}
     assert len(found) == 12
     folds = {row["group"]: row["group_fold"] for row in found.values()}
     assert (folds["anna"], folds["eva"]) == ("3", "0")
@@ -89,6 +89,6 @@ def test_near_duplicates_join_groups_where_asked(run_stages, film):
     assert "joined" not in run_stages(split__merge_duplicates=True, split__protocol="official")
     said = run_stages(split__protocol="group")
     assert "joined, as clips look alike: Jump/g02, Jump/g04 (as Jump/v_x_g02_c01.avi" in said
-    groups = {row["clip"]: row["group"] for row in files.read_csv(Path("data/split.csv"))}
+    groups = {row["clip"]: row["group"] for row in files.read_csv(Path("data/split.csv"), {})}
     assert groups["Jump/v_x_g04_c01.avi"] == groups["Jump/v_x_g02_c01.avi"] == "g02"
     assert groups["Run/v_x_g04_c01.avi"] == "g04"

@@ -241,6 +241,24 @@ def test_without_git_it_is_one_line(finished, tmp_path):
     shutil.rmtree(project.path / ".git")
     for command in ("push", "pull", "resolve", "report"):
         fails(project, command, says="git repository")
+        fails(project, command, says=". Run `git init`, or do without: `dvc config --local core")
+    done = project.run("make", "repro", check=False)
+    assert done.returncode == 2
+    assert "Run git init here, or clone the project." in done.stdout
+    assert not (project.path / ".venv").exists(), "said before minutes of set-up"
+
+
+def test_without_git_results_come_all_the_same(finished, tmp_path):
+    origin = finished.copy(tmp_path / "origin")
+    set_storage(origin, "../storage")
+    origin.har("push")
+    project = origin.clone(tmp_path / "project")
+    shutil.rmtree(project.path / ".git")
+    project.dvc("config", "--local", "core.no_scm", "true")
+    project.har("pull")
+    for name in outputs(project):
+        assert (project.path / name).exists(), name
+    assert project.repro() == []
 
 
 def test_wrong_credentials(origin, server):
