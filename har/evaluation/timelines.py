@@ -4,6 +4,7 @@ As usual in temporal action segmentation (Lea et al., Temporal Convolutional Net
 Segmentation and Detection, CVPR 2017).
 """
 
+import csv
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from har import files
 from har.errors import UserError
 
 NOTHING = "unknown"  # the class of what no span covers
@@ -29,19 +29,20 @@ class Span(NamedTuple):
 
 def read(path: Path) -> list[Span]:
     """Read a CSV with the columns start, end and class, as `har predict --csv` writes it."""
-    spans = []
-    for row in files.read_csv(path):
-        try:
-            span = Span(float(row["start"]), float(row["end"]), row["class"])
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            spans = [Span(float(row["start"]), float(row["end"]), row["class"]) for row in rows]
+        for span in spans:
             if not 0 <= span.start < span.end < np.inf:
-                raise ValueError(f"{row['start']} to {row['end']}")
-        except (KeyError, ValueError, TypeError) as error:
-            raise UserError(
-                f"Expected the columns start, end (seconds) and class in {path}. Received: {error}."
-            ) from None
-        spans.append(span)
-    if not spans:
-        raise UserError(f"{path} has no rows. Write a row with start, end and class for each part.")
+                raise ValueError(f"{span.start:g} to {span.end:g}")
+        if not spans:
+            raise ValueError("no rows")
+    except (FileNotFoundError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"Expected a table with the columns start, end (seconds) and class at {path}. "
+            f"Received: {error}."
+        ) from None
     return sorted(spans)
 
 
