@@ -139,7 +139,7 @@ class Session:
         if not to.as_json:
             print(recogniser.describe(), flush=True)
         stream = Stream(recogniser, self.settings.window)
-        live, row = Live(stream.answers, recogniser.background), None
+        live, last = Live(stream.answers, recogniser.background), None
         spans: list[tuple[float, float]] = []
         rows: list[np.ndarray] = []
         label, probability, shown, due = UNKNOWN, 0.0, None, 0.0
@@ -149,9 +149,9 @@ class Session:
             try:
                 for at, frame in camera.frames(seconds):
                     stream.push(at, frame)
-                    last, row = row, stream.answer() if at >= due - 1e-3 else row
-                    if row is not None and row is not last:
-                        due = at + EVERY
+                    row = stream.answer() if at >= due - 1e-3 else None
+                    if row is not None and not (stream.slow and row is last):
+                        last, due = row, at + EVERY
                         rows.append(np.append(row, stream.familiar))
                         spans.append((max(at - stream.seconds, 0.0), at))
                         found = live.update(row, stream.familiar)
