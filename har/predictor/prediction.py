@@ -110,25 +110,18 @@ def predict(
         frames, facts = recogniser.read(path)
         return _of_clip(recogniser, frames, facts.n_frames / (facts.fps or 25.0), source)
     seconds, sampling = settings.window or recogniser.seconds, recogniser.sampling
-    evenly = sampling.step is None  # a window of any length is seen as a whole
-    stride = settings.stride or seconds / (8 if evenly else 4)
-    # The middle half of a window tells where a short action begins and ends.
-    middle = sampling.count // 4 + video.even_indices(-(-sampling.count // 2), sampling.count)
-    spans, answers, halves = [], [], []
+    stride = settings.stride or seconds / (4 if sampling.step else 8)
+    spans, answers = [], []
     cut = windows(sampling.timed(path), seconds, stride, sampling.indices)
     with tqdm(total=round(length), desc=path.name, unit="s", disable=None, leave=False) as bar:
         while batch := list(islice(cut, recogniser.batch)):
-            frames = np.stack([window.frames for window in batch])
-            answers.append(recogniser.answers(frames))
-            if evenly:
-                halves.append(recogniser.answers(frames[:, middle])[:, :-1])
+            answers.append(recogniser.answers(np.stack([window.frames for window in batch])))
             spans += [(window.start, window.end) for window in batch]
             bar.update(max(round(spans[-1][1]) - bar.n, 0))
             report(min(spans[-1][1] / max(length, 1e-9), 1.0))
     if not spans:
         raise video.UnreadableVideoError("no frame decodes")
-    found = np.concatenate(answers), np.concatenate(halves) if halves else None
-    return of_windows(recogniser, source, TIMELINE, spans, *found)
+    return of_windows(recogniser, source, TIMELINE, spans, np.concatenate(answers))
 
 
 def predict_frames(
@@ -161,11 +154,10 @@ def of_windows(
     kind: str,
     spans: list[tuple[float, float]],
     answers: np.ndarray,
-    shorter: np.ndarray | None = None,
 ) -> Prediction:
     """Return a prediction from its windows, with answers (N, C + 1) as `Recogniser.answers`."""
     probabilities, familiar = answers[:, :-1], answers[:, -1]
-    found = segments(spans, probabilities, familiar, recogniser.background, shorter)
+    found = segments(spans, probabilities, familiar, recogniser.background)
     about = recogniser.names, recogniser.describe()
     return Prediction(source, kind, spans, probabilities, familiar, found, *about)
 

@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 # Nats a change costs, for each answer about one moment: a window is seen by several. Chosen on
 # joined validation clips of the sample (docs/recogniser.md).
 CHANGE = 1.5
-CHANGE_LIVE = 0.75
+CHANGE_LIVE = 1.0
 
 
 class Segment(NamedTuple):
@@ -65,23 +65,18 @@ def segments(
     probabilities: np.ndarray,
     familiar: np.ndarray,
     background: int | None = None,
-    shorter: np.ndarray | None = None,
     change: float = CHANGE,
 ) -> list[Segment]:
     """Turn windows into segments that cover the video without gap or overlap.
 
     `spans` are start and end of N ≥ 1 windows, seconds, in order, with probabilities (N, C) and how
-    familiar each is, (N,), from 0 on known. `shorter` are probabilities of shorter windows about
-    the same moments. An answer is about the middle of its window, and holds from half-way to the
-    one before to half-way to the one after.
+    familiar each is, (N,), from 0 on known. An answer is about the middle of its window, and holds
+    from half-way to the one before to half-way to the one after.
     """
     middles = [(start + end) / 2 for start, end in spans]
-    evidence, n_scales = _log(probabilities), 1
-    if shorter is not None:
-        evidence, n_scales = evidence + _log(shorter), 2
     step = np.median(np.diff(middles)) if len(spans) > 1 else 1.0
     seconds = np.median([end - start for start, end in spans])
-    labels = path(evidence, change * n_scales * max(seconds / max(step, 1e-9), 1.0))
+    labels = path(_log(probabilities), change * max(seconds / max(step, 1e-9), 1.0))
     edges = [spans[0][0], *((a + b) / 2 for a, b in pairwise(middles)), spans[-1][1]]
     for label, run in groupby(range(len(spans)), key=labels.copy().__getitem__):
         places = list(run)

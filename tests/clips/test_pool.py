@@ -403,7 +403,7 @@ def test_a_scheduler_that_does_not_answer(clips, dask, monkeypatch, address, sai
 def test_dask_is_not_installed(clips, dask, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     dask("tcp://127.0.0.1:1")
-    with pytest.raises(UserError, match=r"pip install 'har\[cluster\]'"):
+    with pytest.raises(UserError, match=r"pip install 'har-lab\[cluster\]'"):
         extraction.extract(VIDEOS, SHAPE, OUTPUT)
 
 

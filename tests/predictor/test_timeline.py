@@ -162,14 +162,6 @@ def test_the_background_is_unknown():
     assert [segment.label for segment in found] == [0, None]
 
 
-def test_shorter_windows_count_as_much():
-    long = rows(*[0.9] * 8, *[0.4] * 8)
-    short = rows(*[0.9] * 8, *[0.001] * 8)
-    (same,) = segments(spans_of(16), long, np.ones(16))
-    assert same.label == 0
-    assert [s.label for s in segments(spans_of(16), long, np.ones(16), shorter=short)] == [0, 1]
-
-
 def test_a_camera_changes_its_mind_after_a_few_answers():
     live = Live(answers=8)
     labels = [live.update(row, 1.0) for row in rows(*[0.95] * 5, *[0.05] * 12)]

@@ -239,7 +239,7 @@ def test_too_long_is_not_downloaded(server, tmp_path):
 def test_a_page_without_yt_dlp(server, tmp_path, monkeypatch):
     spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "yt_dlp" else spec(n))
-    with pytest.raises(UserError, match=r'pip install "har\[youtube\]"'):
+    with pytest.raises(UserError, match=r'pip install "har-lab\[youtube\]"'):
         fetch(f"{server}/page.html", tmp_path, Bounds())
     assert fetch(f"{server}/clip.avi", tmp_path, Bounds()).exists()
 
