@@ -392,7 +392,9 @@ def test_what_a_killed_server_left_goes_when_the_next_starts(start, project, ask
 
 
 def test_behind_a_proxy_with_a_path(start, project):
-    server = start(project, "--root-path", "/lab/har")
+    server = start(project, "--root-path", "/lab/har", "--frames", "https://lab.example")
+    policy = requests.get(server.url, timeout=30).headers["content-security-policy"]
+    assert policy.endswith("; frame-ancestors 'self' https://lab.example")
     config = requests.get(f"{server.url}/config", timeout=30).json()
     assert config["root"].endswith("/lab/har")
     assert "/lab/har" in requests.get(server.url, timeout=30).text
