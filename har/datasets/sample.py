@@ -18,7 +18,6 @@ import joblib
 import numpy as np
 from tqdm import tqdm
 
-from har.clips import video
 from har.datasets.folder import chosen
 from har.datasets.rendering import figure, scene
 from har.errors import UserError
@@ -352,26 +351,6 @@ def _render_group(destination: Path, names: list[Name]) -> int:
         clip = draw_clip(name.rng(), group, backwards)
         _write(destination / name.path(), render_clip(group, clip))
     return len(names)
-
-
-@lru_cache(maxsize=4)  # the same for every network
-def elsewhere(clips: tuple[str, ...], shape: tuple[int, int, int]) -> np.ndarray:
-    """Render clips of this data set again, each group in another place.
-
-    Returns frames as extraction picks and shrinks them, uint8 (N, T, H, W, 3) RGB.
-    """
-    T, H, W = shape
-    frames = np.empty((len(clips), *shape, 3), np.uint8)
-    for i, clip in enumerate(clips):
-        label, *numbers = Path(clip).stem.removeprefix("v_").split("_")
-        name = Name(label, *(int(number[1:]) for number in numbers))
-        motion, backwards = MOTIONS[label]
-        there = name._replace(clip=GROUPS * CLIPS_PER_GROUP).rng()  # a number that no clip has
-        group = draw_group(name._replace(clip=0).rng(), motion, there)
-        film = render_clip(group, draw_clip(name.rng(), group, backwards))
-        for t, index in enumerate(video.even_indices(len(film), T)):
-            video.shrink(film[index], H, W, frames[i, t])
-    return frames
 
 
 def fetch(params: DatasetParams, destination: Path) -> None:

@@ -6,12 +6,15 @@ or one frame scores as high there as on the clips `as_is` (Choi et al., Why Can'
 Mall?, NeurIPS 2019; Li et al., Mitigating and Evaluating Static Bias, ICCV 2023).
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from har.clips import video
 from har.clips.store import FrameStore
 from har.datasets import sample
 from har.evaluation import metrics
@@ -37,17 +40,14 @@ def test(
 
     Clips of the data set `sample` are rendered again for `elsewhere`, which is exact.
     """
-    rng, clips, names = (
-        np.random.default_rng(seed),
-        np.array(tested.clips),
-        np.array(tested.classes),
-    )
+    rng = np.random.default_rng(seed)
+    clips, names = np.array(tested.clips), np.array(tested.classes)
     rows: list[tuple[str, ...]] = []
     for start in range(0, len(clips), PART):
         own = slice(start, start + PART)
         frames, labels = store.read(clips[own])
         if dataset == "sample":
-            elsewhere = sample.elsewhere(tuple(clips[own].tolist()), store.shape)
+            elsewhere = rendered_elsewhere(tuple(clips[own].tolist()), store.shape)
         else:
             others = (np.flatnonzero(tested.labels != label) for label in labels)
             places = [rng.choice(found) if len(found) else start for found in others]
@@ -61,6 +61,26 @@ def test(
         facts = clips[own].tolist(), tested.groups[own], names[labels].tolist()
         rows += zip(*facts, *found, strict=True)
     return rows
+
+
+@functools.lru_cache(maxsize=4)  # the same for every network
+def rendered_elsewhere(clips: tuple[str, ...], shape: tuple[int, int, int]) -> np.ndarray:
+    """Render clips of the sample again, each group in another place.
+
+    Returns frames as extraction picks and shrinks them, uint8 (N, T, H, W, 3) RGB.
+    """
+    T, H, W = shape
+    frames = np.empty((len(clips), *shape, 3), np.uint8)
+    for i, clip in enumerate(clips):
+        label, *numbers = Path(clip).stem.removeprefix("v_").split("_")
+        name = sample.Name(label, *(int(number[1:]) for number in numbers))
+        motion, backwards = sample.MOTIONS[label]
+        there = name._replace(clip=1000).rng()  # a number that no clip has
+        group = sample.draw_group(name._replace(clip=0).rng(), motion, there)
+        film = sample.render_clip(group, sample.draw_clip(name.rng(), group, backwards))
+        for t, index in enumerate(video.even_indices(len(film), T)):
+            video.shrink(film[index], H, W, frames[i, t])
+    return frames
 
 
 def in_place_of(frames: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ def test_sample_clips_are_filmed_again_in_another_place(in_tmp_path):
     with store.FrameStore(Path("frames.h5")) as frames:
         clips = tuple(frames.clips)
         before, _ = frames.read(clips)
-    after = sample.elsewhere(clips, (6, 120, 160))
+    after = shortcuts.rendered_elsewhere(clips, (6, 120, 160))
     change = np.abs(after.astype(int) - before).mean(axis=(1, 4))  # (N, H, W)
     for clip in change:
         # The person in the middle stays; the corners of the place do not.

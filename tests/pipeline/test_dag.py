@@ -55,11 +55,13 @@ LATER = {
     ("comparison", "trial"): (
         "import har.models.convlstm, har.models.lrcn_mobilenetv2, "
         "har.models.lrcn_tutorial, har.training.run, har.evaluation.predictions, "
+        "har.evaluation.shortcuts, har.evaluation.unknown, "
         "har.backbones.joined_model, har.training.linear"
     ),
     ("comparison", "compare"): (
         "import har.comparison.cost, har.comparison.plots, har.comparison.table, "
-        "har.evaluation.predictions, har.nn.layers, har.training.run, har.backbones.features"
+        "har.evaluation.predictions, har.evaluation.shortcuts, har.evaluation.unknown, "
+        "har.nn.layers, har.training.run, har.backbones.features"
     ),
     ("teach", "features"): "import har.backbones.features, har.backbones.i3d",
     ("teach", "teach"): "import har.training.teach, har.models.i3d, har.evaluation.outputs",
