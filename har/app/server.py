@@ -28,7 +28,7 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self' blob: data:; worker-src 'self' blob:; "
-    "frame-ancestors 'self' "
+    "frame-ancestors 'self'"
 )
 
 
@@ -102,7 +102,7 @@ def _application(service: "Service", root_path: str, frames: str) -> Any:
     @application.middleware("http")
     async def with_policy(request: Request, call_next: Any) -> Any:
         response = await call_next(request)
-        response.headers["content-security-policy"] = _POLICY + frames
+        response.headers["content-security-policy"] = f"{_POLICY} {frames}".strip()
         response.headers["x-content-type-options"] = "nosniff"
         return response
 

@@ -23,7 +23,8 @@ STAGES = {
 def content(path: Path) -> dict[str, bytes]:
     """Return the files of a folder, or a file, by name."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files if file.exists()}
+    files = [file for file in files if file.exists() and file.name != ".gitignore"]  # DVC's
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
 
 
 def remove(path: Path) -> None:
