@@ -56,10 +56,11 @@ def test(
         order = np.argsort(rng.random(frames.shape[:2]), axis=1)
         shuffled = np.take_along_axis(frames, order[:, :, None, None, None], axis=1)
         still = np.repeat(frames[:, T // 2, None], T, axis=1)
-        shown = (frames, still, shuffled, frames[:, ::-1], elsewhere)
-        found = (names[predict(variant).argmax(axis=1)].tolist() for variant in shown)
+        shown = (still, shuffled, frames[:, ::-1], elsewhere)
+        found = (tested.probabilities[own], *map(predict, shown))
+        answers = (names[shares.argmax(axis=1)].tolist() for shares in found)
         facts = clips[own].tolist(), tested.groups[own], names[labels].tolist()
-        rows += zip(*facts, *found, strict=True)
+        rows += zip(*facts, *answers, strict=True)
     return rows
 
 
