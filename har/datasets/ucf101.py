@@ -83,15 +83,26 @@ def official_splits(params: DatasetParams, videos: Path) -> list[Row]:
 
 def rows(clips: Sequence[str], texts: Mapping[str, str]) -> list[Row]:
     """Look the clips `Class/clip.ext` up in the six lists, given by file name."""
+    again = "Delete the archive of the lists and run again."
     if missing := sorted(set(LISTS) - set(texts)):
         raise UserError(
             f"Expected the lists {', '.join(sorted(LISTS))}. Received: none named "
-            f"{', '.join(missing)}. Delete the archive of the lists and run again."
+            f"{', '.join(missing)}. {again}"
         )
     sides: dict[str, list[str]] = {}
     for name, (use, split) in sorted(LISTS.items()):
         for clip in (line.split()[0] for line in texts[name].splitlines() if line.strip()):
-            sides.setdefault(_key(clip), ["", "", ""])[split] = use
+            if clip.count("/") != 1:
+                raise UserError(
+                    f"Expected lines `Class/clip.avi` in {name}. Received: {clip!r}. {again}"
+                )
+            entry = sides.setdefault(_key(clip), ["", "", ""])
+            if entry[split] not in ("", use):
+                raise UserError(
+                    f"Expected every clip on one side of official split {split + 1}. Received: "
+                    f"{clip} on both. {again}"
+                )
+            entry[split] = use
     if not any(_key(clip) in sides for clip in clips):
         raise UserError(
             f"Expected clips of the official lists, as {next(iter(sides), 'Class/clip')}. "

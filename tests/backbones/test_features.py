@@ -8,8 +8,10 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,7 +122,8 @@ def test_the_windows_of_a_clip(
 def test_windows_are_views_and_then_windows_mirrored():
     params = SMALL.model_copy(update={"count": 2, "step": 1, "windows": 2})
     shown = []
-    backbone = features.Backbone(params, lambda x: shown.append(x) or x[:, 0, 0], "", None)
+    network = SimpleNamespace(predict_on_batch=lambda x: shown.append(x[0]) or x[:, :, 0, 0])
+    backbone = features.Backbone(params, network, "", threading.Lock())
     frames = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 1, 5, 3)
     assert backbone.features(frames).shape == (4, 2, 3)
     first, second = frames[:2], frames[2:]
