@@ -45,7 +45,8 @@ def timeline(prediction: Prediction) -> str:
         look = f"width:{(action.end - action.start) / total:.3%};background:{colour}"
         blocks += f'<div title="{name}, {when}" style="{look}"></div>'
         link = f'<a href="#timeline" data-at="{action.start:.3f}" style="color:inherit">{when}</a>'
-        cells = _swatch(colour), link, name, f"{action.probability:.0%}"
+        share = "" if action.name == UNKNOWN else f"{action.probability:.0%}"
+        cells = _swatch(colour), link, name, share
         rows += f"<tr>{''.join(f'{_CELL}{cell}</td>' for cell in cells)}</tr>"
     step = next((s for s in _STEPS if total / s <= 8), 3600)
     for at in range(0, max(int(total), 1), step):

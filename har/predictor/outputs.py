@@ -29,7 +29,8 @@ def table(prediction: Prediction, k: int) -> str:
     wide = max(len(action.name) for action in prediction.actions)
     for action in prediction.actions:
         span = f"{clock(action.start):>8} to {clock(action.end):>8}"
-        lines.append(f"  {span}  {action.name:{wide}} {action.probability:6.1%}")
+        share = "" if action.name == UNKNOWN else f"{action.probability:6.1%}"
+        lines.append(f"  {span}  {action.name:{wide}} {share}".rstrip())
     return "\n".join(lines)
 
 
