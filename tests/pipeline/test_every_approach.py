@@ -67,7 +67,8 @@ def test_trains_and_recognises(project, monkeypatch, approach):
         stage(monkeypatch, project, "features", approach)
     said = stage(monkeypatch, project, "train", approach)
     folder = project.path / "models" / approach
-    assert {path.name for path in folder.iterdir()} == {"model.keras", "card.json", "history.csv"}
+    written = {"model.keras", "card.json", "familiarity.npz", "history.csv"}
+    assert {path.name for path in folder.iterdir()} == written
 
     model, recogniser = load_model(folder / "model.keras"), har.Recogniser.open(folder)
     n, accuracy = recogniser.card["n_validation"], float(re.search(r"accuracy ([\d.]+)", said)[1])
