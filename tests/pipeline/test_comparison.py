@@ -134,9 +134,8 @@ def test_the_main_pipeline_stays_as_it_is(new_project):
     """Plain `dvc repro` knows nothing of trials, and no stage of it reads what they write."""
     main = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     for name, stage in main["stages"].items():
-        written = str(stage["deps"])
         for path in ("comparison/", "data/features", "stages/trial.py", "stages/compare.py"):
-            assert path not in written, f"{name} reads {path}"
+            assert not any(dep.startswith(path) for dep in stage["deps"]), f"{name} reads {path}"
     project = new_project()
     listed = project.python("-m", "dvc", "repro", "--dry", check=False).stdout
     assert "fetch" in listed
