@@ -30,7 +30,7 @@ class Doubt(NamedTuple):
 
 
 def find(root: Path = Path()) -> list[Path]:
-    """Return the predictions.csv that cover all folds: of `har teach`, else of the best approach.
+    """Return the predictions.csv of `har teach`, else of the approach that tested the most clips.
 
     Raises:
         UserError: there are none.
