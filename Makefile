@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 URLS := $(shell sed -nE 's,^ *url *= *([a-z0-9]+)://.*,\1,p' .dvc/config .dvc/config.local 2>/dev/null)
 STORAGES := $(sort $(filter s3 ssh gs,$(URLS) $(firstword $(subst ://, ,$(URL)))))
 
-.PHONY: help git setup storage repro results remote pull push report resolve compare teach kinetics \
+.PHONY: help git setup storage repro results remote pull push report resolve compare teach kinetics pretrain \
 	test test-all lint docs notebook lock
 
 help:   ## show this list
@@ -95,6 +95,10 @@ comparison/dvc.yaml: comparison/pipeline.yaml
 compare: git setup comparison/dvc.yaml   ## every approach on every fold of `comparison` in params.yaml, one table
 	@dvc repro --quiet comparison/dvc.yaml
 	@cat metrics/comparison.md
+
+pretrain: git setup   ## make weights/ again on rendered people: one GPU, KERAS_BACKEND=jax
+	@cp pretrain/pipeline.yaml pretrain/dvc.yaml
+	@dvc repro --quiet pretrain/dvc.yaml
 
 kinetics: .venv/.kinetics   ## bring the weights of I3D: 47 MB, MIT licence
 

@@ -130,26 +130,19 @@ class SeeingParams(ApproachParams):
 
     see: Seen
     shift: bool  # shift features of the frame CNN between neighbouring frames
+    weights: Literal["rendered"] | None = None  # weights/<approach>.npz to start from, or random
 
 
 class BackboneParams(Section):
     """A pretrained, frozen network, and the frames that it gets."""
 
     count: PositiveInt  # frames of a window
-    step: PositiveInt | None  # distance of two frames; None: evenly over the whole clip
+    step: PositiveInt  # distance of two frames
     windows: PositiveInt  # one is the middle of the clip, several go from start to end
     height: Annotated[int, Field(ge=32, le=4096)]
     width: Annotated[int, Field(ge=32, le=4096)]
-    mirrored: bool  # features of the mirrored clip too
     weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, a file or a URL
     sha256: Sha256 | None  # of the file of weights
-
-    @field_validator("windows")
-    @classmethod
-    def _several_need_a_step(cls, windows: int, section: ValidationInfo) -> int:
-        if windows > 1 and section.data.get("step") is None:
-            raise ValueError("1 where step is null, which takes frames of the whole clip")
-        return windows
 
 
 class Trial(NamedTuple):

@@ -4,9 +4,8 @@ Command: python stages/features.py APPROACH [FOLDER]
 Inputs: data/fetched, data/clips.csv; params.yaml (features, backbones).
 Outputs: <approach>.h5 in the folder, by default data/features: float32 (N, V, T, D) in the order of
     clips.csv. For an approach that reads frames, a file without features.
-Cost: all cores. On 2 cores, mirrored clips included: MobileNetV2 half a second a clip, MoveNet a
-    third, I3D 1 to 2.5 s. Kill it at any time: the next run goes on from the last finished clip.
-    Approaches with one backbone share the work.
+Cost: all cores; on 2 cores 1 to 2.5 s a clip. Kill it at any time: the next run goes on from the
+    last finished clip.
 """
 
 import sys

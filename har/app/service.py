@@ -23,7 +23,6 @@ from har.predictor import annotation, figures, outputs, web_video
 from har.predictor.live import Stream
 from har.predictor.prediction import Prediction, Report, Settings, predict
 from har.predictor.recogniser import Recogniser
-from har.predictor.timeline import UNKNOWN, Live
 
 _IDLE = 20.0  # seconds without a frame after which a camera counts as switched off
 
@@ -40,7 +39,6 @@ class Answer(NamedTuple):
 class _Camera:
     model: str
     stream: Stream
-    live: Live
     began: float
     seen: float
     frames: int = 0
@@ -147,22 +145,18 @@ class Service:
             if camera is None and len(self._cameras) >= self.limits.cameras:
                 raise UserError("All cameras of this server are in use. Try again in a minute.")
             if camera is None or camera.model != name:
-                stream = Stream(recogniser)
-                live = Live(stream.answers, recogniser.background)
-                camera = _Camera(name, stream, live, now, now)
-                self._cameras[visitor] = camera
+                camera = self._cameras[visitor] = _Camera(name, Stream(recogniser), now, now)
         # Two requests of one camera can run at once, and the later frame come first.
         with camera.lock:
             camera.frames += 1
             camera.seen = now = max(now, camera.seen)
             camera.stream.push(now, frame)
             row, spent = camera.stream.answer(), now - camera.began
-            label = camera.live.update(row, camera.stream.familiar)
             milliseconds, rate = camera.stream.milliseconds[-1], camera.frames / max(spent, 0.1)
             speed = f"{milliseconds:.1f} ms an answer · {rate:.0f} frames a second"
             if spent < camera.stream.seconds:
                 speed += f" · first window {spent / camera.stream.seconds:.0%} full"
-            return UNKNOWN if label is None else recogniser.names[label], row, speed
+            return camera.stream.label, row, speed
 
     def leave(self, visitor: str) -> None:
         """Forget a visitor's camera."""

@@ -53,13 +53,11 @@ class Backbone(NamedTuple):
         return Sampling(**{name: getattr(self.params, name) for name in fields})
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Return features of what `read` returns, float32 (V, T', D): windows, then mirrored."""
-        views = np.split(frames, self.params.windows)
-        if self.params.mirrored:
-            views += [view[:, :, ::-1] for view in views]
+        """Return features of what `read` returns, float32 (windows, T', D)."""
         with self.one_at_a_time:
             run = self.network.predict_on_batch
-            return np.stack([np.asarray(run(np.ascontiguousarray(v)[None]))[0] for v in views])
+            parts = np.split(frames, self.params.windows)
+            return np.stack([np.asarray(run(part[None]))[0] for part in parts])
 
 
 def open_backbone(name: str, params: BackboneParams) -> Backbone:

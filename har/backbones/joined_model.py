@@ -28,33 +28,22 @@ def join(
             f"The features were computed with other weights than backbones.{name} names now. "
             "Run `dvc repro` to compute them again."
         )
-    about = {key: facts[key] for key in ("weights", "mirrored")}
-    about = {"name": name, "sha256": facts["identity"], **about}
+    about = {"name": name, "sha256": facts["identity"], "weights": facts["weights"]}
     return joined_model(backbone.network, head, facts["windows"]), {"joined": about}
 
 
 def joined_model(network: keras.Model, head: keras.Model, windows: int) -> keras.Model:
-    """Join a backbone, (N, T, H, W, 3) to (N, T', D), and a head of (N, V, T', D) to one model.
+    """Join a backbone, (N, T, H, W, 3) to (N, T', D), and a head of its windows to one model.
 
-    It maps (N, windows·T, H, W, 3) uint8 RGB to (N, n_classes) float32 probabilities. The views are
-    the windows or, where V = 2·windows, these and then these mirrored.
-
-    Raises:
-        ValueError: the head has another number of views.
+    The head takes (N, windows, T', D). The model maps (N, windows·T, H, W, 3) uint8 RGB to
+    (N, n_classes) float32 probabilities.
     """
-    n_views = head.input_shape[1]
-    if n_views not in (windows, 2 * windows):
-        raise ValueError(
-            f"joined_model expects a head of {windows} or {2 * windows} views. Received: {n_views}"
-        )
     # Without its optimizer, whose class a loader of the joined model would have to know.
     plain = type(head).from_config(head.get_config())
     plain.set_weights(head.get_weights())
     T, *rest = network.input_shape[1:]
     clips = keras.Input((windows * T, *rest), dtype="uint8", name="clips")
-    views = [clips[:, i * T : (i + 1) * T] for i in range(windows)]
-    if n_views > windows:
-        views += [ops.flip(view, axis=3) for view in views]
-    found = ops.stack([network(view) for view in views], axis=1)
+    views = [network(clips[:, i * T : (i + 1) * T]) for i in range(windows)]
+    found = ops.stack(views, axis=1)
     found = keras.layers.Identity(name="features")(found)
     return keras.Model(clips, plain(found), name=head.name)

@@ -1,38 +1,23 @@
-"""Files of pretrained weights: found or downloaded, and checked."""
+"""Files of pretrained weights: found and checked."""
 
 import importlib.util
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from har import files
 from har.errors import UserError
 
 
 def find(weights: str, sha256: str | None, key: str) -> Path:
-    """Return a file of weights: a path, or an https URL, downloaded to `.work/downloads` once.
-
-    `sha256` is required for a URL. `key` is the section of params.yaml, for messages.
+    """Return the file of weights at a path; `key` is the section of params.yaml, for messages.
 
     Raises:
         UserError: there is no such file, or its SHA-256 is another.
     """
-    if weights.startswith(("https://", "http://")):
-        if sha256 is None:
-            raise UserError(
-                f"Expected {key}.sha256 for a file from the network. Received: null. "
-                "Give the SHA-256 that its publisher names."
-            )
-        # Loaded here: how the bytes arrive changes nothing of them, so stages need no such deps.
-        from har.transfer.download import download
-
-        path = files.folder("downloads") / Path(urlsplit(weights).path).name
-        download(weights, path, sha256=sha256)
-        return path
     path = Path(weights)
     if not path.is_file():
         raise UserError(
             f"There is no file of weights at {path}. "
-            f"Put it there, or name another file or a URL in {key}.weights."
+            f"Put it there, or name another in {key}.weights."
         )
     check(path, sha256, f"Download it again, or change {key}.sha256 if you trust the file")
     return path

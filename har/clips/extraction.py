@@ -90,7 +90,7 @@ def extract(
     key = files.digest(list(shape), Path(str(video.__file__)), cv2.__version__)
     scratch = files.folder("extract", key).absolute()
     # Workers get ready while the files are hashed.
-    with pool.decoder(scratch, n_jobs=n_jobs, n_files=len(sources)) as decode:
+    with pool.decoder(n_jobs=n_jobs, n_files=len(sources)) as decode:
         with ThreadPoolExecutor() as threads:
             hashes = threads.map(_sha256, [videos / name for name in sources])
             by_source = dict(zip(sources, hashes, strict=True))

@@ -1,8 +1,6 @@
-"""Decode many files at once: in processes of this machine, or on a Dask cluster.
+"""Decode many files at once, in processes: a decoder that crashes or hangs costs its file alone.
 
-`HAR_JOBLIB_BACKEND=dask` takes the cluster of `HAR_DASK_SCHEDULER`; there a decoder that crashes or
-hangs stops its worker. On this machine it costs its file alone. Workers import this module, so it
-imports little.
+Workers import this module, so it imports little.
 """
 
 import contextlib
@@ -11,7 +9,6 @@ import os
 import queue
 import signal
 import sys
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
@@ -27,7 +24,6 @@ from har.clips import video
 from har.errors import UserError
 
 SECONDS = 300.0  # of patience; two more for each megabyte
-ANSWER_SECONDS = 15  # for a scheduler to answer
 
 
 class Job(NamedTuple):
@@ -74,31 +70,19 @@ def decode(job: Job) -> Result:
     return results
 
 
-def _named(name: str, job: Job) -> tuple[str, Result]:
-    return name, decode(job)
-
-
 @contextlib.contextmanager
-def decoder(shared: Path, *, n_jobs: int = -1, n_files: int) -> Iterator[Decoder]:
+def decoder(*, n_jobs: int = -1, n_files: int) -> Iterator[Decoder]:
     """Start at most `n_files` workers, which get ready while the caller prepares jobs.
 
-    Every worker must see the folder `shared`. `n_jobs` are processes: -1 is one a core and two at
-    least; 1 is this process, which a decoder that crashes then ends.
+    `n_jobs` are processes: -1 is one a core and two at least; 1 is this process, which a decoder
+    that crashes then ends.
 
     Yields:
         A function of jobs by name, which yields the name and result of each in any order. It
-        raises a `UserError` where workers are killed from outside or a cluster does not answer.
+        raises a `UserError` where workers are killed from outside.
     """
-    backend = os.environ.get("HAR_JOBLIB_BACKEND") or "processes"
-    if backend not in ("processes", "dask"):
-        raise UserError(
-            f"Expected processes or dask in HAR_JOBLIB_BACKEND. Received: {backend}. "
-            "Unset it to use all cores of this machine."
-        )
-    if backend == "dask":
-        yield lambda jobs: _on_cluster(jobs, shared)
-    elif n_jobs == 1:
-        yield lambda jobs: (_named(*item) for item in jobs.items())
+    if n_jobs == 1:
+        yield lambda jobs: ((name, decode(job)) for name, job in jobs.items())
     else:
         import joblib
 
@@ -207,62 +191,3 @@ def _crash(name: str, death: ProcessExpired) -> str:
     with contextlib.suppress(ValueError):
         return f"the decoder crashed ({signal.Signals(-death.exitcode).name})"
     return "the decoder crashed"
-
-
-def _on_cluster(jobs: Mapping[str, Job], shared: Path) -> Iterator[tuple[str, Result]]:
-    import joblib
-
-    with _client() as client, joblib.parallel_config(backend="dask"):
-        _check_workers(client, shared)
-        parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(_named)(name, job) for name, job in jobs.items())
-
-
-def _client() -> Any:
-    address = os.environ.get("HAR_DASK_SCHEDULER", "")
-    if not address:
-        raise UserError(
-            "Expected the address of a Dask scheduler in HAR_DASK_SCHEDULER, as tcp://host:8786. "
-            "Received: nothing. Start one with `dask scheduler`, or unset HAR_JOBLIB_BACKEND."
-        )
-    try:
-        from distributed import Client
-
-        return Client(address, timeout=ANSWER_SECONDS)
-    except ImportError:
-        raise UserError(
-            "HAR_JOBLIB_BACKEND=dask needs Dask. Install it: pip install 'har-lab[cluster]'."
-        ) from None
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"No Dask scheduler answers at HAR_DASK_SCHEDULER={address} "
-            f"({' '.join(str(error).split()) or type(error).__name__}). "
-            "Start it with `dask scheduler`, workers with `dask worker`."
-        ) from None
-
-
-def _check_workers(client: Any, shared: Path) -> None:
-    token = shared / uuid.uuid4().hex
-    token.touch()
-    try:
-        seen = client.run(_exists, str(token))  # which a worker takes from its own har
-    except Exception as error:
-        raise UserError(
-            f"A Dask worker lacks this version of har ({error}). Install it there."
-        ) from None
-    finally:
-        token.unlink()
-    if not seen:
-        raise UserError(
-            "The Dask scheduler has no workers. Start some: "
-            f"dask worker {client.scheduler.address} --nthreads 1 --nworkers -1."
-        )
-    if blind := [worker for worker, exists in seen.items() if not exists]:
-        raise UserError(
-            f"Dask workers write their frames into a file in {shared}, which {', '.join(blind)} "
-            "cannot read. Run from a folder that all machines mount at the same path."
-        )
-
-
-def _exists(path: str) -> bool:
-    return Path(path).exists()

@@ -9,7 +9,6 @@ that ignores time cannot pass an accuracy of 4 in 6. All else that differs betwe
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,15 +19,25 @@ from tqdm import tqdm
 
 from har.datasets.folder import chosen
 from har.datasets.rendering import figure, scene
+from har.datasets.rendering.film import (
+    CANVAS,
+    HEIGHT,
+    SEED,
+    WIDTH,
+    Setting,
+    Take,
+    draw_person,
+    draw_proportions,
+    film,
+    move_camera,
+    wander,
+)
 from har.errors import UserError
 from har.params import DatasetParams
 
 GROUPS = 30
 CLIPS_PER_GROUP = 4
-WIDTH = 160
-HEIGHT = 120
 FPS = 25
-SEED = 27
 
 # Class to motion, and whether the film runs backwards.
 MOTIONS = {
@@ -83,33 +92,22 @@ NUISANCE = Nuisance()
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class Group(Setting):
     """One source video: one person, one place, one camera, for one motion."""
 
     motion: str
     style: figure.Style
     proportions: dict[str, float]
-    person: scene.Person
-    view: scene.View
-    place: np.ndarray  # canvas with furniture, (H + 2 margins, W + 2 margins, 3) uint8
-    occluder: tuple[np.ndarray, np.ndarray] | None
     thing: scene.Thing | None  # what is lifted
-    gain: np.ndarray  # (3,) RGB
-    light: float  # side it comes from, -1 to 1
-    mirrored: bool
     speed: float  # cycles, or whole motions, per second
 
 
 @dataclass(frozen=True, eq=False)
-class Clip:
-    """One film of a group. All arrays run over the T frames of the forward motion."""
+class Clip(Take):
+    """One film of a group."""
 
     progress: np.ndarray  # (T,) cycles, or share of the motion (below 0 before, above 1 after)
     sway: np.ndarray  # (T, A) radians, added to the joint angles
-    camera: np.ndarray  # (T, 2, 3) canvas to frame
-    gain: np.ndarray  # (T,)
-    grain: np.ndarray  # (T, 2) corner of each frame's patch of noise
-    backwards: bool
 
 
 class Name(NamedTuple):
@@ -126,23 +124,6 @@ class Name(NamedTuple):
     def path(self) -> Path:
         """Return the path below the data set's root."""
         return Path(self.label, f"v_{self.label}_g{self.group:02}_c{self.clip:02}.avi")
-
-
-def _person(rng: np.random.Generator) -> scene.Person:
-    tone = rng.uniform(0, 1)
-    skin = np.array([240, 200, 172]) * (1 - tone) + np.array([104, 68, 48]) * tone
-    hairs = [(30, 24, 22), (72, 46, 30), (150, 104, 60), (196, 164, 104), (150, 148, 146)]
-    return scene.Person(
-        skin=tuple(skin.tolist()),
-        hair=hairs[int(rng.integers(len(hairs)))],
-        shirt=scene.colour(rng, (0.1, 0.9), (0.3, 1.0)),
-        trousers=scene.colour(rng, (0.1, 0.6), (0.15, 0.65)),
-        shoes=scene.colour(rng, (0.0, 0.6), (0.1, 0.95)),
-        girth=rng.uniform(*NUISANCE.girth),
-        long_sleeves=bool(rng.random() < 0.5),
-        long_trousers=bool(rng.random() < 0.75),
-        long_hair=bool(rng.random() < 0.4),
-    )
 
 
 def _furnish(
@@ -192,10 +173,8 @@ def draw_group(
     `other_place` draws another place behind person and furniture, which stay.
     """
     style = figure.Style(*rng.uniform(-1, 1, len(figure.Style._fields)))
-    stretch = np.clip(rng.normal(1, NUISANCE.proportions, len(figure.PROPORTIONS)), 0.85, 1.15)
-    lengths = stretch * list(figure.PROPORTIONS.values())
-    proportions = dict(zip(figure.PROPORTIONS, lengths.tolist(), strict=True))
-    person = _person(rng)
+    proportions = draw_proportions(rng, NUISANCE.proportions)
+    person = draw_person(rng, NUISANCE.girth)
 
     # The whole motion is centred in the frame, feet near its lower edge.
     path = figure.joints(figure.trajectory(motion, np.linspace(0, 1, 9), style), proportions)
@@ -209,36 +188,32 @@ def draw_group(
     row = HEIGHT * 0.5 + stature_px * 0.5 - rng.uniform(0, 4)
     view = view._replace(origin=(column + scene.MARGIN, row + scene.MARGIN))
 
-    shape = (HEIGHT + 2 * scene.MARGIN, WIDTH + 2 * scene.MARGIN)
-    place = scene.place(rng, *shape, rng.uniform(*NUISANCE.contrast))
+    place = scene.place(rng, *CANVAS, rng.uniform(*NUISANCE.contrast))
     if other_place:
-        place = scene.place(other_place, *shape, other_place.uniform(*NUISANCE.contrast))
+        place = scene.place(other_place, *CANVAS, other_place.uniform(*NUISANCE.contrast))
     furniture, thing = _furnish(rng, motion, path, view)
     if furniture:
         scene.paint(place, scene.prepare(furniture, np.eye(2, 3)[None]), 0)
     occluder = None
     if rng.random() < NUISANCE.occluder_chance:
         middle = view.origin[0] + stature_px * rng.uniform(-0.4, 0.4)
-        occluder = scene.occluder(rng, *shape, middle, rng.uniform(*NUISANCE.occluder_px))
+        occluder = scene.occluder(rng, *CANVAS, middle, rng.uniform(*NUISANCE.occluder_px))
     cyclic = motion in figure.CYCLIC
     speed = rng.uniform(*NUISANCE.cycle_hz) if cyclic else 1 / rng.uniform(*NUISANCE.duration_s)
     return Group(
-        *(motion, style, proportions, person, view, place, occluder, thing),
+        motion=motion,
+        style=style,
+        proportions=proportions,
+        person=person,
+        view=view,
+        place=place,
+        occluder=occluder,
+        thing=thing,
         gain=rng.uniform(*NUISANCE.light) * np.exp(rng.normal(0, NUISANCE.tint, 3)),
         light=rng.uniform(-1, 1),
         mirrored=bool(rng.random() < 0.5),
         speed=speed,
     )
-
-
-def _wander(rng: np.random.Generator, count: int, columns: int, hz: Range) -> np.ndarray:
-    # Smooth noise, (count, columns), amplitude about 1; alike forwards and backwards in time.
-    seconds = np.arange(count)[:, None] / FPS
-    waves = [
-        np.sin(2 * np.pi * (rng.uniform(*hz, columns) * seconds + rng.uniform(0, 1, columns)))
-        for _ in range(3)
-    ]
-    return sum(waves) / np.sqrt(3)
 
 
 def draw_clip(rng: np.random.Generator, group: Group, backwards: bool = False) -> Clip:
@@ -253,68 +228,32 @@ def draw_clip(rng: np.random.Generator, group: Group, backwards: bool = False) -
         n_moving = min(FPS / speed, count - 4)
         progress = (frames - rng.uniform(2, count - 2 - n_moving)) / n_moving
 
-    across = np.linspace(-1, 1, count)
+    across, seconds = np.linspace(-1, 1, count), frames / FPS
     zoom = 1 + rng.uniform(-1, 1) * NUISANCE.framing_zoom
     zoom = zoom * (1 + 0.5 * NUISANCE.zoom * rng.uniform(-1, 1) * across)
-    roll = np.radians(NUISANCE.roll_deg) * _wander(rng, count, 1, (0.2, 0.8))[:, 0]
+    roll = np.radians(NUISANCE.roll_deg) * wander(rng, seconds, 1, (0.2, 0.8))[:, 0]
     shift = rng.uniform(-1, 1, 2) * NUISANCE.framing_px
     shift = shift + 0.5 * NUISANCE.pan_px * rng.uniform(-1, 1, 2) * across[:, None]
-    shift = shift + rng.uniform(*NUISANCE.shake_px) * _wander(rng, count, 2, (0.5, 4.0))
-    turn = np.stack([np.cos(roll), -np.sin(roll), np.sin(roll), np.cos(roll)], axis=1)
-    linear = zoom[:, None, None] * turn.reshape(count, 2, 2)
-    centre = np.array([WIDTH, HEIGHT]) / 2
-    offset = centre + shift - linear @ (centre + scene.MARGIN)
+    shift = shift + rng.uniform(*NUISANCE.shake_px) * wander(rng, seconds, 2, (0.5, 4.0))
     drift = NUISANCE.light_drift * rng.uniform(-1, 1) * across / 2
-    sway = np.radians(NUISANCE.sway_deg) * _wander(rng, count, len(figure.ANGLES), (0.2, 1.0))
+    sway = np.radians(NUISANCE.sway_deg) * wander(rng, seconds, len(figure.ANGLES), (0.2, 1.0))
     sway[:, figure.ANGLES.index("lift")] = 0.0
     return Clip(
         progress=progress,
         sway=sway,
-        camera=np.concatenate([linear, offset[:, :, None]], axis=2),
-        gain=1 + drift + NUISANCE.flicker * _wander(rng, count, 1, (1.0, 6.0))[:, 0],
+        camera=move_camera(zoom, roll, shift),
+        gain=1 + drift + NUISANCE.flicker * wander(rng, seconds, 1, (1.0, 6.0))[:, 0],
         grain=rng.integers(0, 64, (count, 2)),
         backwards=backwards,
     )
-
-
-@lru_cache(maxsize=1)
-def _grain(deviation: float) -> np.ndarray:
-    # A sheet of sensor noise to cut patches from: one for all clips, as drawing it is slow.
-    shape = (HEIGHT + 64, WIDTH + 64, 3)
-    return np.rint(np.random.default_rng(SEED).normal(0, deviation, shape)).astype(np.int16)
 
 
 def render_clip(group: Group, clip: Clip) -> np.ndarray:
     """Film one clip: (T, H, W, 3) uint8 RGB."""
     angles = figure.trajectory(group.motion, clip.progress, group.style) + clip.sway
     body = figure.joints(angles, group.proportions)
-    parts = scene.person_parts(body, group.person, group.view, group.light)
-    if group.thing is not None:
-        parts += group.thing.parts(body, clip.progress > 0.5, group.view)
-    ready = scene.prepare(parts, clip.camera)
-    floor = body["pelvis"] * [1, 1, 0]
-    feet = scene.carry(group.view.project(floor)[0][:, None], clip.camera)[:, 0]
-    shadow = np.array([0.24, 0.06]) * group.view.px_per_stature
-    gains = clip.gain[:, None] * group.gain
-    noise = _grain(NUISANCE.noise)
-
-    count = len(clip.progress)
-    frames = np.empty((count, HEIGHT, WIDTH, 3), np.uint8)
-    for index in range(count):
-        camera = clip.camera[index]
-        frame = cv2.warpAffine(group.place, camera, (WIDTH, HEIGHT))
-        scene.cast_shadow(frame, feet[index], shadow)
-        scene.paint(frame, ready, index)
-        if group.occluder is not None:
-            layer, opening = (cv2.warpAffine(o, camera, (WIDTH, HEIGHT)) for o in group.occluder)
-            frame = cv2.add(cv2.multiply(frame, opening, scale=1 / 255), layer)
-        frame = cv2.multiply(frame, (*gains[index].tolist(), 0.0))
-        y, x = clip.grain[index]
-        patch = noise[y : y + HEIGHT, x : x + WIDTH]
-        cv2.add(frame, patch, dst=frames[index], dtype=cv2.CV_8U)
-    if group.mirrored:
-        frames = frames[:, :, ::-1]
-    return np.ascontiguousarray(frames[::-1] if clip.backwards else frames)
+    lifted = group.thing.parts(body, clip.progress > 0.5, group.view) if group.thing else []
+    return film(group, clip, body, lifted, NUISANCE.noise)
 
 
 def _write(path: Path, frames: np.ndarray) -> None:

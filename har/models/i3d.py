@@ -9,10 +9,9 @@ multiply-adds a window, 1 to 2.5 s a clip on 2 cores. Reaches: docs/results.md.
 
 from typing import Annotated, Any, Literal
 
-from keras import Model, layers, ops
+from keras import Input, Model, layers, ops
 from pydantic import Field
 
-from har.models.parts.on_features import Shape, feature_input, last_layer
 from har.params import Section, TrainParams
 
 LINEAR = True  # fitted in one go, not by gradient steps
@@ -29,12 +28,15 @@ class Params(Section):
     train: dict[str, Any] = Field(default_factory=dict)
 
 
-def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed: int) -> Model:
+def build(
+    n_classes: int, shape: tuple[int, int, int], params: Params, train: TrainParams, seed: int
+) -> Model:
     """Build the network, as `har.models` says; `train` and `seed` are not used.
 
-    The layer `summary` holds what the classifier sees.
+    `shape` is that of a clip's features: windows, time steps, numbers. The layer `summary` holds
+    what the classifier sees.
     """
-    features, _ = feature_input(shape)
+    features = Input(shape, dtype="float32", name="features")
     kinds = {
         "mean": lambda: ops.mean(features, axis=(1, 2)),
         "spread": lambda: ops.mean(ops.std(features, axis=2), axis=1),
@@ -42,4 +44,5 @@ def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed
     }
     x = ops.concatenate([kinds[kind]() for kind in params.summary], axis=1)
     x = layers.Identity(name="summary")(x)
-    return Model(features, last_layer(x, n_classes), name="i3d")
+    options = {"kernel_initializer": "zeros", "dtype": "float32", "name": "classes"}
+    return Model(features, layers.Dense(n_classes, "softmax", **options)(x), name="i3d")

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from har.nn import backend, space_to_depth
+from har.nn import backend
 from har.nn.activations import check_activation, with_slope
 from har.nn.time_folding import fold
 
@@ -49,21 +49,11 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
         # With time first, the gates of a step are contiguous in memory.
         frames = fold(ops.transpose(sequences, (1, 0, 2, 3, 4)))
         recurrent_kernel = ops.convert_to_tensor(cell.recurrent_kernel)
-        size = self._block_size(h.shape)
-        if size > 1:
-            # The whole recurrence works on blocks of pixels, which have more channels.
-            kernel = ops.convert_to_tensor(cell.kernel)
-            gates = space_to_depth.convolve(frames, kernel, size, cell.padding, groups=4)
-            before = tuple((length - 1) // 2 for length in cell.kernel_size)
-            recurrent_kernel = space_to_depth.block_kernel(recurrent_kernel, size, before, groups=4)
-            h, c = ops.space_to_depth(h, size), ops.space_to_depth(c, size)
-        else:
-            gates = ops.conv(
-                frames, cell.kernel, cell.strides, cell.padding, dilation_rate=cell.dilation_rate
-            )
+        gates = ops.conv(
+            frames, cell.kernel, cell.strides, cell.padding, dilation_rate=cell.dilation_rate
+        )
         if cell.use_bias:
-            bias = ops.reshape(cell.bias, (4, 1, self.filters))
-            gates = gates + ops.reshape(ops.tile(bias, (1, size * size, 1)), (-1,))
+            gates = gates + cell.bias
         gates = ops.reshape(gates, (T, -1, *gates.shape[1:]))
         keep = None
         if training and cell.recurrent_dropout:
@@ -71,17 +61,7 @@ class ConvLSTM2D(keras.layers.ConvLSTM2D):
                 ops.ones_like(h), cell.recurrent_dropout, seed=cell.seed_generator
             )
         states, c = self._recur(gates, recurrent_kernel, h, c, keep)
-        if size > 1:
-            states = ops.depth_to_space(fold(states), size)
-            states = ops.reshape(states, (T, -1, *states.shape[1:]))
-            c = ops.depth_to_space(c, size)
         return states[-1], ops.transpose(states, (1, 0, 2, 3, 4)), [states[-1], c]
-
-    def _block_size(self, state: tuple[int, ...]) -> int:
-        usual = max(*self.strides, *self.dilation_rate) == 1
-        even = state[1] % 2 == state[2] % 2 == 0
-        few = self.filters < space_to_depth.TENSOR_CORE
-        return 2 if usual and even and few and backend.on_gpu() else 1
 
     def _recur(self, gates, kernel, h, c, keep):
         # The gradient is written out: the loop back through time then holds only what a step needs

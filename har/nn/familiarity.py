@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from har.nn.model_files import read_arrays
+
 FILE = "familiarity.npz"  # in a model's folder
 PASS = 0.95  # of known clips; what scores lower than the rest is unknown
 
@@ -84,5 +86,5 @@ def save(path: Path, familiarity: Familiarity) -> None:
 
 def load(path: Path) -> Familiarity:
     """Read it; raise an `OSError`, `ValueError` or `KeyError` where the file is another."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return Familiarity(*(arrays[name].astype(np.float64) for name in Familiarity._fields))
+    arrays = read_arrays(path)
+    return Familiarity(*(arrays[name].astype(np.float64) for name in Familiarity._fields))

@@ -2,10 +2,12 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from har import files
 from har.errors import UserError
@@ -70,3 +72,12 @@ def load_model(path: Path | str) -> keras.Model:
             f"Expected a Keras model at {path}. Received: {str(error).splitlines()[0]}. "
             "Run `dvc repro` to train it, or name another model."
         ) from None
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of an .npz file, without pickles; a `ValueError` says how it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (AttributeError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(str(error) or type(error).__name__) from None

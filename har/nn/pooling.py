@@ -4,7 +4,6 @@
 import keras
 from keras import ops
 
-from har.nn import backend, space_to_depth
 from har.nn.activations import check_activation
 
 
@@ -64,24 +63,14 @@ class PooledConv2D(keras.layers.Conv2D):
             )
 
     def call(self, inputs):
-        x = self._maxima(inputs)
+        x = self.convolution_op(inputs, self.kernel)
+        if keras.backend.backend() == "jax":
+            x = tile_maxima(x, (self.pool_size, self.pool_size), "same")
+        else:
+            x = ops.max_pool(x, self.pool_size, padding="same")
         if self.use_bias:
             x = x + ops.cast(self.bias, x.dtype)
         return self.activation(x)
-
-    def _maxima(self, x):
-        size = self.pool_size
-        usual = size > 1 and max(*self.strides, *self.dilation_rate, self.groups) == 1
-        whole = not any(n % size for n in self.convolved_shape(x.shape)[1:3])
-        few = x.shape[-1] < space_to_depth.TENSOR_CORE
-        if usual and whole and few and backend.on_gpu():
-            kernel = ops.convert_to_tensor(self.kernel)
-            x = space_to_depth.convolve(x, kernel, size, self.padding)
-            return ops.max(ops.reshape(x, (*x.shape[:3], size * size, self.filters)), axis=3)
-        x = self.convolution_op(x, self.kernel)
-        if keras.backend.backend() == "jax":
-            return tile_maxima(x, (size, size), "same")
-        return ops.max_pool(x, size, padding="same")
 
     def convolved_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape before pooling."""

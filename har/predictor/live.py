@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from har.clips import video
+from har.predictor.timeline import UNKNOWN, Live
 
 if TYPE_CHECKING:
     from har.predictor.recogniser import Recogniser
@@ -27,7 +28,7 @@ class Stream:
     """What one camera saw in the last `seconds`.
 
     `milliseconds` is how long the last answers took, from the new frame on; `familiar`, how
-    familiar the last one is: from 0 on known.
+    familiar the last one is: from 0 on known; `label`, what happens, by all answers so far.
     """
 
     def __init__(self, recogniser: "Recogniser", seconds: float | None = None) -> None:
@@ -44,6 +45,9 @@ class Stream:
         self._shown: np.ndarray | None = None
         self._changed = False  # frames, since the last answer
         self._answer = np.empty(0)  # none yet
+        self.label, self._judged = UNKNOWN, -math.inf
+        answers = self.seconds / (1.0 if self.slow else EVERY)
+        self._live = Live(answers, recogniser.background)
         self._begun = 0.0  # the last answer
         self._pending: Future[tuple[np.ndarray, float]] | None = None
         self._thread = ThreadPoolExecutor(1)  # starts with its first task
@@ -55,14 +59,9 @@ class Stream:
         times = self.milliseconds or [self._recogniser.milliseconds]
         return times[-1] > _SLOW
 
-    @property
-    def answers(self) -> float:
-        """How many answers come while one window passes."""
-        return self.seconds / (1.0 if self.slow else EVERY)
-
     def push(self, at: float, frame: np.ndarray) -> None:
         """Take a frame, uint8 (H, W, 3) RGB; `at`, in seconds, is not before the last frame's."""
-        begun = time.perf_counter()
+        begun, self._at = time.perf_counter(), at
         size = self._recogniser.shape[1:]
         if frame.shape[:2] != size:
             frame = video.shrink(frame, *size)
@@ -81,7 +80,9 @@ class Stream:
         self._spent = time.perf_counter() - begun
 
     def answer(self) -> np.ndarray:
-        """Return the class probabilities of the last `seconds`, float64 (C,); sets `familiar`.
+        """Return the class probabilities of the last `seconds`, float64 (C,).
+
+        It sets `familiar`, and `label` every `EVERY` seconds.
 
         Raises:
             ValueError: no frame has come yet.
@@ -101,6 +102,10 @@ class Stream:
 
     def _keep(self, answer: np.ndarray, seconds: float) -> None:
         self._answer, self.familiar = answer[:-1], float(answer[-1])
+        if self._at >= self._judged + EVERY - 1e-3:
+            self._judged = self._at
+            found = self._live.update(self._answer, self.familiar)
+            self.label = UNKNOWN if found is None else self._recogniser.names[found]
         self.milliseconds.append((seconds + self._spent) * 1000)
 
     def _take(self, frame: np.ndarray) -> None:

@@ -19,7 +19,6 @@ from har.predictor import annotation, outputs, sources, web_video
 from har.predictor.live import EVERY, Stream
 from har.predictor.prediction import TIMELINE, Prediction, Settings, of_windows, predict, top
 from har.predictor.recogniser import Recogniser
-from har.predictor.timeline import UNKNOWN, Live
 
 
 @dataclass(frozen=True)
@@ -138,11 +137,10 @@ class Session:
         recogniser, to = self.recogniser, self.outputs
         if not to.as_json:
             print(recogniser.describe(), flush=True)
-        stream = Stream(recogniser, self.settings.window)
-        live, last = Live(stream.answers, recogniser.background), None
+        stream, last = Stream(recogniser, self.settings.window), None
         spans: list[tuple[float, float]] = []
         rows: list[np.ndarray] = []
-        label, probability, shown, due = UNKNOWN, 0.0, None, 0.0
+        label, probability, due = None, 0.0, 0.0
         # Users leave with Ctrl-C, and what they asked for is written then.
         film = to.video and annotation.AnnotatedVideo(to.video)
         with film or contextlib.nullcontext() as written, contextlib.suppress(KeyboardInterrupt):
@@ -154,16 +152,16 @@ class Session:
                         last, due = row, at + EVERY
                         rows.append(np.append(row, stream.familiar))
                         spans.append((max(at - stream.seconds, 0.0), at))
-                        found = live.update(row, stream.familiar)
-                        label = UNKNOWN if found is None else recogniser.names[found]
-                        probability = float(row.max() if found is None else row[found])
+                        shares = dict(zip(recogniser.names, row.tolist(), strict=True))
+                        probability = shares.get(stream.label, row.max())
                         if to.as_json:
-                            self._print_json(at, label, row, stream.milliseconds[-1])
-                        elif label != shown:
-                            print(f"{outputs.clock(at):>8}  {label}  {probability:.0%}", flush=True)
-                        shown = label
+                            self._print_json(at, stream.label, row, stream.milliseconds[-1])
+                        elif stream.label != label:
+                            line = f"{outputs.clock(at):>8}  {stream.label}  {probability:.0%}"
+                            print(line, flush=True)
+                        label = stream.label
                     if written:
-                        written.write(at, frame, label, probability)
+                        written.write(at, frame, stream.label, probability)
             finally:
                 if rows:
                     seen = of_windows(recogniser, camera.name, TIMELINE, spans, np.stack(rows))

@@ -18,7 +18,7 @@ import psutil
 
 from har.clips.store import FrameStore
 from har.errors import UserError
-from har.training import device_rows, distribution
+from har.training import device_rows
 
 PLACES = ("device", "memory", "file")
 ROOM = 0.5  # share of the free memory; the network and other processes need some too
@@ -74,8 +74,7 @@ class Batches(keras.utils.PyDataset):
     """Clips in batches; `place`, one of `PLACES`, says where the frames are.
 
     In training the last batch of an epoch is filled up with clips of the first one, so that a step
-    is compiled for one size. With several devices (`har.training.distribution`) every batch is
-    filled up, so that it divides evenly.
+    is compiled for one size.
 
     The order of an epoch depends on seed and epoch alone; without a seed it stays, and the last
     batch may be smaller. `weights` (N,) of clips in the loss are a part of each batch, because
@@ -91,14 +90,14 @@ class Batches(keras.utils.PyDataset):
         weights: np.ndarray | None = None,
     ) -> None:
         super().__init__()
-        self._devices = distribution.devices(batch)
         self.place = _place(frames)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="har-feed")
         self._frames = frames
         self._facts = (labels,) if weights is None else (labels, weights)
         if self.place == "device":
             arrays = frames, *self._facts
-            self._there = tuple(distribution.everywhere(device_rows.words(a)) for a in arrays)
+            tensor = keras.ops.convert_to_tensor
+            self._there = tuple(tensor(device_rows.words(a)) for a in arrays)
             self._shapes = tuple(array.shape[1:] for array in arrays)
         self._batch, self._seed = batch, seed
         self.epoch = -1
@@ -113,12 +112,11 @@ class Batches(keras.utils.PyDataset):
         self._order = np.arange(len(self._facts[0]))
         if self._seed is not None:
             np.random.default_rng([self._seed, epoch]).shuffle(self._order)
-        full = self._seed is not None and len(self._order) > self._batch
-        even = self._batch if full else self._devices  # devices divide the batch
-        n = math.ceil(len(self._order) / even) * even
-        self._order = np.resize(self._order, n)  # repeats the first clips at the end
+        if self._seed is not None and len(self._order) > self._batch:
+            # Repeats the first clips at the end.
+            self._order = np.resize(self._order, len(self) * self._batch)
         if self.place == "device":
-            self._order_there = distribution.everywhere(self._order.astype(np.int32))
+            self._order_there = keras.ops.convert_to_tensor(self._order.astype(np.int32))
 
     def on_epoch_end(self) -> None:
         """Go to the next epoch; Keras calls this where `fit` is given this object."""
@@ -131,9 +129,8 @@ class Batches(keras.utils.PyDataset):
         """Return a batch: frames, labels and any weights; tensors where `place` is `device`."""
         rows = self._rows(index)
         if self.place == "device":
-            n, start, shapes = len(rows), index * self._batch, self._shapes
-            shardings = distribution.shardings((n, *shape) for shape in shapes)
-            return device_rows.take(self._there, self._order_there, start, n, shapes, shardings)
+            start, order = index * self._batch, self._order_there
+            return device_rows.take(self._there, order, start, len(rows), self._shapes)
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
             if ahead not in self._coming:
                 wanted = self._rows(ahead)

@@ -29,27 +29,26 @@ def take(
     start: int,
     size: int,
     shapes: tuple[tuple[int, ...], ...],
-    shardings: tuple | None = None,
 ) -> tuple:
     """Return rows `order[start:start + size]` of arrays, all on JAX's devices, by one call.
 
     `keras.ops.take` checks and clips indices by several kernels, each started by the host. Arrays
     are as `words` returns them, `order` is int32 (N,), `shapes` are those of a row before `words`.
     """
-    return tuple(_taking()(arrays, order, start, size=size, shapes=shapes, shardings=shardings))
+    return tuple(_taking()(arrays, order, start, size=size, shapes=shapes))
 
 
 @functools.cache
 def _taking() -> Callable:
     import jax
 
-    def take(arrays, order, start, size, shapes, shardings):
+    def take(arrays, order, start, size, shapes):
         rows = jax.lax.dynamic_slice(order, (start,), (size,))
         taken = [array[rows] for array in arrays]
         for i, shape in enumerate(shapes):
             if taken[i].shape[1:] != shape:
                 as_bytes = jax.lax.bitcast_convert_type(taken[i], np.uint8)
                 taken[i] = as_bytes.reshape(size, *shape)
-        return jax.lax.with_sharding_constraint(tuple(taken), shardings) if shardings else taken
+        return taken
 
-    return jax.jit(take, static_argnames=("size", "shapes", "shardings"))
+    return jax.jit(take, static_argnames=("size", "shapes"))

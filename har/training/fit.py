@@ -15,6 +15,7 @@ from tqdm.keras import TqdmCallback
 
 from har import files
 from har.errors import UserError
+from har.nn.model_files import read_arrays
 from har.params import TrainParams
 from har.training.batches import Batches, StoredFrames
 
@@ -189,11 +190,14 @@ class TrainingState(keras.callbacks.Callback):
         """Take the state from the file, if there is one."""
         if not self._backup.exists():
             return
-        with np.load(self._backup, allow_pickle=False) as saved:
-            self.history = json.loads(str(saved["history"]))
-            for i, variable in enumerate(self._variables()):
-                variable.assign(saved[f"variable_{i}"])
-            self._best = [saved[f"best_{i}"] for i in range(len(self.model.weights))]
+        try:
+            saved = read_arrays(self._backup)
+        except ValueError:
+            return  # a damaged disk: training starts anew
+        self.history = json.loads(str(saved["history"]))
+        for i, variable in enumerate(self._variables()):
+            variable.assign(saved[f"variable_{i}"])
+        self._best = [saved[f"best_{i}"] for i in range(len(self.model.weights))]
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch."""

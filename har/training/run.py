@@ -18,7 +18,7 @@ from har.clips.store import FrameStore
 from har.errors import UserError
 from har.nn import familiarity, model_files
 from har.params import Params, Trial
-from har.training import batches, calibration, distribution, fit
+from har.training import batches, calibration, fit, pretraining
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -39,7 +39,6 @@ def train(
     all. Kill it at any time: the next call goes on from the last finished epoch and writes the same
     bytes. `data` has frames.h5, clips.csv and split.csv.
     """
-    distribution.start()
     approach = trial.approach
     settings, recipe = params.approach(approach), params.recipe(approach)
     module = importlib.import_module(f"har.models.{approach}")
@@ -59,11 +58,15 @@ def train(
         for package in ("models/parts", "nn", "training"):
             code += sorted((PACKAGE / package).glob("*.py"))
         chosen = str([trial, recipe, settings])
-        key = files.digest(source.path, split, chosen, *code, fit.versions())
+        rendered = pretraining.file_of(approach, settings)
+        key = files.digest(source.path, split, chosen, *code, rendered, fit.versions())
         unfinished = files.folder("train", str(trial))
 
         def build() -> keras.Model:
-            return module.build(len(source.classes), source.shape, settings, recipe, trial.seed)
+            model = module.build(len(source.classes), source.shape, settings, recipe, trial.seed)
+            if rendered:
+                pretraining.start(model, rendered, settings)
+            return model
 
         start = time.perf_counter()
         n_classes = len(source.classes)
@@ -86,7 +89,7 @@ def train(
             seconds = (time.perf_counter() - start) / result.epochs_run * len(result.history)
             note = {"seconds": round(seconds, 1), "epochs": len(result.history)}
             files.write_json(times_file(trial), note)
-        model = distribution.alone(build, result.model)
+        model = result.model
         temperature = calibration.calibrate(model, *validation, recipe.batch)
         embed = functools.partial(batches.outputs, familiarity.embedder(model), batch=recipe.batch)
         known = familiarity.fit(embed(train_clips[0]), train_clips[1])

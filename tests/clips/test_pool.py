@@ -6,8 +6,6 @@ A `sitecustomize.py` on the workers' path spoils `video.read_spans` for some fil
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +15,6 @@ import psutil
 import pytest
 
 from har.clips import extraction, pool, store
-from har.errors import UserError
 
 VIDEOS = Path("data/fetched")
 OUTPUT = Path("data/frames.h5")
@@ -195,7 +192,7 @@ def workers() -> list[psutil.Process]:
 
 @pytest.mark.parametrize("n", [2, 3])
 def test_every_job_is_answered_and_no_process_stays(clips, tmp_path, n):
-    with pool.decoder(tmp_path, n_jobs=n, n_files=30) as decode:
+    with pool.decoder(n_jobs=n, n_files=30) as decode:
         for turn in (clips, clips[:3], []):
             results = dict(decode(jobs(turn, tmp_path)) if turn else ())
             assert sorted(results) == turn
@@ -206,7 +203,7 @@ def test_every_job_is_answered_and_no_process_stays(clips, tmp_path, n):
 
 
 def test_leaving_in_the_middle_leaves_no_process(clips, tmp_path):
-    with pool.decoder(tmp_path, n_jobs=2, n_files=30) as decode:
+    with pool.decoder(n_jobs=2, n_files=30) as decode:
         next(decode(jobs(clips, tmp_path)))
     assert workers() == []
 
@@ -216,7 +213,7 @@ def test_what_a_worker_raises_comes_out_and_leaves_no_process(clips, tmp_path):
     (tmp_path / "part.h5").unlink()
     with (
         pytest.raises(FileNotFoundError, match=r"part\.h5"),
-        pool.decoder(tmp_path, n_jobs=2, n_files=30) as decode,
+        pool.decoder(n_jobs=2, n_files=30) as decode,
     ):
         list(decode(some))
     assert workers() == []
@@ -236,7 +233,7 @@ def test_workers_that_cannot_start_end_the_run_with_one_line(clips, tmp_path):
 
 
 def test_workers_killed_while_they_wait_are_replaced(clips, tmp_path):
-    with pool.decoder(tmp_path, n_jobs=2, n_files=30) as decode:
+    with pool.decoder(n_jobs=2, n_files=30) as decode:
         some = jobs(clips, tmp_path)
         while len(workers()) < 2:
             time.sleep(0.05)
@@ -268,146 +265,3 @@ def test_workers_load_neither_keras_nor_the_script_that_starts_them(clips, tmp_p
     assert len(loaded) == 30, said
     for line in loaded:
         assert not {"keras", "tensorflow", "h5py", "har.clips.extraction"} & set(line.split())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture
-def cluster(tmp_path_factory):
-    """Start `dask scheduler` and `dask worker` processes: `cluster(n, path)` gives the address."""
-    pytest.importorskip("distributed")
-    running: list[subprocess.Popen] = []
-    logs = tmp_path_factory.mktemp("dask")
-
-    def launch(n_workers: int, *path: Path) -> str:
-        address = f"tcp://127.0.0.1:{free_port()}"
-        dask = [sys.executable, "-m", "dask"]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, [*path, *sys.path[1:]])),
-        }
-        command = [*dask, "scheduler", "--host", address, "--no-dashboard", "--no-show"]
-        worker = [*dask, "worker", address, "--nthreads", "1", "--no-dashboard"]
-        for i, arguments in enumerate([command, *[worker] * n_workers]):
-            folder = logs / str(i)
-            folder.mkdir()
-            with (folder / "log").open("w") as log:
-                running.append(
-                    subprocess.Popen(
-                        arguments,
-                        cwd=folder,
-                        env=environment,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
-                )
-        from distributed import Client
-
-        with Client(address, timeout=60) as client:
-            if n_workers:
-                client.wait_for_workers(n_workers, timeout=60)
-        return address
-
-    yield launch
-    for process in running:
-        os.killpg(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 15
-    for process in running:
-        try:
-            process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@pytest.fixture
-def dask(monkeypatch):
-    def use(address: str) -> None:
-        monkeypatch.setenv("HAR_JOBLIB_BACKEND", "dask")
-        monkeypatch.setenv("HAR_DASK_SCHEDULER", address)
-
-    return use
-
-
-def test_two_dask_workers_give_the_bytes_of_a_local_run(clips, tmp_path, cluster, dask):
-    assert start(DRIVER.format(seconds=100), tmp_path).wait(timeout=120) == 0
-    local = OUTPUT.read_bytes(), Path("data/clips.csv").read_bytes()
-    shutil.rmtree(".work")
-    OUTPUT.unlink()
-    address = cluster(2, PROJECT)
-    process = start(
-        DRIVER.format(seconds=100),
-        tmp_path,
-        HAR_JOBLIB_BACKEND="dask",
-        HAR_DASK_SCHEDULER=address,
-    )
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    assert (OUTPUT.read_bytes(), Path("data/clips.csv").read_bytes()) == local
-    # Each of the two workers did a part of it.
-    from distributed import Client
-
-    with Client(address) as client:
-        moved = client.run(lambda dask_worker: len(dask_worker.state.log))
-        assert len(moved) == 2
-        assert min(moved.values()) > 0
-
-
-def test_a_scheduler_without_workers(clips, cluster, dask):
-    dask(cluster(0))
-    with pytest.raises(UserError, match=r"has no workers. Start some: dask worker tcp://"):
-        extraction.extract(VIDEOS, SHAPE, OUTPUT)
-
-
-def test_dask_workers_without_this_project(clips, cluster, dask, tmp_path):
-    (tmp_path / "har").mkdir()
-    (tmp_path / "har/__init__.py").write_text("raise ImportError('another har')")
-    dask(cluster(1, tmp_path))
-    with pytest.raises(UserError, match="A Dask worker lacks this version of har"):
-        extraction.extract(VIDEOS, SHAPE, OUTPUT)
-
-
-def test_workers_that_do_not_see_the_folder_are_named(tmp_path, monkeypatch):
-    class Client:
-        """Stands for workers on a machine with another disk."""
-
-        def run(self, function, path):
-            return {"tcp://a:1": function(path), "tcp://b:2": function("/elsewhere" + path)}
-
-    with pytest.raises(UserError, match=r"which tcp://b:2 cannot read\. .*same path"):
-        pool._check_workers(Client(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("tcp://127.0.0.1:1", "No Dask scheduler answers at HAR_DASK_SCHEDULER=tcp://127.0.0.1:1"),
-        ("nonsense://x", "No Dask scheduler answers at HAR_DASK_SCHEDULER=nonsense://x"),
-        ("", "Expected the address of a Dask scheduler in HAR_DASK_SCHEDULER"),
-    ],
-)
-def test_a_scheduler_that_does_not_answer(clips, dask, monkeypatch, address, said):
-    pytest.importorskip("distributed")
-    monkeypatch.setattr(pool, "ANSWER_SECONDS", 2)
-    dask(address)
-    with pytest.raises(UserError, match=said):
-        extraction.extract(VIDEOS, SHAPE, OUTPUT)
-
-
-def test_dask_is_not_installed(clips, dask, monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
-    dask("tcp://127.0.0.1:1")
-    with pytest.raises(UserError, match=r"pip install 'har-lab\[cluster\]'"):
-        extraction.extract(VIDEOS, SHAPE, OUTPUT)
-
-
-def test_an_unknown_backend_lists_the_valid_ones(clips, monkeypatch):
-    monkeypatch.setenv("HAR_JOBLIB_BACKEND", "lokey")
-    with pytest.raises(UserError, match=r"processes or dask .* Received: lokey"):
-        extraction.extract(VIDEOS, SHAPE, OUTPUT)

@@ -1,7 +1,6 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -205,38 +204,3 @@ def test_activations_it_does_not_know_are_refused(name, value):
 def test_several_refused_arguments_are_all_named():
     with pytest.raises(ValueError, match="dropout, go_backwards"):
         ConvLSTM2D(1, 3, dropout=0.1, go_backwards=True)
-
-
-@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, (3, 2)])
-@pytest.mark.parametrize("padding", ["valid", "same"])
-@pytest.mark.parametrize("filters", [1, 3])
-def test_a_recurrence_of_blocks_is_that_of_pixels(kernel, padding, filters, monkeypatch):
-    """Values, last states and gradients, where height and width are even, so that it is used."""
-    arguments = {"padding": padding, "return_sequences": True, "return_state": True}
-    found = []
-    for blocks in (False, True):
-        monkeypatch.setattr("har.nn.backend.on_gpu", lambda blocks=blocks: blocks)
-        layer = ConvLSTM2D(filters, kernel, **arguments)
-        even = [8 + (size - 1 if padding == "valid" else 0) for size in layer.cell.kernel_size]
-        clips = tf.constant(noise(2, 3, *even, 2))
-        states = [tf.constant(noise(2, 8, 8, filters, seed=i)) for i in (1, 2)]
-        layer.build(clips.shape)
-        layer.set_weights([noise(*w.shape, seed=i) - 0.5 for i, w in enumerate(layer.weights)])
-        assert layer._block_size((None, 8, 8, filters)) == 1 + blocks
-        with tf.GradientTape() as tape:
-            tape.watch([clips, *states])
-            outputs = layer(clips, initial_state=states)
-            loss = sum(ops.sum(x * noise(*x.shape, seed=5)) for x in outputs)
-        gradients = tape.gradient(loss, [clips, *states, *layer.trainable_variables])
-        found.append([*outputs, *gradients])
-    for ours, expected in zip(*found, strict=True):
-        scale = np.maximum(1, np.abs(expected))
-        assert np.abs((np.asarray(ours) - expected) / scale).max() <= 1e-5
-
-
-def test_an_odd_size_a_stride_or_many_filters_leave_the_recurrence_to_pixels(monkeypatch):
-    monkeypatch.setattr("har.nn.backend.on_gpu", lambda: True)
-    assert ConvLSTM2D(4, 3)._block_size((None, 8, 9, 4)) == 1
-    assert ConvLSTM2D(4, 3, strides=2)._block_size((None, 8, 8, 4)) == 1
-    assert ConvLSTM2D(4, 3, dilation_rate=2)._block_size((None, 8, 8, 4)) == 1
-    assert ConvLSTM2D(8, 3)._block_size((None, 8, 8, 8)) == 1

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 from layer_helpers import noise, randomise
@@ -57,18 +57,7 @@ def test_pooling_with_overlaps_is_left_to_keras(monkeypatch):
     np.testing.assert_array_equal(MaxPooling3D((1, 3, 3), 2)(x), expected)
 
 
-@pytest.fixture(params=["pixels", "blocks"])
-def work_on(request, monkeypatch):
-    """Have the layers work as they do on a CPU, or on a GPU."""
-    monkeypatch.setattr("har.nn.backend.on_gpu", lambda: request.param == "blocks")
-    return request.param
-
-
-@settings(
-    deadline=None,
-    max_examples=25,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(deadline=None, max_examples=25)
 @given(
     pool=st.integers(1, 4),
     arguments=st.fixed_dictionaries(
@@ -83,7 +72,7 @@ def work_on(request, monkeypatch):
     ),
     shape=st.tuples(st.sampled_from([8, 12, 9]), st.sampled_from([8, 10, 7]), st.integers(1, 3)),
 )
-def test_a_pooled_convolution_is_a_convolution_and_pooling(pool, arguments, shape, work_on):
+def test_a_pooled_convolution_is_a_convolution_and_pooling(pool, arguments, shape):
     ours = keras.Sequential([keras.Input(shape), PooledConv2D(pool_size=pool, **arguments)])
     theirs = keras.Sequential(
         [

@@ -25,7 +25,6 @@ ELSEWHERE = {
     r"^har serve": "app/test_page.py",
     r"^pip install": "",  # needs the network
     r"KERAS_BACKEND=jax|KERAS_DISTRIBUTION|list_devices": "training/test_distribution.py",
-    r"HAR_JOBLIB_BACKEND=dask": "clips/test_pool.py",
 }
 TYPED = {  # in test_experiments.py the first, here the others
     "docs/experiments.md",

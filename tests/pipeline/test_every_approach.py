@@ -24,14 +24,12 @@ PARAMS = load(ROOT / "params.yaml")
 TINY = {
     "train.batch": 8,
     "train.precision": "float32",
-    "late_fusion.frames": 2,
     "frames.height": 32,
     "frames.width": 32,
 }
 # Which frames the backbones read; I3D needs windows of 8 frames.
 SHOWN = {
-    "i3d": {"count": 8, "step": 1, "windows": 2, "mirrored": False},
-    "mobilenetv2": {"count": 3, "step": None, "windows": 1, "mirrored": True},
+    "i3d": {"count": 8, "step": 1, "windows": 2},
 }
 BOUND = 1e-5
 

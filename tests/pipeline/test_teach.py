@@ -14,7 +14,7 @@ from har.clips import splits
 
 from .conftest import fill
 
-SHOWN = {"count": 8, "step": 1, "windows": 2, "mirrored": False}
+SHOWN = {"count": 8, "step": 1, "windows": 2}
 BOUND = 1e-5
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("kind", ["lstm", "convlstm"])
-def test_training_mode_prediction_and_the_cpu_agree_on_a_trained_network(kind, monkeypatch):
+def test_training_mode_prediction_and_the_cpu_agree_on_a_trained_network(kind):
     rng = np.random.default_rng(0)
     labels = np.arange(64) % 2
     keras.utils.set_random_seed(1)
@@ -33,8 +33,6 @@ def test_training_mode_prediction_and_the_cpu_agree_on_a_trained_network(kind, m
     model.fit(x, labels, epochs=10, batch_size=16, verbose=0)
     training = np.asarray(model(x, training=True))
     predicted = model.predict(x, verbose=0)
-    # Without blocks of pixels, which are for GPUs.
-    monkeypatch.setattr("har.nn.backend.on_gpu", lambda: False)
     with keras.device("cpu:0"):
         on_cpu = keras.models.clone_model(model)
         on_cpu.set_weights(model.get_weights())
