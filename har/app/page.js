@@ -18,6 +18,33 @@
       strip.style.setProperty("--at", `${Math.min(100, 100 * share)}%`);
     }
   }, true);
+  // Gradio is silent where the camera is refused.
+  const say = (why) => {
+    const now = document.querySelector("#now");
+    document.querySelector("#refused")?.remove();
+    now?.insertAdjacentHTML("beforebegin", "<p id='refused' role='alert'></p>");
+    const told = document.querySelector("#refused");
+    if (told) told.textContent = why;
+  };
+  const media = navigator.mediaDevices;
+  if (media) {
+    const ask = media.getUserMedia.bind(media);
+    media.getUserMedia = (wanted) => ask(wanted).then((stream) => {
+      document.querySelector("#refused")?.remove();
+      return stream;
+    }, (error) => {
+      say(error.name === "NotAllowedError"
+        ? "The browser refused the camera. Allow it for this page and click again."
+        : `There is no camera to use (${error.name}). Connect one, or upload a video.`);
+      throw error;
+    });
+  } else {
+    document.addEventListener("click", (event) => {
+      if (event.target.closest("#camera")) {
+        say("Browsers give a camera to pages at https:// or at localhost only.");
+      }
+    });
+  }
   // Gradio names some buttons otherwise than they read, and some not at all.
   new MutationObserver(() => {
     for (const button of document.querySelectorAll("#upload button, #examples button")) {

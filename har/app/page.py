@@ -17,6 +17,13 @@ from har.predictor.prediction import CLIP
 
 _MOST_CLASSES = 20  # named in the notice
 _PROGRESS = gr.Progress()
+_CAMERA = "Allow the camera and press Record. Its pictures go to this server, which keeps none."
+_SHOWN = {
+    "as_is": "the clips as they are",
+    "still": "one frame of each, repeated",
+    "shuffled": "their frames in random order",
+    "elsewhere": "the person in another place",
+}
 # Python's table of file types does not know these as videos.
 _VIDEOS = [
     *("video", ".mkv", ".mts", ".m2ts", ".ts", ".3gp", ".3g2"),
@@ -69,7 +76,7 @@ def build(service: Service) -> gr.Blocks:
                 sources=["webcam"], streaming=True, webcam_options=webcam, elem_id="camera"
             )
             with gr.Column(min_width=280):
-                now = gr.Markdown(elem_id="now")
+                now = gr.Markdown(_CAMERA, elem_id="now")
                 live = gr.Label(label="Likeliest now", elem_id="live", **bars)
                 pace = gr.Markdown(elem_id="pace")
         with gr.Tab("How good is it?"):
@@ -232,6 +239,13 @@ def _card(service: Service, name: str) -> str:
             f"{row['accuracy_high']:.0%}**. Guessing is right in {row['chance']:.1%}."
         )
     limits = "Other cameras, places and people are harder. Use it to decide nothing about a person."
+    leans = "".join(
+        f"\n| {words} | {row[f'shown {variant}']:.0%} |"
+        for variant, words in _SHOWN.items()
+        if row and f"shown {variant}" in row
+    )
+    if leans:
+        tested += f"\n\n| It is shown | and is right in |\n| --- | --- |{leans}"
     facts = (f"- {key.replace('_', ' ')}: {html.escape(str(card[key]))}" for key in sorted(card))
     about = f"## {html.escape(name)}", html.escape(recogniser.describe()), tested, limits
     return "\n\n".join([*about, "\n".join(facts)])

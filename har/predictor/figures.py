@@ -18,7 +18,7 @@ def read(metrics: Path = METRICS) -> dict[str, dict[str, float]]:
     """Return the test figures of models by name, the best first; damage is a `UserError`.
 
     Models of teach.json come before those of metrics.json, in each file the highest accuracy and
-    then the lowest loss.
+    then the lowest loss. `shown <variant>` are the accuracies of shortcut tests.
     """
     found: dict[str, dict[str, float]] = {}
     for path in (metrics / "teach.json", metrics / "metrics.json"):
@@ -26,7 +26,10 @@ def read(metrics: Path = METRICS) -> dict[str, dict[str, float]]:
             rows = json.loads(path.read_text(encoding="utf-8"))
             ranked = sorted(rows, key=lambda name: (-rows[name]["accuracy"], rows[name]["loss"]))
             for name in ranked:
-                found.setdefault(name, {key: rows[name][key] + 0 for key in _FIGURES})
+                row = {key: rows[name][key] + 0 for key in _FIGURES}
+                shown = rows[name].get("shortcuts", {})
+                row |= {f"shown {variant}": shown[variant]["accuracy"] + 0 for variant in shown}
+                found.setdefault(name, row)
         except FileNotFoundError:
             continue
         except (ValueError, LookupError, TypeError, AttributeError):

@@ -76,6 +76,7 @@ def project(tmp_path_factory, write_video) -> Path:
         "n_groups": 36,
         "chance": 1 / 3,
         "parameters": 1000,
+        "shortcuts": {"as_is": {"accuracy": 0.8}, "still": {"accuracy": 0.4}},
     }
     (folder / "metrics").mkdir()
     table = {"lrcn": figures, "convlstm": figures | {"accuracy": 0.6}}

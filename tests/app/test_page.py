@@ -71,9 +71,10 @@ def visit(browser, server):
     """Open the page: `visit(size)`; what it asked for and its errors are in `.asked`, `.errors`."""
     contexts = []
 
-    def go(size=WIDE, url=server.url):
+    def go(size=WIDE, url=server.url, before=""):
         contexts.append(browser.new_context(viewport=size, permissions=["camera"]))
         page = contexts[-1].new_page()
+        page.add_init_script(before)
         page.asked, page.errors = [], []
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
@@ -337,6 +338,31 @@ def test_the_camera_is_recognised_within_five_seconds(visit, server, project, fi
     assert page.errors == []
 
 
+REJECTED = (
+    "navigator.mediaDevices.getUserMedia ="
+    " async () => {{ throw new DOMException('', '{}'); }}"
+)
+    "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{}'); }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("browser_does", "told"),
+    [
+        (REJECTED.format("NotAllowedError"), "The browser refused the camera. Allow it"),
+        (REJECTED.format("NotFoundError"), "There is no camera to use (NotFoundError)"),
+        # As on a page at http:// of another machine.
+        ("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})", "at https://"),
+    ],
+)
+def test_a_camera_that_is_refused_says_so(visit, browser_does, told):
+    page = visit(before=browser_does)
+    page.get_by_role("tab", name="Camera").click()
+    assert "which keeps none" in page.inner_text("#now")
+    page.get_by_text("Click to Access Webcam").click()
+    page.locator("#refused", has_text=told).wait_for(timeout=5000)
+
+
 def test_it_says_what_it_knows_and_how_well(visit):
     page = visit()
     warning = page.inner_text("#warning")
@@ -348,6 +374,7 @@ def test_it_says_what_it_knows_and_how_well(visit):
     assert "71% to 88%" in card
     assert "lrcn" in card
     assert "33.3%" in card
+    page.get_by_role("row", name="one frame of each, repeated 40%").wait_for()
 
 
 def test_another_model_may_be_chosen(visit, project):

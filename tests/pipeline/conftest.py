@@ -24,8 +24,10 @@ SMALL = {
     "train.steps": 0,
     "convlstm.width": 4,
     "convlstm.units": 4,
+    "convlstm.weights": None,
     "lrcn.width": 4,
     "lrcn.units": 4,
+    "lrcn.weights": None,
     "evaluate.bootstrap": 50,
 }
 
