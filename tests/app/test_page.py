@@ -339,9 +339,6 @@ def test_the_camera_is_recognised_within_five_seconds(visit, server, project, fi
 
 
 REJECTED = (
-    "navigator.mediaDevices.getUserMedia ="
-    " async () => {{ throw new DOMException('', '{}'); }}"
-)
     "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{}'); }}"
 )
 
