@@ -47,11 +47,11 @@ def evaluate() -> None:
             card = files.read_json(folder / "card.json")
             check_card(card, Trial(approach, protocol, fold, params.seed), classes, folder)
             model = load_model(folder / "model.keras")
-            predict = partial(batches.predict, model, batch=params.train.batch)
-            probabilities = predict(frames)
+            network = familiarity.seeing(model)
+            predict = partial(batches.predict, network, batch=params.train.batch)
+            probabilities, x = predict(frames)
             tested = Predictions(clips.test, groups, labels, probabilities, classes)
             known = familiarity.load(folder / familiarity.FILE)
-            x = batches.outputs(familiarity.embedder(model), frames, params.train.batch)
             rows = shortcuts.test(predict, tested, store, params.dataset.name, params.seed)
             figures[approach] = {
                 **metrics.figures(probabilities, labels, groups, **draws),

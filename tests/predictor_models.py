@@ -83,7 +83,7 @@ def save(model: keras.Model, folder: Path, **card: object) -> Path:
     model_files.save_model(model, folder / "model.keras")
     if "unknown_below" in card:
         noise = np.random.default_rng(0).integers(0, 256, (12, *model.input_shape[1:]), np.uint8)
-        x = familiarity.embedder(model).predict(noise, verbose=0)
+        _, x = familiarity.seeing(model).predict(noise, verbose=0)
         known = familiarity.fit(x, np.arange(12) % len(CLASSES))
         familiarity.save(folder / familiarity.FILE, known)
     frames = dict(zip(("count", "height", "width"), SHAPE, strict=True))

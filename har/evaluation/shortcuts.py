@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import joblib
 import numpy as np
 
 from har.clips import video
@@ -30,15 +31,16 @@ MOVES = 20  # grey levels from a pixel's median over time; less is noise of the 
 
 
 def test(
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Callable[[np.ndarray], tuple[np.ndarray, ...]],
     tested: Predictions,
     store: FrameStore,
     dataset: str,
     seed: int,
 ) -> list[tuple[str, ...]]:
-    """Return rows as `COLUMNS` of tested clips; `predict` maps frames to probabilities (N, C).
+    """Return rows as `COLUMNS` of tested clips.
 
-    Clips of the data set `sample` are rendered again for `elsewhere`, which is exact.
+    `predict` maps frames to probabilities (N, C), and perhaps more, as `batches.predict`. Clips of
+    the data set `sample` are rendered again for `elsewhere`, which is exact.
     """
     rng = np.random.default_rng(seed)
     clips, names = np.array(tested.clips), np.array(tested.classes)
@@ -57,7 +59,7 @@ def test(
         shuffled = np.take_along_axis(frames, order[:, :, None, None, None], axis=1)
         still = np.repeat(frames[:, T // 2, None], T, axis=1)
         shown = (still, shuffled, frames[:, ::-1], elsewhere)
-        found = (tested.probabilities[own], *map(predict, shown))
+        found = (tested.probabilities[own], *(predict(each)[0] for each in shown))
         answers = (names[shares.argmax(axis=1)].tolist() for shares in found)
         facts = clips[own].tolist(), tested.groups[own], names[labels].tolist()
         rows += zip(*facts, *answers, strict=True)
@@ -70,17 +72,21 @@ def rendered_elsewhere(clips: tuple[str, ...], shape: tuple[int, int, int]) -> n
 
     Returns frames as extraction picks and shrinks them, uint8 (N, T, H, W, 3) RGB.
     """
-    T, H, W = shape
-    frames = np.empty((len(clips), *shape, 3), np.uint8)
-    for i, clip in enumerate(clips):
-        label, *numbers = Path(clip).stem.removeprefix("v_").split("_")
-        name = sample.Name(label, *(int(number[1:]) for number in numbers))
-        motion, backwards = sample.MOTIONS[label]
-        there = name._replace(clip=1000).rng()  # a number that no clip has
-        group = sample.draw_group(name._replace(clip=0).rng(), motion, there)
-        film = sample.render_clip(group, sample.draw_clip(name.rng(), group, backwards))
-        for t, index in enumerate(video.even_indices(len(film), T)):
-            video.shrink(film[index], H, W, frames[i, t])
+    parallel = joblib.Parallel(n_jobs=-1)
+    return np.stack(parallel(joblib.delayed(_elsewhere)(clip, *shape) for clip in clips))
+
+
+def _elsewhere(clip: str, T: int, H: int, W: int) -> np.ndarray:
+    cv2.setNumThreads(1)  # there is a process per core
+    label, *numbers = Path(clip).stem.removeprefix("v_").split("_")
+    name = sample.Name(label, *(int(number[1:]) for number in numbers))
+    motion, backwards = sample.MOTIONS[label]
+    there = name._replace(clip=1000).rng()  # a number that no clip has
+    group = sample.draw_group(name._replace(clip=0).rng(), motion, there)
+    film = sample.render_clip(group, sample.draw_clip(name.rng(), group, backwards))
+    frames = np.empty((T, H, W, 3), np.uint8)
+    for t, index in enumerate(video.even_indices(len(film), T)):
+        video.shrink(film[index], H, W, frames[t])
     return frames
 
 

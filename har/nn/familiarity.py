@@ -60,22 +60,24 @@ def threshold(scores: np.ndarray) -> float:
     return float(np.quantile(scores, 1 - PASS))
 
 
-def embedder(model: keras.Model) -> keras.Model:
-    """Return a network from the inputs of `model` to x, (N, D), averaged over views."""
-    head, features = model.layers[-1], model.input
+def seeing(model: keras.Model) -> keras.Model:
+    """Return a network from the inputs of `model` to its probabilities and x, (N, D)."""
+    head = model.layers[-1]
     if isinstance(head, keras.Model):  # joined with its backbone
         features = model.get_layer("features").output
+        x = keras.Model(head.input, head.get_layer("classes").input)(features)
     else:
-        head = model
-    x = keras.Model(head.input, head.get_layer("classes").input)(features)
+        head, x = model, model.get_layer("classes").input
     views = next((layer.views for layer in head.layers if layer.name == "views"), 1)
-    return keras.Model(model.input, ops.mean(ops.reshape(x, (-1, views, x.shape[-1])), axis=1))
+    x = ops.mean(ops.reshape(x, (-1, views, x.shape[-1])), axis=1)
+    return keras.Model(model.input, [model.output, x])
 
 
 def attach(model: keras.Model, familiarity: Familiarity, threshold: float) -> keras.Model:
     """Return a network to (N, C + 1): probabilities, then the score less the threshold."""
-    margin = familiarity.score(embedder(model)(model.input)) - threshold
-    return keras.Model(model.input, ops.concatenate([model.output, margin[:, None]], axis=1))
+    probabilities, x = seeing(model).output
+    margin = familiarity.score(x) - threshold
+    return keras.Model(model.input, ops.concatenate([probabilities, margin[:, None]], axis=1))
 
 
 def save(path: Path, familiarity: Familiarity) -> None:

@@ -177,13 +177,14 @@ def _place(frames: np.ndarray | StoredFrames) -> str:
     return "device" if fits else "memory"
 
 
-def predict(model: keras.Model, frames: np.ndarray | StoredFrames, batch: int) -> np.ndarray:
-    """Return class probabilities of clips, float64 (N, C) with rows that sum to 1."""
-    probabilities = outputs(model, frames, batch).astype(np.float64)
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
+def predict(
+    network: keras.Model, frames: np.ndarray | StoredFrames, batch: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a network of `familiarity.seeing` makes of clips.
 
-
-def outputs(model: keras.Model, frames: np.ndarray | StoredFrames, batch: int) -> np.ndarray:
-    """Return what `model` makes of clips, float32 (N, …)."""
+    These are class probabilities, float64 (N, C) with rows that sum to 1, and x, float32 (N, D).
+    """
     clips = Batches(frames, np.zeros(len(frames), np.int64), batch)
-    return model.predict(clips.for_keras(), verbose=0)
+    probabilities, x = network.predict(clips.for_keras(), verbose=0)
+    probabilities = probabilities.astype(np.float64)
+    return probabilities / probabilities.sum(axis=1, keepdims=True), x

@@ -91,9 +91,9 @@ def train(
             files.write_json(times_file(trial), note)
         model = result.model
         temperature = calibration.calibrate(model, *validation, recipe.batch)
-        embed = functools.partial(batches.outputs, familiarity.embedder(model), batch=recipe.batch)
-        known = familiarity.fit(embed(train_clips[0]), train_clips[1])
-        passing = familiarity.threshold(np.asarray(known.score(embed(validation[0]))))
+        predict = functools.partial(batches.predict, familiarity.seeing(model), batch=recipe.batch)
+        known = familiarity.fit(predict(train_clips[0])[1], train_clips[1])
+        passing = familiarity.threshold(np.asarray(known.score(predict(validation[0])[1])))
         clips = [clip for part in subsets for clip in part]
         card = describe(trial, source, params, data, clips, subsets.train, temperature, passing) | {
             "parameters": model.count_params(),
@@ -109,15 +109,13 @@ def train(
             groups = splits.read_groups(split)
             groups = [groups[clip] for clip in subsets.test]
             tested, labels = batches.load(source, subsets.test)
-            answers = batches.predict(model, tested, recipe.batch)
+            answers, x = predict(tested)
             said = predictions.Predictions(subsets.test, groups, labels, answers, source.classes)
             predictions.write(folder / "predictions.csv", said)
-            rows = unknown.test(known, embed(tested), *said[:3], source.classes)
+            rows = unknown.test(known, x, *said[:3], source.classes)
             files.write_csv(folder / "unknown.csv", unknown.COLUMNS, rows)
             if approach not in params.features:
-                predict = functools.partial(batches.predict, model, batch=recipe.batch)
-                name = params.dataset.name
-                rows = shortcuts.test(predict, said, source, name, trial.seed)
+                rows = shortcuts.test(predict, said, source, params.dataset.name, trial.seed)
                 files.write_csv(folder / "shortcuts.csv", shortcuts.COLUMNS, rows)
     if approach in params.features:
         from har.backbones import joined_model

@@ -15,6 +15,7 @@ import pytest
 from har import cli
 from har.clips import extraction, video
 from har.clips.store import FrameStore
+from har.nn import familiarity
 from har.predictor.prediction import Settings, predict
 from har.predictor.recogniser import Recogniser
 from har.training import batches
@@ -79,7 +80,8 @@ def test_prediction_is_what_evaluate_computes(folder, har, recogniser):
     extraction.extract(folder, small.SHAPE, Path("data/frames.h5"), n_jobs=1)
     with FrameStore(Path("data/frames.h5")) as store:
         clips = store.clips
-        expected = batches.predict(recogniser.model, store.read(clips)[0], batch=4)
+        network = familiarity.seeing(recogniser.model)
+        expected, _ = batches.predict(network, store.read(clips)[0], batch=4)
     code, out, _ = har(folder, "--json")
     assert code == 0
     found = {p["source"]: p["probabilities"] for p in json.loads(out)["predictions"]}

@@ -335,11 +335,12 @@ def test_without_a_seed_the_order_is_kept():
 def test_predict_keeps_the_order_and_sums_to_one():
     clips = keras.Input((2, 4, 4, 3), dtype="uint8")
     mean = keras.layers.GlobalAveragePooling3D()(keras.layers.Rescaling(1 / 255)(clips))
-    model = keras.Model(clips, keras.layers.Activation("softmax")(mean))
+    model = keras.Model(clips, [keras.layers.Activation("softmax")(mean), mean])
     frames = np.zeros((7, 2, 4, 4, 3), np.uint8)
     frames[np.arange(7), ..., np.arange(7) % 3] = np.arange(1, 8)[:, None, None, None] * 30
     for batch in (1, 3, 7, 100):
-        found = batches.predict(model, frames, batch)
+        found, x = batches.predict(model, frames, batch)
+        np.testing.assert_allclose(x, frames.mean((1, 2, 3)) / 255, 1e-5)
         assert found.dtype == np.float64
         np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
         assert found.argmax(axis=1).tolist() == [i % 3 for i in range(7)]
