@@ -99,6 +99,7 @@ compare: git setup comparison/dvc.yaml   ## every approach on every fold of `com
 pretrain: git setup   ## make weights/ again on rendered people: one GPU, KERAS_BACKEND=jax
 	@cp pretrain/pipeline.yaml pretrain/dvc.yaml
 	@dvc repro --quiet pretrain/dvc.yaml
+	@cp pretrain/*.npz weights/
 
 kinetics: .venv/.kinetics   ## bring the weights of I3D: 47 MB, MIT licence
 

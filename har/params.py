@@ -141,7 +141,7 @@ class BackboneParams(Section):
     windows: PositiveInt  # one is the middle of the clip, several go from start to end
     height: Annotated[int, Field(ge=32, le=4096)]
     width: Annotated[int, Field(ge=32, le=4096)]
-    weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, a file or a URL
+    weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, or a file
     sha256: Sha256 | None  # of the file of weights
 
 

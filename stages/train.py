@@ -1,11 +1,12 @@
 """Train one approach.
 
 Command: python stages/train.py APPROACH; an approach is a module of har.models: convlstm, lrcn …
-Inputs: data/frames.h5 or data/features/<approach>.h5; data/clips.csv, data/split.csv; params.yaml
+Inputs: data/frames.h5 or data/features/<approach>.h5; data/clips.csv, data/split.csv;
+    weights/<approach>.npz where the approach starts from it; params.yaml
     (seed, split, dataset.name, frames, train, sample, features, backbones and the approach).
 Outputs: models/<approach>/: model.keras, history.csv, card.json
 Cost: on 2 cores about 40 clips a second, times epochs. Kill it at any time: the next run goes on
-    from the last finished epoch. Several GPUs or hosts: docs/scale-out.md
+    from the last finished epoch. GPUs: docs/scale-out.md
 """
 
 import sys

@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist's
 def pytest_xdist_auto_num_workers():
-    """One more than there are cores: tests of servers and clusters wait most of their time."""
+    """One more than there are cores: tests of servers wait most of their time."""
     return (os.cpu_count() or 1) + 1
 
 

@@ -28,7 +28,10 @@ class Span(NamedTuple):
 
 
 def read(path: Path) -> list[Span]:
-    """Read a CSV with the columns start, end and class, as `har predict --csv` writes it."""
+    """Read a CSV with the columns start, end and class, as `har predict --csv` writes it.
+
+    Spans of one class that touch are one.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)
@@ -43,7 +46,14 @@ def read(path: Path) -> list[Span]:
             f"Expected a table with the columns start, end (seconds) and class at {path}. "
             f"Received: {error}."
         ) from None
-    return sorted(spans)
+    joined: list[Span] = []
+    for span in sorted(spans):
+        last = joined[-1] if joined else None
+        if last and last.action == span.action and span.start <= last.end + _STEP:
+            joined[-1] = last._replace(end=max(last.end, span.end))
+        else:
+            joined.append(span)
+    return joined
 
 
 def figures(found: Sequence[Span], truth: Sequence[Span]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """How well a network tells that a clip is of no class it knows: classes are left out in turn.
 
 A class is taken out of what `har.nn.familiarity` knows; its test clips must score lower than those
-of the others. A network trained from scratch has seen the class all the same, so its figures are
-optimistic; features of a frozen backbone have not.
+of the others. A network that was trained on the clips has seen the class all the same, so its
+figures are optimistic; features of a frozen backbone have not.
 """
 
 from collections.abc import Sequence

@@ -65,19 +65,24 @@ def seeing(model: keras.Model) -> keras.Model:
     head = model.layers[-1]
     if isinstance(head, keras.Model):  # joined with its backbone
         features = model.get_layer("features").output
-        x = keras.Model(head.input, head.get_layer("classes").input)(features)
+        x = keras.Model(head.input, head.get_layer("classes").input, name="before")(features)
     else:
         head, x = model, model.get_layer("classes").input
     views = next((layer.views for layer in head.layers if layer.name == "views"), 1)
+    # In a model of its own: the names of new operations may be those of a loaded model's.
+    both = keras.Model(model.input, [model.output, x], name="both")
+    clips = keras.Input(model.input.shape[1:], dtype=model.input.dtype)
+    probabilities, x = both(clips)
     x = ops.mean(ops.reshape(x, (-1, views, x.shape[-1])), axis=1)
-    return keras.Model(model.input, [model.output, x])
+    return keras.Model(clips, [probabilities, x])
 
 
 def attach(model: keras.Model, familiarity: Familiarity, threshold: float) -> keras.Model:
     """Return a network to (N, C + 1): probabilities, then the score less the threshold."""
-    probabilities, x = seeing(model).output
+    network = seeing(model)
+    probabilities, x = network.output
     margin = familiarity.score(x) - threshold
-    return keras.Model(model.input, ops.concatenate([probabilities, margin[:, None]], axis=1))
+    return keras.Model(network.input, ops.concatenate([probabilities, margin[:, None]], axis=1))
 
 
 def save(path: Path, familiarity: Familiarity) -> None:

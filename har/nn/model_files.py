@@ -77,7 +77,7 @@ def load_model(path: Path | str) -> keras.Model:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read all arrays of an .npz file, without pickles; a `ValueError` says how it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (AttributeError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(str(error) or type(error).__name__) from None
+    except (EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(str(error)) from None

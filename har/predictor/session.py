@@ -19,6 +19,7 @@ from har.predictor import annotation, outputs, sources, web_video
 from har.predictor.live import EVERY, Stream
 from har.predictor.prediction import TIMELINE, Prediction, Settings, of_windows, predict, top
 from har.predictor.recogniser import Recogniser
+from har.predictor.timeline import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Session:
                         rows.append(np.append(row, stream.familiar))
                         spans.append((max(at - stream.seconds, 0.0), at))
                         shares = dict(zip(recogniser.names, row.tolist(), strict=True))
-                        probability = shares.get(stream.label, row.max())
+                        probability = row.max() if stream.label == UNKNOWN else shares[stream.label]
                         if to.as_json:
                             self._print_json(at, stream.label, row, stream.milliseconds[-1])
                         elif stream.label != label:

@@ -10,33 +10,44 @@ from har.errors import UserError
 from har.nn.model_files import read_arrays
 from har.params import ApproachParams
 
-FOLDER = Path("weights")
-
 
 def file_of(approach: str, settings: ApproachParams) -> Path | None:
     """Return the file of weights that a training starts from; None: random ones."""
-    return FOLDER / f"{approach}.npz" if getattr(settings, "weights", None) else None
+    return Path("weights", f"{approach}.npz") if getattr(settings, "weights", None) else None
 
 
 def save(path: Path, model: keras.Model, settings: ApproachParams) -> None:
     """Write weights as float16, which halves the file, and the settings that they belong to."""
     arrays = [variable.numpy().astype(np.float16) for variable in _variables(model)]
-    np.savez_compressed(path, *arrays, settings=json.dumps(_facts(settings)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, *arrays, settings=json.dumps(_facts(settings)))
+    part.replace(path)
 
 
-def start(model: keras.Model, path: Path, settings: ApproachParams) -> None:
-    """Give a new network the weights of a file, for clips of any length and size."""
+def read(path: Path, approach: str, settings: ApproachParams) -> list[np.ndarray]:
+    """Read weights; a `UserError` says that they are missing, damaged or of other settings."""
     try:
         stored = read_arrays(path)
         made = json.loads(str(stored.pop("settings")))
         arrays = [stored[f"arr_{i}"].astype(np.float32) for i in range(len(stored))]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} cannot be read: {error}. Restore it from Git.") from None
-    if made != _facts(settings):
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"Expected the settings of {path}: {made}. Received: {_facts(settings)}. Set "
-            f"{model.name}.weights to null, or run `python stages/pretrain.py {model.name}`."
-        )
+            f"Expected the weights that {approach} starts from in {path}. Received: {reason}. Run "
+            f"`git checkout weights`, or set {approach}.weights to null."
+        ) from None
+    for key, value in _facts(settings).items():
+        if made.get(key) != value:
+            raise UserError(
+                f"{approach}.{key}: expected {made.get(key)}, as the weights in {path} have. "
+                f"Received: {value}. Change it back, or set {approach}.weights to null."
+            )
+    return arrays
+
+
+def start(model: keras.Model, arrays: list[np.ndarray]) -> None:
+    """Give a new network weights that `read` returned, for clips of any length and size."""
     for variable, array in zip(_variables(model), arrays, strict=True):
         variable.assign(array)
 

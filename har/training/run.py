@@ -42,6 +42,8 @@ def train(
     approach = trial.approach
     settings, recipe = params.approach(approach), params.recipe(approach)
     module = importlib.import_module(f"har.models.{approach}")
+    rendered = pretraining.file_of(approach, settings)
+    learned = pretraining.read(rendered, approach, settings) if rendered else None
     split = data / "split.csv"
     subsets = splits.read(split, trial.protocol, trial.fold)
     if approach in params.features:
@@ -58,14 +60,13 @@ def train(
         for package in ("models/parts", "nn", "training"):
             code += sorted((PACKAGE / package).glob("*.py"))
         chosen = str([trial, recipe, settings])
-        rendered = pretraining.file_of(approach, settings)
         key = files.digest(source.path, split, chosen, *code, rendered, fit.versions())
         unfinished = files.folder("train", str(trial))
 
         def build() -> keras.Model:
             model = module.build(len(source.classes), source.shape, settings, recipe, trial.seed)
-            if rendered:
-                pretraining.start(model, rendered, settings)
+            if learned:
+                pretraining.start(model, learned)
             return model
 
         start = time.perf_counter()
@@ -100,6 +101,7 @@ def train(
             "best_epoch": result.best_epoch,
             "epochs": len(result.history),
             "n_validation": len(subsets.validation),
+            "weights": getattr(settings, "weights", None),
         }
         folder = unfinished / "finished"
         familiarity.save(folder / familiarity.FILE, known)

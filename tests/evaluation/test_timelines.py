@@ -58,6 +58,15 @@ def test_a_table_of_the_truth(tmp_path):
     assert timelines.read(path) == [Span(0, 2.5, "a"), Span(2.5, 3, "b")]
 
 
+def test_touching_spans_of_one_class_are_one(tmp_path):
+    """As they are in the frames' labels: nobody can see where one clip ends and the next begins."""
+    path = tmp_path / "truth.csv"
+    rows = ["1.5,3,a", "0,1.5,a", "3,4,b", "4.5,5,b", "5.01,6,b"]
+    path.write_text("start,end,class\n" + "\n".join(rows))
+    spans = [Span(0, 3, "a"), Span(3, 4, "b"), Span(4.5, 6, "b")]
+    assert timelines.read(path) == spans
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from har.backbones import joined_model
-from har.nn import familiarity
+from har.nn import familiarity, model_files
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(40) % 4
@@ -105,3 +107,21 @@ def test_of_a_joined_model_it_is_what_the_head_sees():
     _, expected = familiarity.seeing(head).predict(features, verbose=0)
     _, found = familiarity.seeing(model).predict(shown, verbose=0)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_loaded_model_may_have_any_names(in_tmp_path):
+    """Keras names operations in the order of a process; those of a file come on top."""
+    keras.backend.clear_session()
+    clips = keras.Input((2, 4, 4, 3), dtype="uint8")
+    backbone = keras.Model(clips, keras.layers.Reshape((2, 48))(clips / 255))
+    head = small(keras.Input((2, 2, 48), name="features"))
+    model_files.save_model(joined_model.joined_model(backbone, head, windows=2), Path("a.keras"))
+    shown = RNG.integers(0, 256, (6, 4, 4, 4, 3), np.uint8)
+    keras.backend.clear_session()
+    model = model_files.load_model(Path("a.keras"))
+    known = familiarity.fit(
+        familiarity.seeing(model).predict(shown, verbose=0)[1], np.arange(6) % 3
+    )
+    keras.backend.clear_session()
+    model = model_files.load_model(Path("a.keras"))
+    assert familiarity.attach(model, known, 0.0).predict(shown, verbose=0).shape == (6, 4)

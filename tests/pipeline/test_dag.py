@@ -63,6 +63,10 @@ LATER = {
         "har.evaluation.predictions, har.evaluation.shortcuts, har.evaluation.unknown, "
         "har.nn.layers, har.training.run, har.backbones.features"
     ),
+    (
+        "pretrain",
+        "pretrain",
+    ): "import har.models.convlstm, har.training.fit, har.training.pretraining",
     ("teach", "features"): "import har.backbones.features, har.backbones.i3d",
     ("teach", "teach"): "import har.training.teach, har.models.i3d, har.evaluation.outputs",
 }
@@ -80,7 +84,11 @@ def test_the_stages_of_the_other_pipelines_list_the_modules_they_import(pipeline
     assert process.returncode == 0, process.stderr
     imported = set(json.loads(process.stdout.splitlines()[-1]))
     # The approach of a trial is named by its matrix.
-    own = {f for f in imported if pipeline == "comparison" and re.match(r"har/models/\w+\.py", f)}
+    own = {
+        f
+        for f in imported
+        if pipeline in ("comparison", "pretrain") and re.match(r"har/models/\w+\.py", f)
+    }
     assert difference(stage, imported - own) == (set(), set())
 
 

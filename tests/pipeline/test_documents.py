@@ -24,7 +24,7 @@ ELSEWHERE = {
     r"^har export": "export/test_convert.py",
     r"^har serve": "app/test_page.py",
     r"^pip install": "",  # needs the network
-    r"KERAS_BACKEND=jax|KERAS_DISTRIBUTION|list_devices": "training/test_distribution.py",
+    r"KERAS_BACKEND=jax|list_devices": "training/test_devices.py",
 }
 TYPED = {  # in test_experiments.py the first, here the others
     "docs/experiments.md",

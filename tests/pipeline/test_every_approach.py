@@ -31,7 +31,6 @@ TINY = {
 SHOWN = {
     "i3d": {"count": 8, "step": 1, "windows": 2},
 }
-BOUND = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +80,9 @@ def test_trains_and_recognises(project, monkeypatch, approach):
     if backbone is None:
         with store.FrameStore(Path("data/frames.h5")) as frames:
             expected = model.predict_on_batch(frames.read(names)[0])
-        bound = 1e-5
     else:
         # The part of the model that was trained on the features of the store.
         head = model.get_layer(approach)
         with FeatureStore(Path(f"data/features/{approach}.h5")) as features:
             expected = head.predict_on_batch(features.read(names)[0].astype(np.float32))
-        bound = BOUND
-    np.testing.assert_allclose(found, expected, atol=bound)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

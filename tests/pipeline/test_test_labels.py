@@ -62,7 +62,7 @@ def train(monkeypatch):
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.parametrize("approach", ["convlstm", "lrcn"])
+@pytest.mark.parametrize("approach", [pytest.param("convlstm", marks=pytest.mark.slow), "lrcn"])
 def test_labels_and_pixels_of_test_clips_leave_every_byte_of_the_weights_alone(
     split_project, train, tmp_path, approach
 ):

@@ -43,7 +43,14 @@ def train(precision: str) -> tuple[list[float], list[np.ndarray]]:
     return history.history["loss"], model.get_weights()
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "float32",
+        pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("mixed_float16", marks=pytest.mark.slow),
+    ],
+)
 def test_every_precision_learns_and_the_same_seed_gives_the_same_bits(precision):
     losses, weights = train(precision)
     assert np.isfinite(losses).all()

@@ -1,8 +1,8 @@
 """Rendered people in random motions, seen from all around: what networks are pretrained on.
 
 A motion is four key poses of the joints, the trunk's direction and place, drawn at random: upright,
-lying, upside down; on the feet, on the floor, on a bar or in the air. Two motions in four differ in
-the direction of time alone. Everything else differs from clip to clip.
+lying, upside down; on the feet, on the floor, on a bar or in the air. Of each four motions, the
+last two differ only in the direction of time. Everything else differs from clip to clip.
 """
 
 from typing import NamedTuple
@@ -58,7 +58,7 @@ class Motion(NamedTuple):
 
 def motion(number: int) -> Motion:
     """Draw motion `number`, from 0."""
-    pair, backwards = divmod(number, 4)[1] > 1, number % 4 == 3
+    pair, backwards = number % 4 > 1, number % 4 == 3
     rng = np.random.default_rng([SEED, number // 2 if pair else number, int(pair)])
     standing = {True: rng.random() < 0.5, False: rng.random() < 0.35}  # legs, arms
     often = {name: 0.25 if name in ("neck", "twist", "spread") else 0.42 for name in _REACH}
@@ -207,12 +207,12 @@ def render(number: int, index: int) -> np.ndarray:
     small = np.empty((*SHAPE, 3), np.uint8)
     blur = uniform(0, 1.3) if rng.random() < 0.5 else 0
     quality = int(uniform(15, 80)) if rng.random() < 0.8 else 100
-    for index, frame in enumerate(frames):
+    for t, frame in enumerate(frames):
         if blur > 0.3:
             frame = cv2.GaussianBlur(frame, (0, 0), blur)
         written = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         frame = cv2.imdecode(written, cv2.IMREAD_COLOR)
-        small[index] = cv2.resize(frame, SHAPE[:0:-1], interpolation=cv2.INTER_AREA)
+        small[t] = cv2.resize(frame, SHAPE[:0:-1], interpolation=cv2.INTER_AREA)
     return small
 
 
