@@ -23,7 +23,8 @@ EDITS = [
     (
         "frames.count",
         change("frames.count", 6),
-        ["extract", "train-convlstm", "train-lrcn", "evaluate"],
+        # The split looks for near-duplicates among the frames.
+        ["extract", "split", "train-convlstm", "train-lrcn", "evaluate"],
     ),
     ("a knob of lrcn", change("lrcn.units", 5), ["train-lrcn", "evaluate"]),
     ("a knob of convlstm", change("convlstm.learning_rate", 0.01), ["train-convlstm", "evaluate"]),
