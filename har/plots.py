@@ -18,6 +18,7 @@ from matplotlib.text import Text
 from har import files
 
 MANY = 60  # classes from which a cell is too small for a number
+LISTED = 30  # confusions then, by how often they happen
 # Class names are text: a `$` in them is no mathematics.
 plain_text = matplotlib.rc_context({"text.parse_math": False})
 
@@ -30,10 +31,14 @@ def subplots(size: tuple[float, float], columns: int = 1) -> tuple[Figure, Any]:
 
 @plain_text
 def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
-    """Draw counts, int (C, C), true classes in rows; from `MANY` on without numbers and names."""
+    """Draw counts, int (C, C), true classes in rows.
+
+    From `MANY` classes on there are no numbers and names, but a list of the commonest confusions.
+    """
     C = len(classes)
     side = 2.5 + 0.45 * min(C, MANY / 2)
-    figure, axes = subplots((side + 0.6, side))
+    figure = Figure(figsize=(side + (0.6 if C < MANY else 6), side), layout="constrained")
+    axes = figure.add_subplot()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if C < MANY:
@@ -44,8 +49,16 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
         turned = {"rotation": 90, "ha": "center"} if C > 12 else {"rotation": 45, "ha": "right"}
         axes.set_xticks(range(C), classes, **turned)
         axes.set_yticks(range(C), classes)
+    else:
+        wrong = np.where(np.eye(C, dtype=bool), 0, counts)
+        worst = np.argsort(-wrong, axis=None, kind="stable")[: min(LISTED, (wrong > 0).sum())]
+        lines = [f"Commonest confusions: {wrong.sum()} of {counts.sum()} clips are wrong"]
+        for i, j in zip(*np.unravel_index(worst, wrong.shape), strict=True):
+            lines.append(f"{wrong[i, j]} of {counts[i].sum()}   {classes[i]} as {classes[j]}")
+        axes.annotate("\n".join(lines), (1.02, 1), xycoords="axes fraction", va="top", fontsize=14)
     axes.set(xlabel="Predicted class", ylabel="True class", title=title)
-    figure.colorbar(image, ax=axes, shrink=0.7, label="Share of the true class")
+    place = "right" if C < MANY else "bottom"
+    figure.colorbar(image, ax=axes, location=place, shrink=0.7, label="Share of the true class")
     save(figure, path)
 
 

@@ -166,15 +166,15 @@ for module in (convlstm, lrcn):
     print("  " + " → ".join(dict.fromkeys(type(layer).__name__ for layer in network.layers[1:])))
 
 # %% [markdown]
-# `train` does what the stage does: it trains on three folds, keeps the epoch with the lowest loss on the
+# `trials.run` does what the comparison does: it trains on three folds, keeps the epoch with the lowest loss on the
 # validation fold, calibrates the probabilities, and tests on fold 0.
 
 # %%
+from har.comparison import trials
 from har.params import Trial
-from har.training.run import train
 
 cards = {
-    name: train(Trial(name, "group", 0, settings.seed), settings, Path("models", name), test=True)
+    name: trials.run(Trial(name, "group", 0, settings.seed), settings, Path("models", name))
     for name in ("convlstm", "lrcn")
 }
 

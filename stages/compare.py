@@ -35,13 +35,16 @@ def compare() -> None:
     for approach in chosen.approaches:
         trials = {p: chosen.trials(approach, p) for p in chosen.protocols}
         parts = {
-            p: [predictions.read(TRIALS / str(trial) / "predictions.csv") for trial in each]
+            p: [
+                predictions.read(TRIALS / approach / str(trial) / "predictions.csv")
+                for trial in each
+            ]
             for p, each in trials.items()
         }
         row = {p: table.figures(parts[p], **draws) for p in chosen.protocols}
         if {"random", "group"} <= set(parts):
             row["gap"] = table.gap(parts["random"], parts["group"], **draws)
-        folder = TRIALS / str(trials[first][0])
+        folder = TRIALS / approach / str(trials[first][0])
         row |= cost.of(load_model(folder / "model.keras"))
         notes = [times_file(trial) for each in trials.values() for trial in each]
         seconds = [files.read_json(note)["seconds"] for note in notes if note.exists()]
@@ -49,7 +52,7 @@ def compare() -> None:
         rows[approach] = row
         recalls[approach] = table.recalls(parts[first])
         for name, test in (("shortcuts", shortcuts), ("unknown", unknown)):
-            found = [TRIALS / str(trial) / f"{name}.csv" for trial in trials[first]]
+            found = [TRIALS / approach / str(trial) / f"{name}.csv" for trial in trials[first]]
             if found[0].exists():  # features are of the clips as they are: without shortcuts.csv
                 tables = (files.read_table(path, test.COLUMNS)[1] for path in found)
                 row[name] = test.figures([*chain(*tables)], **draws)

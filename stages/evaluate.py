@@ -8,7 +8,6 @@ Outputs: metrics/metrics.json, metrics/shortcuts.png, and in metrics/<approach>/
 Cost: half a minute.
 """
 
-from functools import partial
 from pathlib import Path
 
 from har import files
@@ -24,48 +23,42 @@ def evaluate() -> None:
     """Write the figures, tables and pictures of every approach."""
     params = load()
     prepare()  # before Keras loads
-    from har.comparison import cost, plots
+    from har.comparison import cost, plots, trials
     from har.evaluation import metrics, outputs, shortcuts, unknown
-    from har.evaluation.predictions import Predictions
     from har.nn import familiarity
     from har.nn.model_files import load_model
-    from har.training import batches, fit
+    from har.training import fit
     from har.training.run import check_card
 
-    split, (protocol, fold) = Path("data/split.csv"), (params.split.protocol, params.split.fold)
-    clips = splits.read(split, protocol, fold)
-    groups = splits.read_groups(split)
+    protocol, fold = params.split.protocol, params.split.fold
+    clips = splits.read(Path("data/split.csv"), protocol, fold)
     with FrameStore(Path("data/frames.h5")) as store:
-        classes = store.classes
-        frames, labels = store.read(clips.test)
-        baselines = metrics.baselines(store.labels_of(clips.train), labels, len(classes))
-        groups = [groups[clip] for clip in clips.test]
+        labels = store.labels_of(clips.test)
+        baselines = metrics.baselines(store.labels_of(clips.train), labels, len(store.classes))
+        settings = {"dataset": params.dataset.name, "seed": params.seed}
+        settings |= {"batch": params.train.batch}
         draws = {"resamples": params.evaluate.bootstrap, "seed": params.seed}
         columns, figures = dict.fromkeys(fit.HISTORY_COLUMNS, float), {}
         for approach in ("convlstm", "lrcn"):
             folder = Path("models") / approach
             card = files.read_json(folder / "card.json")
-            check_card(card, Trial(approach, protocol, fold, params.seed), classes, folder)
+            check_card(card, Trial(approach, protocol, fold, params.seed), store.classes, folder)
             model = load_model(folder / "model.keras")
-            network = familiarity.seeing(model)
-            predict = partial(batches.predict, network, batch=params.train.batch)
-            probabilities, x = predict(frames)
-            tested = Predictions(clips.test, groups, labels, probabilities, classes)
             known = familiarity.load(folder / familiarity.FILE)
-            rows = shortcuts.test(predict, tested, store, params.dataset.name, params.seed)
+            tested, strange, rows = trials.test(model, known, store, clips.test, **settings)
             figures[approach] = {
-                **metrics.figures(probabilities, labels, groups, **draws),
+                **metrics.figures(tested.probabilities, labels, tested.groups, **draws),
                 **baselines,
                 "parameters": model.count_params(),
                 "multiply_adds": cost.multiply_adds(model),
                 "shortcuts": shortcuts.figures(rows, **draws),
-                "unknown": unknown.figures(unknown.test(known, x, *tested[:3], classes), **draws),
+                "unknown": unknown.figures(strange, **draws),
             }
             outputs.write(
                 METRICS / approach,
                 f"{approach}, {protocol} fold {fold}",
                 tested,
-                frames,
+                store,
                 n_mistakes=params.evaluate.mistakes,
                 history=files.read_csv(folder / "history.csv", columns),
                 best_epoch=card["best_epoch"],

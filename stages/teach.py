@@ -31,11 +31,10 @@ def main() -> None:
         "parameters": card["parameters"],
         "unknown": unknown.figures(rows, **draws),
     }
-    with FrameStore(Path("data/frames.h5")) as store:
-        frames, _ = store.read(tested.clips)
     title = f"i3d, {card['dataset']['name']}, all folds"
     n_mistakes = params.evaluate.mistakes
-    outputs.write(Path("metrics/i3d"), title, tested, frames, n_mistakes=n_mistakes)
+    with FrameStore(Path("data/frames.h5")) as store:
+        outputs.write(Path("metrics/i3d"), title, tested, store, n_mistakes=n_mistakes)
     files.write_json(Path("metrics/teach.json"), files.rounded({"i3d": figures}))
     print(
         f"models/i3d: accuracy {figures['accuracy']:.3f} ({figures['accuracy_low']:.3f} to "

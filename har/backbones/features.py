@@ -26,6 +26,7 @@ from har.clips import sampling, segments, video
 from har.clips.sampling import Sampling
 from har.clips.store import Clip
 from har.errors import UserError
+from har.nn import backend
 from har.params import BackboneParams
 
 
@@ -93,7 +94,13 @@ def extract(
     backbone = open_backbone(name, params)
     facts = {"backbone": name, **params.model_dump(exclude={"sha256"})}
     facts["identity"] = backbone.identity
-    own = sys.modules[__name__], importlib.import_module(f"har.backbones.{name}")
+    module = importlib.import_module(f"har.backbones.{name}")
+    if params.precision == "auto" and backend.multiplies_bfloat16():
+        module.quicken(backbone.network)
+        facts["precision"] = "bfloat16"
+    else:
+        facts["precision"] = "float32"
+    own = sys.modules[__name__], module
     code = [Path(str(module.__file__)) for module in (sampling, video, *own)]
     key = files.digest(facts, cv2.__version__, keras.__version__, *code)
     scratch = files.folder("features", f"{name}-{key}")

@@ -65,6 +65,15 @@ def kinetics_model(weights: Path, count: int, height: int, width: int) -> keras.
     return model
 
 
+def quicken(model: keras.Model) -> None:
+    """Let the I3D in `model` compute in bfloat16; its weights, input and output stay float32."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            quicken(layer)
+        elif layer.name.startswith(("Conv3d_", "MaxPool3d_", "Mixed_")):
+            layer.dtype_policy = "mixed_bfloat16"
+
+
 def _network(shape: tuple[int, int, int]) -> keras.Model:
     clips = keras.Input((*shape, 3), dtype="uint8", name="clips")
     x = layers.Rescaling(1 / 127.5, offset=-1)(clips)

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from har import files, plots
+from har.clips.store import FrameStore
 from har.evaluation import metrics, predictions
 from har.evaluation.predictions import Predictions
 
@@ -15,7 +14,7 @@ def write(
     folder: Path,
     title: str,
     tested: Predictions,
-    frames: np.ndarray,
+    store: FrameStore,
     *,
     n_mistakes: int,
     history: Sequence[Mapping[str, Any]] = (),
@@ -23,8 +22,8 @@ def write(
 ) -> None:
     """Write predictions.csv, per_class.csv, confusion.png, mistakes.png and curves.png.
 
-    `frames` are uint8 (N, T, H, W, 3) RGB of the tested clips. Without a history there are no
-    curves. Epochs count from 1.
+    `store` has the frames of the tested clips. Without a history there are no curves. Epochs count
+    from 1.
     """
     clips, _, labels, probabilities, classes = tested
     guesses = probabilities.argmax(axis=1)
@@ -37,10 +36,9 @@ def write(
         plots.curves(folder / "curves.png", history, best_epoch, title)
     worst = metrics.worst_mistakes(probabilities, labels, n_mistakes)
     strips = []
-    for i in worst:
+    for i, frames in zip(worst, store.read([clips[i] for i in worst])[0], strict=True):
         confidence = f"{classes[guesses[i]]} ({probabilities[i, guesses[i]]:.0%})"
-        caption = f"{classes[labels[i]]}, predicted as {confidence}: {clips[i]}"
-        strips.append((caption, frames[i]))
+        strips.append((f"{classes[labels[i]]}, predicted as {confidence}: {clips[i]}", frames))
     n_wrong = int((guesses != labels).sum())
     heading = f"{title}: {n_wrong or 'none'} of {len(labels)} clips predicted as another class"
     plots.contact_sheet(folder / "mistakes.png", strips, heading)

@@ -26,7 +26,7 @@ COLUMNS = ("clip", "group", "actual", *VARIANTS)  # of shortcuts.csv: classes th
 # Pairs of the sample's classes that are the same frames in opposite order.
 REVERSED = (("SitDown", "StandUp"), ("PickUp", "PutDown"))
 TITLE = "What each network leans on: accuracy on clips that lack one thing"
-PART = 64  # clips in memory at a time, in five variants
+PART = 32  # clips in memory at a time, in five variants
 MOVES = 20  # grey levels from a pixel's median over time; less is noise of the camera
 
 
@@ -66,7 +66,7 @@ def test(
     return rows
 
 
-@functools.lru_cache(maxsize=4)  # the same for every network
+@functools.lru_cache(maxsize=8)  # the same for every network
 def rendered_elsewhere(clips: tuple[str, ...], shape: tuple[int, int, int]) -> np.ndarray:
     """Render clips of the sample again, each group in another place.
 

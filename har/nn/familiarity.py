@@ -41,9 +41,14 @@ class Familiarity(NamedTuple):
 
     def score(self, x):
         """Return how familiar x (N, D), an array or a tensor, is: (N,), higher is more."""
-        within, mean, total = (array.astype(np.float32) for array in self.scales())
-        means = self.means.astype(np.float32)
-        near = ops.min(ops.mean(ops.square((x[:, None] - means) / within), axis=2), axis=1)
+        within, mean, total = self.scales()
+        # |a - b|² = |a|² - 2ab + |b|², around the mean of all: no array of (N, C, D), which is
+        # gigabytes for hundreds of classes.
+        b = ((self.means - mean) / within).astype(np.float32)
+        within, mean, total = (array.astype(np.float32) for array in (within, mean, total))
+        a = (x - mean) / within
+        near = ops.min(np.square(b).sum(axis=1) - 2 * ops.matmul(a, b.T), axis=1)
+        near = (ops.sum(ops.square(a), axis=1) + near) / x.shape[1]
         return ops.mean(ops.square((x - mean) / total), axis=1) - near
 
 

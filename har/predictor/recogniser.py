@@ -78,6 +78,7 @@ class Recogniser:
             from har.backbones import kinetics
 
             model, card = kinetics.open_model()
+            _quicken(model)
             return cls(model, {"approach": KINETICS, **card})
         if len(path.parts) == 1 and not (path / "card.json").is_file():
             path = MODELS / path if (MODELS / path).is_dir() else path
@@ -92,6 +93,8 @@ class Recogniser:
                 f"Expected a Keras model at {path / 'model.keras'}. Received: {_reason(error)}. "
                 "It may be of another version: train it again with `dvc repro`."
             ) from None
+        if card.get("joined"):
+            _quicken(model)
         found = cls(model, card, _network(path, card, model))
         received = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
         expected = [(None, *found.shape, 3), (None, len(found.classes))]
@@ -201,6 +204,14 @@ class Recogniser:
         if self.card.get("fold", 0) is None:  # trained on all clips, by `har teach`
             line += ", tested over all folds"
         return line
+
+
+def _quicken(model: "keras.Model") -> None:
+    from har.backbones import i3d
+    from har.nn import backend
+
+    if backend.multiplies_bfloat16():
+        i3d.quicken(model)
 
 
 def _network(folder: Path, card: dict[str, Any], model: "keras.Model") -> "keras.Model":

@@ -1,4 +1,4 @@
-"""One training, from data to a model folder: what `stages/train.py` and `stages/trial.py` run."""
+"""One training, from data to a model folder: what `stages/train.py` and the trials run."""
 
 import functools
 import importlib
@@ -30,37 +30,23 @@ def train(
     *,
     data: Path = Path("data"),
     features: Path = Path("data/features"),
-    test: bool = False,
 ) -> dict[str, Any]:
     """Train an approach on one fold from one seed, write its model folder, return the card.
 
-    The folder has `model.keras`, `card.json` and `history.csv`, and with `test` the
-    `predictions.csv` of the test fold; the card then has its `accuracy`. It appears whole or not at
-    all. Kill it at any time: the next call goes on from the last finished epoch and writes the same
-    bytes. `data` has frames.h5, clips.csv and split.csv.
+    The folder has `model.keras`, `card.json`, `history.csv` and `familiarity.npz`. It appears whole
+    or not at all. Kill it at any time: the next call goes on from the last finished epoch and
+    writes the same bytes. `data` has frames.h5, clips.csv and split.csv.
     """
     approach = trial.approach
     settings, recipe = params.approach(approach), params.recipe(approach)
     module = importlib.import_module(f"har.models.{approach}")
     rendered = pretraining.file_of(approach, settings)
     learned = pretraining.read(rendered, approach, settings) if rendered else None
-    split = data / "split.csv"
-    subsets = splits.read(split, trial.protocol, trial.fold)
-    if approach in params.features:
-        from har.backbones.feature_store import FeatureStore  # networks of frames do without
-
-        source = FeatureStore(features / f"{approach}.h5")
-    else:
-        source = FrameStore(data / "frames.h5")
-    with source:
+    subsets = splits.read(data / "split.csv", trial.protocol, trial.fold)
+    with open_source(trial, params, data, features) as source:
         train_clips, validation = (batches.load(source, clips) for clips in subsets[:2])
         splits.check_trainable(train_clips[1], source.classes)
-        # An edit of what computes the weights starts a training again.
-        code = [Path(str(module.__file__))]
-        for package in ("models/parts", "nn", "training"):
-            code += sorted((PACKAGE / package).glob("*.py"))
-        chosen = str([trial, recipe, settings])
-        key = files.digest(source.path, split, chosen, *code, rendered, fit.versions())
+        key = key_of(trial, params, data=data, features=features)
         unfinished = files.folder("train", str(trial))
 
         def build() -> keras.Model:
@@ -105,20 +91,6 @@ def train(
         }
         folder = unfinished / "finished"
         familiarity.save(folder / familiarity.FILE, known)
-        if test:
-            from har.evaluation import predictions, shortcuts, unknown
-
-            groups = splits.read_groups(split)
-            groups = [groups[clip] for clip in subsets.test]
-            tested, labels = batches.load(source, subsets.test)
-            answers, x = predict(tested)
-            said = predictions.Predictions(subsets.test, groups, labels, answers, source.classes)
-            predictions.write(folder / "predictions.csv", said)
-            rows = unknown.test(known, x, *said[:3], source.classes)
-            files.write_csv(folder / "unknown.csv", unknown.COLUMNS, rows)
-            if approach not in params.features:
-                rows = shortcuts.test(predict, said, source, params.dataset.name, trial.seed)
-                files.write_csv(folder / "shortcuts.csv", shortcuts.COLUMNS, rows)
     if approach in params.features:
         from har.backbones import joined_model
 
@@ -126,6 +98,7 @@ def train(
         card |= {"parameters": model.count_params(), **facts}
     model_files.save_model(model, folder / "model.keras")
     fit.write_history(folder / "history.csv", result.history)
+    card |= {"key": key, "content": content_of(folder)}
     files.write_json(folder / "card.json", card)
     files.publish(folder, output)
     shutil.rmtree(unfinished)
@@ -140,7 +113,37 @@ def train(
             f"Warning: {n} validation clips do not show that this is better than chance, "
             f"{chance:.3f}. Add clips, or run `har teach FOLDER`, which needs fewer."
         )
-    return card | ({"accuracy": float(said.right.mean())} if test else {})
+    return card
+
+
+def open_source(trial: Trial, params: Params, data: Path, features: Path) -> FrameStore:
+    """Open what the approach reads: the frames of `data`, or its file of `features`."""
+    if trial.approach in params.features:
+        from har.backbones.feature_store import FeatureStore  # networks of frames do without
+
+        return FeatureStore(features / f"{trial.approach}.h5")
+    return FrameStore(data / "frames.h5")
+
+
+def key_of(trial: Trial, params: Params, *, data: Path, features: Path) -> str:
+    """Return a digest of all that a training depends on: data, settings, code and versions."""
+    settings, recipe = params.approach(trial.approach), params.recipe(trial.approach)
+    code = [PACKAGE / "models" / f"{trial.approach}.py"]
+    backbones = ["backbones"] if trial.approach in params.features else []
+    for package in ("models/parts", "nn", "training", *backbones):
+        code += sorted((PACKAGE / package).glob("*.py"))
+    chosen = str([trial, recipe, settings, params.dataset.name])
+    with open_source(trial, params, data, features) as source:
+        tables = data / "clips.csv", data / "split.csv"
+        rendered = pretraining.file_of(trial.approach, settings)
+        return files.digest(source.path, *tables, chosen, *code, rendered, fit.versions())
+
+
+def content_of(folder: Path) -> str:
+    """Return a digest of the files that a training writes beside the card."""
+    return files.digest(
+        *(folder / name for name in ("model.keras", "history.csv", familiarity.FILE))
+    )
 
 
 def describe(

@@ -23,7 +23,14 @@ from har.params import BackboneParams, load
 ROOT = Path(__file__).resolve().parents[2]
 BACKBONES = load(ROOT / "params.yaml").backbones
 SMALL = BackboneParams(
-    count=8, step=1, windows=2, height=32, width=32, weights="random", sha256=None
+    count=8,
+    step=1,
+    windows=2,
+    height=32,
+    width=32,
+    weights="random",
+    sha256=None,
+    precision="float32",
 )
 
 

@@ -52,10 +52,9 @@ def test_each_stage_lists_exactly_the_modules_it_imports(new_project):
 # What the stages of the other pipelines import when they are loaded, and what they import later.
 LATER = {
     ("comparison", "features"): "import har.backbones.features, har.backbones.i3d",
-    ("comparison", "trial"): (
+    ("comparison", "trials"): (
         "import har.models.convlstm, har.models.i3d, "
-        "har.models.lrcn_tutorial, har.training.run, har.evaluation.predictions, "
-        "har.evaluation.shortcuts, har.evaluation.unknown, "
+        "har.models.lrcn_tutorial, har.comparison.trials, har.nn.layers, "
         "har.backbones.joined_model, har.training.linear"
     ),
     ("comparison", "compare"): (
