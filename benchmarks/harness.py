@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -51,6 +52,24 @@ class Report:
         widths = [max(len(heading), 8) + 2 for heading in self._columns]
         line = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         print(f"{name:22}{line}", flush=True)
+
+
+def multiply_adds_per_s(dtype: str) -> float:
+    """Return the rate of a large matrix product: the limit of networks in this process."""
+    import keras
+
+    on_gpu = keras.distribution.list_devices()[0].startswith("gpu")
+    side = 8192 if on_gpu else 2048
+    square = keras.ops.ones((side, side), dtype)
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        for _ in range(8):
+            product = keras.ops.matmul(square, square)
+        # Waits for the last result alone: to wait for each takes a GPU as long as a call.
+        float(product[0, 0])
+        times.append((time.perf_counter() - start) / 8)
+    return side**3 / min(times)
 
 
 def machine(*packages: str) -> str:

@@ -7,8 +7,8 @@ Cost: three minutes a network on 2 cores; two on a GPU, most of it compiling.
 
 Both sides have the same architecture, optimizer (Adam) and precision. Stock of the tutorial's
 networks is what it writes: `TimeDistributed`, `keras.layers.ConvLSTM2D` and float frames. Stock of
-the others is our network with Keras's layers, and with slices for `ShiftFeatures`. Each side has
-its own process; epochs take turns and the fastest counts.
+the others is our network with Keras's layers. Each side has its own process; epochs take turns and
+the fastest counts.
 
 - `first s` is from building the network to the end of the first step; nothing is compiled before.
 - `limit` is three times the multiply-adds (forward, and twice backward) at the rate of a large
@@ -35,7 +35,7 @@ from har.errors import run
 
 SHAPE = (20, 64, 64)
 N_CLASSES = 5
-NETWORKS = ("convlstm_tutorial", "lrcn_tutorial", "convlstm", "lrcn", "cnn3d")
+NETWORKS = ("convlstm_tutorial", "lrcn_tutorial", "convlstm", "lrcn")
 COLUMNS = {"clips/s": ",.1f", "limit": ",.0f", "inference": ",.1f", "first s": ".1f"}
 
 
@@ -168,23 +168,10 @@ def _build(network: str, side: str):
 
 
 def _keras_layers() -> dict[str, type]:
-    from keras import layers, ops
-
-    from har.nn.time_folding import ShiftFeatures, fold, unfold
-
-    class SlicedShift(ShiftFeatures):
-        def call(self, frames):
-            clips = unfold(frames, self.n_frames)
-            part = clips.shape[-1] // 8
-            still = ((0, 0), (0, 0), (0, 0))
-            before = ops.pad(clips[:, :-1, ..., :part], ((0, 0), (1, 0), *still))
-            after = ops.pad(clips[:, 1:, ..., part : 2 * part], ((0, 0), (0, 1), *still))
-            return fold(ops.concatenate([before, after, clips[..., 2 * part :]], axis=-1))
+    from keras import layers
 
     return {
         "parts.residual_cnn.BatchNormalization": layers.BatchNormalization,
-        "parts.residual_cnn.ShiftFeatures": SlicedShift,
-        "cnn3d.BatchNormalization": layers.BatchNormalization,
         "convlstm.ConvLSTM2D": layers.ConvLSTM2D,
     }
 
@@ -217,18 +204,8 @@ def _limit() -> float:
 
     from har.comparison import cost
 
-    gpu = _on_jax() and keras.distribution.list_devices()[0].startswith("gpu")
-    side = 8192 if gpu else 2048
-    square = keras.ops.ones((side, side), keras.config.dtype_policy().compute_dtype)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        for _ in range(8):
-            product = keras.ops.matmul(square, square)
-        # Waits for the last result alone: to wait for each takes a GPU as long as a call.
-        float(product[0, 0])
-        times.append((time.perf_counter() - start) / 8)
-    return 2 * side**3 / min(times) / (3 * 2 * cost.multiply_adds(_kept["model"]))
+    rate = harness.multiply_adds_per_s(keras.config.dtype_policy().compute_dtype)
+    return rate / (3 * cost.multiply_adds(_kept["model"]))
 
 
 if __name__ == "__main__":

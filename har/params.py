@@ -143,7 +143,7 @@ class BackboneParams(Section):
     width: Annotated[int, Field(ge=32, le=4096)]
     weights: Annotated[str, Field(min_length=1)]  # a name that the backbone knows, or a file
     sha256: Sha256 | None  # of the file of weights
-    precision: Literal["auto", "float32"] = "auto"  # auto: bfloat16 where hardware has it
+    precision: Literal["auto", "float32"]  # auto: bfloat16 with AMX
 
 
 class Trial(NamedTuple):

@@ -37,8 +37,7 @@ def confusion(path: Path, counts: np.ndarray, classes: Sequence[str], title: str
     """
     C = len(classes)
     side = 2.5 + 0.45 * min(C, MANY / 2)
-    figure = Figure(figsize=(side + (0.6 if C < MANY else 6), side), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = subplots((side + (0.6 if C < MANY else 6), side))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if C < MANY:

@@ -3,7 +3,7 @@
 Command: python stages/compare.py
 Inputs: comparison/trials; params.yaml (comparison, backbones, evaluate.bootstrap, seed).
 Outputs: metrics/comparison.json, metrics/comparison.md; metrics/comparison/: accuracy.png,
-    pareto.png, classes.png, shortcuts.png.
+    classes.png, shortcuts.png.
 Cost: a second an approach, to measure its latency.
 """
 
@@ -58,9 +58,7 @@ def compare() -> None:
                 row[name] = test.figures([*chain(*tables)], **draws)
     chance = 1 / len(parts[first][0].classes)
     folder = files.folder("compare")
-    points = {name: (row["latency_ms"], row[first]["accuracy"]) for name, row in rows.items()}
     plots.accuracies(folder / "accuracy.png", rows, chosen.protocols, chance)
-    plots.front(folder / "pareto.png", points, table.pareto(points), first)
     title = f"Part of the class's clips recognised, {first} folds"
     plots.shares(folder / "classes.png", recalls, title)
     leans = {name: shortcuts.shares(row) for name, row in rows.items() if "shortcuts" in row}

@@ -1,10 +1,11 @@
 """Train and test one approach on every fold of the comparison.
 
 Command: python stages/trials.py APPROACH
-Inputs: as stages/train.py, with the features in comparison/features; models/<approach>, where it
-    is a training of the comparison too; params.yaml (comparison).
+Inputs: as stages/train.py, with the features in comparison/features; models/<approach>, which is
+    copied where it equals a trial; params.yaml (comparison).
 Outputs: comparison/trials/<approach>/<approach>-<protocol>-<fold>-<seed>/: a model folder with
-    predictions.csv, unknown.csv and, of frames under the first protocol, shortcuts.csv
+    predictions.csv and unknown.csv; under the first protocol, of networks that see frames,
+    shortcuts.csv
 Cost: from seconds a trial, on features, to minutes. Kill it at any time: the next run goes on from
     the last finished epoch. Trials that have not changed stay.
 """
@@ -31,17 +32,12 @@ def trials() -> None:
     wanted = [trial for p in chosen.protocols for trial in chosen.trials(approach, p)]
     folder = Path("comparison/trials") / approach
     for old in {*folder.glob("*")} - {folder / str(trial) for trial in wanted}:
-        shutil.rmtree(old)
+        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    places = {"features": Path("comparison/features"), "finished": Path("models") / approach}
     for number, trial in enumerate(wanted, 1):
         output = folder / str(trial)
-        trials.run(
-            trial,
-            params,
-            output,
-            features=Path("comparison/features"),
-            finished=Path("models") / approach,
-            with_shortcuts=trial.protocol == chosen.protocols[0],
-        )
+        first = trial.protocol == chosen.protocols[0]
+        trials.run(trial, params, output, **places, with_shortcuts=first)
         accuracy = predictions.read(output / "predictions.csv").right.mean()
         print(f"{output}: trial {number} of {len(wanted)}, test accuracy {accuracy:.3f}")
 

@@ -193,3 +193,17 @@ def test_hundreds_of_classes_fit_into_memory(tmp_path):
     assert tracemalloc.get_traced_memory()[1] < 200e6
     tracemalloc.stop()
     assert max(cv2.imread(str(tmp_path / "picture.png")).shape) < 4000
+
+
+def test_many_classes_have_a_list_of_the_commonest_confusions(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(plots, "save", lambda figure, _: seen.append(figure))
+    table = np.diag(np.full(60, 9))
+    table[3, 7], table[50, 2] = 2, 5
+    plots.confusion(tmp_path / "picture.png", table, [f"Class{i:02}" for i in range(60)], "")
+    [said] = [text.get_text() for text in seen[0].axes[0].texts]
+    assert said.splitlines() == [
+        "Commonest confusions: 7 of 547 clips are wrong",
+        "5 of 14   Class50 as Class02",
+        "2 of 11   Class03 as Class07",
+    ]

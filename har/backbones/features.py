@@ -95,11 +95,9 @@ def extract(
     facts = {"backbone": name, **params.model_dump(exclude={"sha256"})}
     facts["identity"] = backbone.identity
     module = importlib.import_module(f"har.backbones.{name}")
-    if params.precision == "auto" and backend.multiplies_bfloat16():
+    if quick := params.precision == "auto" and backend.multiplies_bfloat16():
         module.quicken(backbone.network)
-        facts["precision"] = "bfloat16"
-    else:
-        facts["precision"] = "float32"
+    facts["precision"] = "bfloat16" if quick else "float32"
     own = sys.modules[__name__], module
     code = [Path(str(module.__file__)) for module in (sampling, video, *own)]
     key = files.digest(facts, cv2.__version__, keras.__version__, *code)

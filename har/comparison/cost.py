@@ -15,8 +15,6 @@ from unittest import mock
 import keras
 import numpy as np
 
-from har.nn.pooling import PooledConv2D
-
 layers = keras.layers
 
 
@@ -68,9 +66,6 @@ def multiply_adds(model: keras.Model) -> int:
 def _cost(layer: keras.layers.Layer, given, result) -> int:
     if isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
         return math.prod(result.shape) * math.prod(layer.kernel_size)
-    if isinstance(layer, PooledConv2D):
-        places = math.prod(layer.convolved_shape(given.shape))
-        return places * math.prod(layer.kernel_size) * given.shape[-1] // layer.groups
     if isinstance(layer, layers.Conv1D | layers.Conv2D | layers.Conv3D):
         channels = given.shape[-1] // layer.groups
         return math.prod(result.shape) * math.prod(layer.kernel_size) * channels

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import ticker
 
 from har.plots import plain_text, save, subplots
 
@@ -31,36 +30,6 @@ def accuracies(
     axes.set(xlim=(0, 1.02), xlabel="Test accuracy, 95 % interval over groups")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=len(protocols) + 1)
-    save(figure, path)
-
-
-@plain_text
-def front(
-    path: Path, points: Mapping[str, tuple[float, float]], best: Sequence[str], protocol: str
-) -> None:
-    """Draw accuracy over latency (ms), and the Pareto front `best`, the fastest first."""
-    figure, axes = subplots((7.5, 4.8))
-    steps = [points[name] for name in best]
-    axes.step(*zip(*steps, strict=True), where="post", color="#1f5c99", alpha=0.6, label="front")
-    above: list[tuple[float, float]] = []
-    for name, (latency, accuracy) in sorted(points.items(), key=lambda item: item[1]):
-        on_front = name in best
-        axes.plot(latency, accuracy, "o", color="#1f5c99" if on_front else "grey")
-        # A name beside another one's place is written below it.
-        crowded = any(latency < 1.5 * x and abs(accuracy - y) < 0.04 for x, y in above)
-        look = {"textcoords": "offset points", "fontsize": 8}
-        axes.annotate(name, (latency, accuracy), (4, -11 if crowded else 4), **look)
-        if not crowded:
-            above.append((latency, accuracy))
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    axes.margins(x=0.2, y=0.1)  # room for the names
-    axes.set_xlabel("Latency of one clip at batch 1 on this machine (ms)")
-    axes.set_ylabel(f"Test accuracy, {protocol} folds")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(loc="lower right")
     save(figure, path)
 
 

@@ -64,15 +64,6 @@ def recalls(parts: Sequence[Predictions]) -> dict[str, float]:
     }
 
 
-def pareto(points: dict[str, tuple[float, float]]) -> list[str]:
-    """Return the names whose accuracy no cheaper one reaches, the cheapest first."""
-    front: list[str] = []
-    for name, (_, accuracy) in sorted(points.items(), key=lambda p: (p[1][0], -p[1][1])):
-        if not front or accuracy > points[front[-1]][1]:
-            front.append(name)
-    return front
-
-
 def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str, machine: str) -> str:
     """Return the table of comparison.json as Markdown, the best under the first protocol first."""
     first = next(iter(table.values()))
@@ -108,7 +99,7 @@ def markdown(table: dict[str, dict[str, Any]], chance: float, trials: str, machi
     return (
         f"# Comparison\n\n{trials} Chance is {chance:.3f}. In brackets: the 95 % interval over "
         "groups (source videos). sd: over trials. ECE: expected calibration error. Latency: one "
-        "clip at batch 1, from frames to probabilities, backbone included. Training: the median "
-        "trial, without the features of a backbone. Times were measured on: "
+        "clip at batch 1 in float32, from frames to probabilities, backbone included. Training: "
+        "the median trial, without the features of a backbone. Times were measured on: "
         f"{machine}.\n\n" + "\n".join(lines) + "\n"
     )

@@ -1,10 +1,12 @@
-"""A trial of the comparison: one training and its test, neither of them made twice."""
+"""A trial of the comparison: one training and its test, each made once."""
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 
 from har import files
@@ -20,6 +22,7 @@ from har.training import batches
 from har.training import run as training
 
 PACKAGE = Path(__file__).parents[1]
+KEPT = (*training.CONTENT, "card.json")
 TABLES = ("predictions.csv", "unknown.csv", "shortcuts.csv")
 
 
@@ -42,47 +45,39 @@ def run(
     """
     with_shortcuts = with_shortcuts and trial.approach not in params.features
     key = training.key_of(trial, params, data=data, features=features)
-    if not _has(output, key):
-        keras.utils.clear_session()  # names of layers count from 1, as in a process of its own
-        if finished is not None and _has(finished, key):
-            copy = files.folder("trials") / str(trial)
-            shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(finished, copy, copy_function=shutil.copyfile)
-            files.publish(copy, output)
-        else:
-            training.train(trial, params, output, data=data, features=features)
-    code = [*(PACKAGE / "evaluation").glob("*.py"), *(PACKAGE / "datasets").rglob("*.py")]
-    key = files.digest(key, with_shortcuts, Path(__file__), *sorted(code))
-    card = files.read_json(output / "card.json")
-    tables = [output / name for name in TABLES[: 2 + with_shortcuts]]
-    if all(table.exists() for table in tables) and card.get("tested") == files.digest(key, *tables):
+    rooms = (PACKAGE / name for name in ("clips", "datasets", "evaluation"))
+    code = sorted(path for room in rooms for path in room.rglob("*.py"))
+    tested = files.digest(key, with_shortcuts, cv2.__version__, Path(__file__), *code)
+    tables = TABLES[: 2 + with_shortcuts]
+    if (card := _card(output, key)).get("tested") == _with_tables(tested, output, tables):
         return card
-    keras.utils.clear_session()
-    model = load_model(output / "model.keras")
+    scratch = files.folder("trials", str(trial))
+    keras.utils.clear_session()  # names of layers count from 1, as in a process of its own
+    for folder in (output, finished):
+        if folder is not None and not _card(scratch, key) and _card(folder, key):
+            for name in KEPT:
+                shutil.copyfile(folder / name, scratch / name)
+    if not _card(scratch, key):
+        training.train(trial, params, scratch, data=data, features=features)
+        keras.utils.clear_session()
+    model = load_model(scratch / "model.keras")
     if trial.approach in params.features:
         model = model.layers[-1]  # the head: features of the clips are there
     clips = splits.read(data / "split.csv", trial.protocol, trial.fold).test
     with training.open_source(trial, params, data, features) as source:
-        known = familiarity.load(output / familiarity.FILE)
-        said, strange, leaning = test(
-            model,
-            known,
-            source,
-            clips,
-            dataset=params.dataset.name,
-            seed=trial.seed,
-            batch=params.recipe(trial.approach).batch,
-            data=data,
-            with_shortcuts=with_shortcuts,
-        )
-    predictions.write(output / "predictions.csv", said)
-    files.write_csv(output / "unknown.csv", unknown.COLUMNS, strange)
+        known = familiarity.load(scratch / familiarity.FILE)
+        settings = {"dataset": params.dataset.name, "seed": trial.seed, "data": data}
+        settings |= {"batch": params.recipe(trial.approach).batch}
+        found = test(model, known, source, clips, **settings, with_shortcuts=with_shortcuts)
+    for stray in {*scratch.iterdir()} - {scratch / name for name in KEPT}:
+        stray.unlink()  # a killed run left it
+    predictions.write(scratch / TABLES[0], found[0])
+    files.write_csv(scratch / TABLES[1], unknown.COLUMNS, found[1])
     if with_shortcuts:
-        files.write_csv(output / "shortcuts.csv", shortcuts.COLUMNS, leaning)
-    else:
-        (output / "shortcuts.csv").unlink(missing_ok=True)
-    card["tested"] = files.digest(key, *tables)
-    files.write_json(output / "card.json", card)
+        files.write_csv(scratch / TABLES[2], shortcuts.COLUMNS, found[2])
+    card = _card(scratch, key) | {"tested": _with_tables(tested, scratch, tables)}
+    files.write_json(scratch / "card.json", card)
+    files.publish(scratch, output)
     return card
 
 
@@ -114,10 +109,16 @@ def test(
     return said, strange, shortcuts.test(predict, said, source, dataset, seed)
 
 
-def _has(folder: Path, key: str) -> bool:
-    """Return whether a model folder holds the training of `key`, undamaged."""
+def _card(folder: Path, key: str) -> dict[str, Any]:
+    """Return the card of a folder that holds the training of `key`, undamaged; else nothing."""
     try:
         card = files.read_json(folder / "card.json")
-        return (card.get("key"), card.get("content")) == (key, training.content_of(folder))
+        whole = (card.get("key"), card.get("content")) == (key, training.content_of(folder))
     except (UserError, OSError):
-        return False
+        return {}
+    return card if whole else {}
+
+
+def _with_tables(key: str, folder: Path, names: Sequence[str]) -> str:
+    there = [folder / name for name in names if (folder / name).is_file()]
+    return files.digest(key, *there)

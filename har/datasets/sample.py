@@ -18,20 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from har.datasets.folder import chosen
-from har.datasets.rendering import figure, scene
-from har.datasets.rendering.film import (
-    CANVAS,
-    HEIGHT,
-    SEED,
-    WIDTH,
-    Setting,
-    Take,
-    draw_person,
-    draw_proportions,
-    film,
-    move_camera,
-    wander,
-)
+from har.datasets.rendering import figure, film, scene
 from har.errors import UserError
 from har.params import DatasetParams
 
@@ -92,7 +79,7 @@ NUISANCE = Nuisance()
 
 
 @dataclass(frozen=True, eq=False)
-class Group(Setting):
+class Group(film.Setting):
     """One source video: one person, one place, one camera, for one motion."""
 
     motion: str
@@ -103,7 +90,7 @@ class Group(Setting):
 
 
 @dataclass(frozen=True, eq=False)
-class Clip(Take):
+class Clip(film.Take):
     """One film of a group."""
 
     progress: np.ndarray  # (T,) cycles, or share of the motion (below 0 before, above 1 after)
@@ -119,7 +106,9 @@ class Name(NamedTuple):
 
     def rng(self) -> np.random.Generator:
         """Return the generator of this clip's draws, or with clip 0 of its group's."""
-        return np.random.default_rng([SEED, zlib.crc32(self.label.encode()), self.group, self.clip])
+        return np.random.default_rng(
+            [film.SEED, zlib.crc32(self.label.encode()), self.group, self.clip]
+        )
 
     def path(self) -> Path:
         """Return the path below the data set's root."""
@@ -173,31 +162,31 @@ def draw_group(
     `other_place` draws another place behind person and furniture, which stay.
     """
     style = figure.Style(*rng.uniform(-1, 1, len(figure.Style._fields)))
-    proportions = draw_proportions(rng, NUISANCE.proportions)
-    person = draw_person(rng, NUISANCE.girth)
+    proportions = film.draw_proportions(rng, NUISANCE.proportions)
+    person = film.draw_person(rng, NUISANCE.girth)
 
     # The whole motion is centred in the frame, feet near its lower edge.
     path = figure.joints(figure.trajectory(motion, np.linspace(0, 1, 9), style), proportions)
     yaw = rng.uniform(*(NUISANCE.cyclic_yaw if motion in figure.CYCLIC else NUISANCE.one_way_yaw))
     elevation = np.radians(rng.uniform(*NUISANCE.elevation))
-    stature_px = HEIGHT * rng.uniform(*NUISANCE.stature)
+    stature_px = film.HEIGHT * rng.uniform(*NUISANCE.stature)
     view = scene.View(float(np.radians(yaw)), float(elevation), stature_px, (0.0, 0.0))
     sides = view.project(np.concatenate(list(path.values())))[0][:, 0]
-    column = WIDTH / 2 - (sides.min() + sides.max()) / 2
+    column = film.WIDTH / 2 - (sides.min() + sides.max()) / 2
     column += rng.uniform(-1, 1) * NUISANCE.off_centre_px
-    row = HEIGHT * 0.5 + stature_px * 0.5 - rng.uniform(0, 4)
+    row = film.HEIGHT * 0.5 + stature_px * 0.5 - rng.uniform(0, 4)
     view = view._replace(origin=(column + scene.MARGIN, row + scene.MARGIN))
 
-    place = scene.place(rng, *CANVAS, rng.uniform(*NUISANCE.contrast))
+    place = scene.place(rng, *film.CANVAS, rng.uniform(*NUISANCE.contrast))
     if other_place:
-        place = scene.place(other_place, *CANVAS, other_place.uniform(*NUISANCE.contrast))
+        place = scene.place(other_place, *film.CANVAS, other_place.uniform(*NUISANCE.contrast))
     furniture, thing = _furnish(rng, motion, path, view)
     if furniture:
         scene.paint(place, scene.prepare(furniture, np.eye(2, 3)[None]), 0)
     occluder = None
     if rng.random() < NUISANCE.occluder_chance:
         middle = view.origin[0] + stature_px * rng.uniform(-0.4, 0.4)
-        occluder = scene.occluder(rng, *CANVAS, middle, rng.uniform(*NUISANCE.occluder_px))
+        occluder = scene.occluder(rng, *film.CANVAS, middle, rng.uniform(*NUISANCE.occluder_px))
     cyclic = motion in figure.CYCLIC
     speed = rng.uniform(*NUISANCE.cycle_hz) if cyclic else 1 / rng.uniform(*NUISANCE.duration_s)
     return Group(
@@ -231,18 +220,18 @@ def draw_clip(rng: np.random.Generator, group: Group, backwards: bool = False) -
     across, seconds = np.linspace(-1, 1, count), frames / FPS
     zoom = 1 + rng.uniform(-1, 1) * NUISANCE.framing_zoom
     zoom = zoom * (1 + 0.5 * NUISANCE.zoom * rng.uniform(-1, 1) * across)
-    roll = np.radians(NUISANCE.roll_deg) * wander(rng, seconds, 1, (0.2, 0.8))[:, 0]
+    roll = np.radians(NUISANCE.roll_deg) * film.wander(rng, seconds, 1, (0.2, 0.8))[:, 0]
     shift = rng.uniform(-1, 1, 2) * NUISANCE.framing_px
     shift = shift + 0.5 * NUISANCE.pan_px * rng.uniform(-1, 1, 2) * across[:, None]
-    shift = shift + rng.uniform(*NUISANCE.shake_px) * wander(rng, seconds, 2, (0.5, 4.0))
+    shift = shift + rng.uniform(*NUISANCE.shake_px) * film.wander(rng, seconds, 2, (0.5, 4.0))
     drift = NUISANCE.light_drift * rng.uniform(-1, 1) * across / 2
-    sway = np.radians(NUISANCE.sway_deg) * wander(rng, seconds, len(figure.ANGLES), (0.2, 1.0))
+    sway = np.radians(NUISANCE.sway_deg) * film.wander(rng, seconds, len(figure.ANGLES), (0.2, 1.0))
     sway[:, figure.ANGLES.index("lift")] = 0.0
     return Clip(
         progress=progress,
         sway=sway,
-        camera=move_camera(zoom, roll, shift),
-        gain=1 + drift + NUISANCE.flicker * wander(rng, seconds, 1, (1.0, 6.0))[:, 0],
+        camera=film.move_camera(zoom, roll, shift),
+        gain=1 + drift + NUISANCE.flicker * film.wander(rng, seconds, 1, (1.0, 6.0))[:, 0],
         grain=rng.integers(0, 64, (count, 2)),
         backwards=backwards,
     )
@@ -253,13 +242,13 @@ def render_clip(group: Group, clip: Clip) -> np.ndarray:
     angles = figure.trajectory(group.motion, clip.progress, group.style) + clip.sway
     body = figure.joints(angles, group.proportions)
     lifted = group.thing.parts(body, clip.progress > 0.5, group.view) if group.thing else []
-    return film(group, clip, body, lifted, NUISANCE.noise)
+    return film.shoot(group, clip, body, lifted, NUISANCE.noise)
 
 
 def _write(path: Path, frames: np.ndarray) -> None:
     partial = path.with_name(f".{path.stem}.part.avi")
     codec = cv2.VideoWriter.fourcc(*"XVID")
-    writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, codec, FPS, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG, codec, FPS, (film.WIDTH, film.HEIGHT))
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()

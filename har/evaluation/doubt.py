@@ -39,8 +39,8 @@ def find(root: Path = Path()) -> list[Path]:
     if taught.is_file():
         return [taught]
     found: dict[str, list[Path]] = {}
-    for path in sorted((root / "comparison" / "trials").glob("*-group-*-*/predictions.csv")):
-        found.setdefault(path.parent.name.split("-")[0], []).append(path)
+    for path in sorted((root / "comparison" / "trials").glob("*/*-group-*-*/predictions.csv")):
+        found.setdefault(path.parents[1].name, []).append(path)
     if not found:
         raise UserError(
             "There are no predictions of all folds. Run `har teach FOLDER`, or `make compare` with "

@@ -45,7 +45,7 @@ def export(folder: Path | str, to: str, output: Path | None = None, *, int8: boo
             f"Expected a new file or folder to write. Received: {output}, a folder with other "
             f"content. Name what to write in it: {output / f'model{_SUFFIX[to]}'}, say."
         )
-    recogniser = Recogniser.open(folder)
+    recogniser = Recogniser.open(folder, precision="float32")
     with tempfile.TemporaryDirectory(dir=files.folder("export")) as scratch:
         made = Path(scratch) / f"model{_SUFFIX[to]}"
         try:

@@ -11,7 +11,6 @@ from keras import Model, layers
 
 from har.models.parts.on_clips import Shape, classes_of, clip_input
 from har.nn.conv_lstm2d import ConvLSTM2D
-from har.nn.pooling import MaxPooling3D
 from har.params import ApproachParams, IntTuple, Rate, TrainParams
 
 
@@ -35,7 +34,7 @@ def build(n_classes: int, shape: Shape, params: Params, train: TrainParams, seed
             return_sequences=True,
             seed=seed + block,
         )(x)
-        x = MaxPooling3D((1, 2, 2), padding="same")(x)
+        x = layers.MaxPooling3D((1, 2, 2), padding="same")(x)
         if block < last:
             # A mask a frame, as the tutorial's TimeDistributed(Dropout) draws it.
             x = layers.Dropout(params.dropout, seed=seed + block)(x)

@@ -47,7 +47,7 @@ class Familiarity(NamedTuple):
         b = ((self.means - mean) / within).astype(np.float32)
         within, mean, total = (array.astype(np.float32) for array in (within, mean, total))
         a = (x - mean) / within
-        near = ops.min(np.square(b).sum(axis=1) - 2 * ops.matmul(a, b.T), axis=1)
+        near = ops.min(ops.matmul(a, -2 * b.T) + np.square(b).sum(axis=1), axis=1)
         near = (ops.sum(ops.square(a), axis=1) + near) / x.shape[1]
         return ops.mean(ops.square((x - mean) / total), axis=1) - near
 

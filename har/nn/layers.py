@@ -3,6 +3,5 @@
 
 from har.nn.conv_lstm2d import ConvLSTM2D
 from har.nn.normalization import BatchNormalization
-from har.nn.pooling import MaxPooling3D, PooledConv2D
 from har.nn.preprocessing import AugmentClip, AverageViews, DrawFrames, Motion
 from har.nn.time_folding import FoldTime, ShiftFeatures, UnfoldTime

@@ -26,8 +26,7 @@ def prepare() -> None:
         "TF_CPP_MIN_LOG_LEVEL": "3",
         # TensorFlow uses oneDNN's convolutions by default on some processors only.
         "TF_ENABLE_ONEDNN_OPTS": "1",
-        # JAX tries which convolution is the quickest: half a minute a network on a GPU. Each fold
-        # and seed is a process of its own.
+        # JAX tries which convolution is the quickest: half a minute a network on a GPU.
         "JAX_COMPILATION_CACHE_DIR": str(files.cache_folder() / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(1 << 30),

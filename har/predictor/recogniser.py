@@ -65,10 +65,11 @@ class Recogniser:
         self.windows = int(card.get("windows") or 1)
 
     @classmethod
-    def open(cls, folder: Path | str) -> "Recogniser":
+    def open(cls, folder: Path | str, precision: str = "auto") -> "Recogniser":
         """Load `model.keras` and `card.json` of a folder; `lrcn` is `models/lrcn`.
 
-        `kinetics` is the pretrained network that knows 400 actions.
+        `kinetics` is the pretrained network that knows 400 actions. With the precision `auto` I3D
+        computes in bfloat16 where the processor has AMX, with `float32` never.
 
         Raises:
             UserError: there is no such model, or its parts do not fit each other or this version.
@@ -78,7 +79,8 @@ class Recogniser:
             from har.backbones import kinetics
 
             model, card = kinetics.open_model()
-            _quicken(model)
+            if precision == "auto":
+                _quicken(model)
             return cls(model, {"approach": KINETICS, **card})
         if len(path.parts) == 1 and not (path / "card.json").is_file():
             path = MODELS / path if (MODELS / path).is_dir() else path
@@ -93,7 +95,7 @@ class Recogniser:
                 f"Expected a Keras model at {path / 'model.keras'}. Received: {_reason(error)}. "
                 "It may be of another version: train it again with `dvc repro`."
             ) from None
-        if card.get("joined"):
+        if card.get("joined") and precision == "auto":
             _quicken(model)
         found = cls(model, card, _network(path, card, model))
         received = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]

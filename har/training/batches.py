@@ -96,9 +96,7 @@ class Batches(keras.utils.PyDataset):
         self._facts = (labels,) if weights is None else (labels, weights)
         if self.place == "device":
             arrays = frames, *self._facts
-            tensor = keras.ops.convert_to_tensor
-            self._there = tuple(tensor(device_rows.words(a)) for a in arrays)
-            self._shapes = tuple(array.shape[1:] for array in arrays)
+            self._there = tuple(keras.ops.convert_to_tensor(array) for array in arrays)
         self._batch, self._seed = batch, seed
         self.epoch = -1
         self.start_epoch(0)
@@ -130,7 +128,7 @@ class Batches(keras.utils.PyDataset):
         rows = self._rows(index)
         if self.place == "device":
             start, order = index * self._batch, self._order_there
-            return device_rows.take(self._there, order, start, len(rows), self._shapes)
+            return device_rows.take(self._there, order, start, len(rows))
         for ahead in range(index, min(index + AHEAD + 1, len(self))):
             if ahead not in self._coming:
                 wanted = self._rows(ahead)

@@ -21,6 +21,7 @@ from har.params import Params, Trial
 from har.training import batches, calibration, fit, pretraining
 
 PACKAGE = Path(__file__).parents[1]
+CONTENT = ("model.keras", "history.csv", familiarity.FILE)  # of a model folder, beside the card
 
 
 def train(
@@ -128,22 +129,20 @@ def open_source(trial: Trial, params: Params, data: Path, features: Path) -> Fra
 def key_of(trial: Trial, params: Params, *, data: Path, features: Path) -> str:
     """Return a digest of all that a training depends on: data, settings, code and versions."""
     settings, recipe = params.approach(trial.approach), params.recipe(trial.approach)
-    code = [PACKAGE / "models" / f"{trial.approach}.py"]
+    modules = f"models/{trial.approach}", "clips/splits", "clips/store"
+    code = [PACKAGE / f"{name}.py" for name in modules]
     backbones = ["backbones"] if trial.approach in params.features else []
     for package in ("models/parts", "nn", "training", *backbones):
         code += sorted((PACKAGE / package).glob("*.py"))
     chosen = str([trial, recipe, settings, params.dataset.name])
+    inputs = [data / "clips.csv", data / "split.csv", pretraining.file_of(trial.approach, settings)]
     with open_source(trial, params, data, features) as source:
-        tables = data / "clips.csv", data / "split.csv"
-        rendered = pretraining.file_of(trial.approach, settings)
-        return files.digest(source.path, *tables, chosen, *code, rendered, fit.versions())
+        return files.digest(source.path, *inputs, chosen, *code, fit.versions())
 
 
 def content_of(folder: Path) -> str:
-    """Return a digest of the files that a training writes beside the card."""
-    return files.digest(
-        *(folder / name for name in ("model.keras", "history.csv", familiarity.FILE))
-    )
+    """Return a digest of the files `CONTENT` of a model folder."""
+    return files.digest(*(folder / name for name in CONTENT))
 
 
 def describe(

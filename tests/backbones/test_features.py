@@ -144,6 +144,21 @@ features.extract("i3d", params, Path("videos"), clips, Path("data/features/kille
 """
 
 
+@pytest.mark.parametrize("amx", [True, False])
+def test_features_are_of_bfloat16_where_the_processor_has_amx(filmed, monkeypatch, amx):
+    plain = extract(filmed)
+    monkeypatch.setattr("har.nn.backend.multiplies_bfloat16", lambda: amx)
+    assert extract(filmed) == plain, "precision: float32"
+    made = extract(filmed, SMALL.model_copy(update={"precision": "auto"}), Path("auto.h5"))
+    assert (made == plain) is not amx
+    with feature_store.FeatureStore(Path("auto.h5")) as store:
+        assert store.facts["precision"] == ("bfloat16" if amx else "float32")
+        found, _ = store.read(store.clips)
+    with feature_store.FeatureStore(Path("data/features/x.h5")) as store:
+        expected, _ = store.read(store.clips)
+    assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+
+
 def test_a_killed_run_goes_on_with_what_is_done(filmed, monkeypatch):
     store.write_clips(Path("clips.csv"), filmed)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"}

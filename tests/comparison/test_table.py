@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from har.comparison import plots, table
 from har.errors import UserError
@@ -94,27 +92,6 @@ def test_recall_of_each_class_that_was_tested():
     assert table.recalls([part]) == {"A": 0.5, "B": 1.0}
 
 
-points = st.dictionaries(
-    st.text("abc", min_size=1, max_size=3),
-    st.tuples(st.floats(0.1, 100), st.floats(0, 1)),
-    min_size=1,
-)
-
-
-@given(points)
-@settings(max_examples=100, deadline=None)
-def test_the_pareto_front_by_its_definition(points):
-    front = table.pareto(points)
-    assert front == sorted(front, key=lambda name: points[name][0])
-    for name, (cost, accuracy) in points.items():
-        beaten = any(
-            (c <= cost and a >= accuracy) and (c < cost or a > accuracy) for c, a in points.values()
-        )
-        assert not (beaten and name in front), name
-        if not beaten:
-            assert points[name] in [points[other] for other in front], name
-
-
 def test_trials_of_different_data_sets_are_not_pooled():
     with pytest.raises(UserError, match="different classes"):
         table.pool([predictions([1]), predictions([1], classes=("A", "C"))])
@@ -156,15 +133,13 @@ def test_a_training_time_that_is_not_known_is_not_made_up():
 def test_pictures_are_the_same_bytes_every_time(tmp_path):
     rows = {"fast": row(0.4), "slow": row(0.9, latency_ms=30.0)}
     recalls = {name: {"A": 0.5, "B": 1.0} for name in rows}
-    places = {name: (r["latency_ms"], r["group"]["accuracy"]) for name, r in rows.items()}
 
     def draw(folder: Path) -> dict[str, bytes]:
         plots.accuracies(folder / "accuracy.png", rows, ("group", "random"), 0.5)
-        plots.front(folder / "pareto.png", places, table.pareto(places), "group")
         plots.shares(folder / "classes.png", recalls, "Recognised")
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
     first = draw(tmp_path / "first")
     assert draw(tmp_path / "second") == first
     assert all(data.startswith(b"\x89PNG") and len(data) > 5000 for data in first.values())
-    assert len(first) == 3
+    assert len(first) == 2

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from har.datasets import sample
-from har.datasets.rendering import figure, scene
+from har.datasets.rendering import figure, film, scene
 from har.errors import UserError
 
 PAIRS = [("SitDown", "StandUp"), ("PickUp", "PutDown")]
@@ -61,7 +61,7 @@ def test_clips_decode_to_the_frames_that_were_rendered(rendered):
     frames = sample.render_clip(*draw(*name))
     decoded = decode(rendered / name.path())
     assert frames.dtype == np.uint8
-    assert decoded.shape == frames.shape == (len(frames), sample.HEIGHT, sample.WIDTH, 3)
+    assert decoded.shape == frames.shape == (len(frames), film.HEIGHT, film.WIDTH, 3)
     # Closer than red and blue exchanged would be, for each frame at its own index.
     error = np.abs(decoded.astype(int) - frames).mean(axis=(1, 2, 3))
     exchanged = np.abs(decoded.astype(int) - frames[..., ::-1]).mean(axis=(1, 2, 3))
@@ -290,9 +290,9 @@ def test_people_stand_large_in_the_frame():
         for name in ("pelvis", "chin", "knee_left", "knee_right"):
             points = group.view.project(body[name])[0][:, None]
             x, y = scene.carry(points, clip.camera)[:, 0].T
-            assert (x > 0).all() and (x < sample.WIDTH).all()
-            assert (y > 0).all() and (y < sample.HEIGHT).all()
-        share = group.view.px_per_stature / sample.HEIGHT
+            assert (x > 0).all() and (x < film.WIDTH).all()
+            assert (y > 0).all() and (y < film.HEIGHT).all()
+        share = group.view.px_per_stature / film.HEIGHT
         assert 0.6 < share < 0.9
 
 

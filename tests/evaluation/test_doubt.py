@@ -49,10 +49,10 @@ def test_which_predictions_are_taken(tmp_path):
     tested, _ = made()
     trials = tmp_path / "comparison" / "trials"
     half = Predictions(*(part[:40] for part in tested[:4]), CLASSES)
-    predictions.write(trials / "lrcn-group-0-27" / "predictions.csv", half)
-    predictions.write(trials / "i3d-group-0-27" / "predictions.csv", tested)
-    predictions.write(trials / "convlstm-random-0-27" / "predictions.csv", tested)
-    assert doubt.find(tmp_path) == [trials / "i3d-group-0-27" / "predictions.csv"]
+    predictions.write(trials / "lrcn" / "lrcn-group-0-27" / "predictions.csv", half)
+    predictions.write(trials / "i3d" / "i3d-group-0-27" / "predictions.csv", tested)
+    predictions.write(trials / "convlstm" / "convlstm-random-0-27" / "predictions.csv", tested)
+    assert doubt.find(tmp_path) == [trials / "i3d" / "i3d-group-0-27" / "predictions.csv"]
     taught = tmp_path / "metrics" / "i3d" / "predictions.csv"
     predictions.write(taught, tested)
     assert doubt.find(tmp_path) == [taught]

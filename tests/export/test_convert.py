@@ -108,8 +108,9 @@ def test_int8_has_weights_of_8_bits(har, project, name):
 
 
 def test_a_model_by_its_name_and_a_trial(har, project):
-    shutil.copytree("models/lrcn", "comparison/trials/lrcn-group-0-1", dirs_exist_ok=True)
-    for named, output in (("lrcn", "lrcn"), ("comparison/trials/lrcn-group-0-1", "lrcn-group-0-1")):
+    trial = "comparison/trials/lrcn/lrcn-group-0-1"
+    shutil.copytree("models/lrcn", trial, dirs_exist_ok=True)
+    for named, output in (("lrcn", "lrcn"), (trial, "lrcn-group-0-1")):
         code, out, err = har(named, "--to", "savedmodel")
         assert (code, err) == (0, "")
         assert out.startswith(f"exports/{output}: ")

@@ -125,3 +125,24 @@ def test_a_loaded_model_may_have_any_names(in_tmp_path):
     keras.backend.clear_session()
     model = model_files.load_model(Path("a.keras"))
     assert familiarity.attach(model, known, 0.0).predict(shown, verbose=0).shape == (6, 4)
+
+
+def test_hundreds_of_classes_fit_into_memory(run_python):
+    code = """
+import resource
+import numpy as np
+from har.nn import familiarity
+
+def used():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+rng = np.random.default_rng(0)
+known = familiarity.fit(rng.normal(size=(800, 512)), np.arange(800) % 400)
+x = rng.normal(size=(1000, 512)).astype(np.float32)
+known.score(x[:9])
+before = used()
+known.score(x)
+print(used() - before)  # (N, C, D) would take 820 MB
+"""
+    done = run_python(code)
+    assert float(done.stdout) < 100, done.stderr

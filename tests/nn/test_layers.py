@@ -7,8 +7,6 @@ from har.nn.layers import (
     BatchNormalization,
     ConvLSTM2D,
     FoldTime,
-    MaxPooling3D,
-    PooledConv2D,
     ShiftFeatures,
     UnfoldTime,
 )
@@ -21,8 +19,6 @@ from har.nn.layers import (
         FoldTime(name="fold"),
         UnfoldTime(7),
         ShiftFeatures(5),
-        PooledConv2D(3, (2, 3), 4, padding="same", activation="relu"),
-        MaxPooling3D((1, 2, 2)),
         BatchNormalization(momentum=0.9, epsilon=0.01),
     ],
     ids=lambda layer: type(layer).__name__,

@@ -39,28 +39,29 @@ def compare(project) -> tuple[set[str], set[str]]:
     shutil.copy(project.path / "comparison/pipeline.yaml", project.path / "comparison/dvc.yaml")
     output = project.python("-m", "dvc", "repro", "comparison/dvc.yaml").stdout
     ran = re.findall(r"^Running stage '(?:comparison/dvc.yaml:)?([\w@.-]+)'", output, re.MULTILINE)
-    trained = re.findall(r"^comparison/trials/\w+/([\w-]+): epoch", output, re.MULTILINE)
+    trained = re.findall(r"^\.work/trials/([\w-]+): epoch", output, re.MULTILINE)
     return {n for n in ran if n.startswith(("features", "trial", "compare"))}, set(trained)
+
+
+def add_toy(project) -> None:
+    (project.path / "har/models/toy.py").write_text(TOY)
+    project.set(
+        **{
+            "toy": {"units": 4, "learning_rate": 0.01},
+            "comparison.approaches": ["toy", "i3d"],
+            "comparison.folds": [0],
+            "backbones.i3d": {
+                **{"count": 8, "step": 1, "windows": 2, "height": 32, "width": 32},
+                **{"weights": "random", "sha256": None, "precision": "auto"},
+            },
+        }
+    )
 
 
 @pytest.fixture
 def project(new_project):
     project = new_project()
-    (project.path / "har/models/toy.py").write_text(TOY)
-    project.set(
-        **{
-            "toy": {"units": 4, "learning_rate": 0.01},
-            "frames.count": 4,
-            "train.frames": 2,
-            "train.epochs": 2,
-            "comparison.approaches": ["toy", "i3d"],
-            "comparison.folds": [0],
-            "backbones.i3d": {
-                **{"count": 8, "step": 1, "windows": 2, "height": 32, "width": 32},
-                **{"weights": "random", "sha256": None},
-            },
-        }
-    )
+    add_toy(project)
     return project
 
 
@@ -95,7 +96,7 @@ def test_every_approach_on_every_fold_and_nothing_twice(project):
     assert backbone["multiply_adds"] > 2 * 2e8, "two windows"
     table = (project.path / "metrics/comparison.md").read_text()
     assert table.count("\n| `") == 2
-    for picture in ("accuracy", "pareto", "classes"):
+    for picture in ("accuracy", "classes", "shortcuts"):
         assert (project.path / f"metrics/comparison/{picture}.png").stat().st_size > 5000
 
     assert compare(project) == (set(), set())
@@ -122,6 +123,30 @@ def test_every_approach_on_every_fold_and_nothing_twice(project):
     # An edit of what tests a network trains none again.
     project.replace("har/evaluation/unknown.py", "how well a network tells", "how a network tells")
     assert compare(project) == ({"trials@toy", "trials@i3d", "compare"}, set())
+
+
+@pytest.mark.slow
+def test_two_machines_share_the_approaches(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    add_toy(project)
+    shutil.copy(project.path / "comparison/pipeline.yaml", project.path / "comparison/dvc.yaml")
+    project.dvc("remote", "add", "--default", "storage", str(tmp_path / "storage"))
+    project.commit("two approaches")
+    project.dvc("push")
+    machines = {approach: project.clone(tmp_path / approach) for approach in ("toy", "i3d")}
+    for approach, machine in machines.items():
+        machine.dvc("repro", f"comparison/dvc.yaml:trials@{approach}")
+        machine.commit(approach)
+        machine.dvc("push")
+    one = machines["toy"]
+    one.run("git", "fetch", "-q", str(machines["i3d"].path), "main")
+    assert "comparison/dvc.lock" in one.run("git", "merge", "FETCH_HEAD", check=False).stdout
+    one.har("resolve")
+    one.commit("both")
+    one.dvc("pull")
+    assert compare(one) == ({"compare"}, set())
+    figures = json.loads((one.path / "metrics/comparison.json").read_text())
+    assert set(figures["approaches"]) == {"toy", "i3d"}
 
 
 def test_the_main_pipeline_stays_as_it_is(new_project):

@@ -37,7 +37,7 @@ SHOWN = {
 def project(new_project):
     """A project whose clips are extracted and split."""
     project = new_project()
-    small = {"height": 32, "width": 32, "weights": "random", "sha256": None}
+    small = {"height": 32, "width": 32, "weights": "random", "sha256": None, "precision": "auto"}
     backbones = {f"backbones.{name}": small | shown for name, shown in SHOWN.items()}
     epochs = {f"{name}.train.epochs": 1 for name in ("convlstm_tutorial", "lrcn_tutorial")}
     project.set(**{"train.epochs": 1}, **TINY, **backbones, **epochs)

@@ -23,7 +23,7 @@ def taught(new_project):
     """A project that `har teach` was run in, and what it printed."""
     project = new_project()
     fill(project.path / "mine")
-    small = {"height": 32, "width": 32, "weights": "random", "sha256": None}
+    small = {"height": 32, "width": 32, "weights": "random", "sha256": None, "precision": "auto"}
     project.set(**{"backbones.i3d": small | SHOWN, "dataset.name": "sample"})
     return project, project.har("teach", "mine").stdout
 

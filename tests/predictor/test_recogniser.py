@@ -345,6 +345,26 @@ def test_names_of_models(in_tmp_path, monkeypatch):
     assert Recogniser.open(in_tmp_path / "elsewhere").name == "lrcn"
 
 
+@pytest.mark.parametrize("amx", [True, False])
+def test_i3d_is_quick_where_the_processor_has_amx(in_tmp_path, monkeypatch, amx):
+    monkeypatch.setattr("har.nn.backend.multiplies_bfloat16", lambda: amx)
+    keys = {"count": 8, "step": 1, "windows": 1, "height": 32, "width": 32}
+    backbone = features.open_backbone(
+        "i3d", BackboneParams(**keys, weights="random", sha256=None, precision="float32")
+    )
+    head = i3d.build(3, (1, 1, 1024), PARAMS.approach("i3d"), PARAMS.train, seed=1)
+    joined = joined_model.joined_model(backbone.network, head, 1)
+    path = small.save(joined, in_tmp_path / "i3d", input=keys, joined={"name": "i3d"})
+
+    def computed(**more) -> dict[str, str]:
+        network = Recogniser.open(path, **more).model.get_layer("inception_i3d")
+        return {layer.name: layer.compute_dtype for layer in network.layers}
+
+    assert computed()["Conv3d_1a_7x7"] == ("bfloat16" if amx else "float32")
+    assert computed()["average"] == "float32"
+    assert set(computed(precision="float32").values()) == {"float32"}
+
+
 def test_kinetics(folder, in_tmp_path, monkeypatch):
     known = Recogniser.open(folder / "lrcn")
     made = known.model, known.card | {"approach": "kinetics"}
@@ -441,7 +461,7 @@ def test_what_a_prediction_shows_of_itself(folder, write_video, tmp_path):
 @pytest.mark.parametrize("windows", [1, 2])
 def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, windows):
     keys = {"count": 8, "step": 2, "windows": windows, "height": 32, "width": 32}
-    params = BackboneParams(**keys, weights="random", sha256=None)
+    params = BackboneParams(**keys, weights="random", sha256=None, precision="float32")
     backbone = features.open_backbone("i3d", params)
     path = write_video(in_tmp_path / "clip.avi", small.moving(50, 3))
     clip = Clip("clip.avi", "Jump", "g", "", 50, 25.0, 72, 48)
@@ -452,7 +472,7 @@ def test_a_head_that_is_joined_with_its_backbone(in_tmp_path, write_video, windo
     last.set_weights([rng.normal(size=w.shape) for w in last.get_weights()])
     expected = np.asarray(head(seen[None].astype(np.float32)))[0]
     joined = joined_model.joined_model(backbone.network, head, windows)
-    name = in_tmp_path / "comparison" / "trials" / "i3d-group-0-27"
+    name = in_tmp_path / "comparison" / "trials" / "i3d" / "i3d-group-0-27"
     recogniser = Recogniser.open(small.save(joined, name, input=keys))
     assert expected.std() > 0.01
     assert np.abs(recogniser.predict(path).overall - expected).max() < 1e-5

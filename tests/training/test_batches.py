@@ -92,7 +92,7 @@ def test_weights_come_with_the_batches(monkeypatch, place):
 ROWS = pytest.mark.parametrize(
     ("shape", "dtype"),
     [
-        ((1, 5, 5, 3), "uint8"),  # bytes that fill no words
+        ((1, 5, 5, 3), "uint8"),
         ((2, 2, 7, 4), "uint8"),
         ((0, 4), "uint8"),
         ((2, 7), "float16"),
@@ -116,24 +116,11 @@ def test_rows_of_any_length_and_type_are_taken_as_they_are(shape, dtype):
     jnp = pytest.importorskip("jax.numpy")
     rows = np.random.default_rng(0).integers(0, 256, (23, *shape)).astype(dtype)
     order = np.random.default_rng(1).permutation(23)
-    there = (jnp.asarray(device_rows.words(rows)), jnp.arange(23))
-    shapes = (shape, ())
-    taken, numbers = device_rows.take(there, jnp.asarray(order), 4, 9, shapes)
+    there = (jnp.asarray(rows), jnp.arange(23))
+    taken, numbers = device_rows.take(there, jnp.asarray(order), 4, 9)
     assert taken.dtype == dtype
     np.testing.assert_array_equal(taken, rows[order[4:13]])
     np.testing.assert_array_equal(numbers, order[4:13])
-
-
-def test_words_are_the_same_memory_and_only_where_bytes_fill_them():
-    rows = np.arange(3 * 8, dtype=np.uint8).reshape(3, 2, 4)
-    words = device_rows.words(rows)
-    assert words.dtype == np.uint32
-    assert words.shape == (3, 2)
-    assert np.shares_memory(words, rows)
-    assert words[1].tobytes() == rows[1].tobytes()
-    for other in (rows[:, :, :3], rows[:, :0], rows.astype(np.int16), np.arange(8)):
-        assert device_rows.words(other) is other
-    assert device_rows.words(rows[:0]).shape == (0, 2)
 
 
 def test_batches_asked_for_again_or_out_of_order_are_the_same():

@@ -92,7 +92,7 @@ def _grain(deviation: float) -> np.ndarray:
     return np.rint(np.random.default_rng(SEED).normal(0, deviation, shape)).astype(np.int16)
 
 
-def film(
+def shoot(
     setting: Setting, take: Take, body: scene.Body, others: Sequence[scene.Part], noise: float
 ) -> np.ndarray:
     """Film a body, joints (T, 3), and `others` beside it: (T, H, W, 3) uint8 RGB.

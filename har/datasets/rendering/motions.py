@@ -11,20 +11,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from har.datasets.rendering import figure, scene
-from har.datasets.rendering.film import (
-    CANVAS,
-    HEIGHT,
-    SEED,
-    WIDTH,
-    Setting,
-    Take,
-    draw_person,
-    draw_proportions,
-    film,
-    move_camera,
-    wander,
-)
+from har.datasets.rendering import figure, film, scene
 
 SHAPE = (40, 64, 64)  # frames, height, width
 MOTIONS = 1024
@@ -59,7 +46,7 @@ class Motion(NamedTuple):
 def motion(number: int) -> Motion:
     """Draw motion `number`, from 0."""
     pair, backwards = number % 4 > 1, number % 4 == 3
-    rng = np.random.default_rng([SEED, number // 2 if pair else number, int(pair)])
+    rng = np.random.default_rng([film.SEED, number // 2 if pair else number, int(pair)])
     standing = {True: rng.random() < 0.5, False: rng.random() < 0.35}  # legs, arms
     often = {name: 0.25 if name in ("neck", "twist", "spread") else 0.42 for name in _REACH}
     moving = [name for name in _REACH if rng.random() < often[name]]
@@ -160,32 +147,37 @@ def body_of(
 
 def render(number: int, index: int) -> np.ndarray:
     """Film motion `number` with everything else drawn by `index`: `SHAPE` + (3,), uint8 RGB."""
-    rng = np.random.default_rng([SEED, 1, index])
+    rng = np.random.default_rng([film.SEED, 1, index])
     uniform, n_frames = rng.uniform, SHAPE[0]
     drawn = motion(number)
     seconds = np.arange(n_frames) * np.exp(uniform(np.log(0.035), np.log(0.16)))
     phase = uniform() + seconds * drawn.hz * np.exp(rng.normal(0, 0.2))
     phase = phase + 0.06 * np.sin(uniform(0, 6.28) + np.arange(n_frames) * uniform(0.05, 0.3))
-    body = body_of(drawn, rng, phase, draw_proportions(rng, 0.05))
+    body = body_of(drawn, rng, phase, film.draw_proportions(rng, 0.05))
 
     yaw, elevation = uniform(0, 2 * np.pi), np.radians(np.clip(rng.normal(10, 14), -20, 60))
-    stature = HEIGHT * np.exp(uniform(np.log(0.42), np.log(1.25)))
+    stature = film.HEIGHT * np.exp(uniform(np.log(0.42), np.log(1.25)))
     view = scene.View(yaw, elevation, stature, (0.0, 0.0))
     seen = view.project(np.stack(list(body.values()), axis=1))[0]  # (T, J, 2)
     path = seen.mean(axis=1)
     middle = (seen.min(axis=(0, 1)) + seen.max(axis=(0, 1))) / 2
     if rng.random() < 0.3:
         middle = np.median(path, axis=0)
-    origin = np.array([WIDTH, HEIGHT]) / 2 - middle + rng.normal(0, 1, 2) * [12, 7] + scene.MARGIN
+    origin = (
+        np.array([film.WIDTH, film.HEIGHT]) / 2
+        - middle
+        + rng.normal(0, 1, 2) * [12, 7]
+        + scene.MARGIN
+    )
     view = view._replace(origin=tuple(origin.tolist()))
     occluder = None
     if rng.random() < 0.1:
         column = view.origin[0] + stature * uniform(-0.4, 0.4)
-        occluder = scene.occluder(rng, *CANVAS, column, uniform(6, 16))
-    setting = Setting(
-        person=draw_person(rng, _GIRTH),
+        occluder = scene.occluder(rng, *film.CANVAS, column, uniform(6, 16))
+    setting = film.Setting(
+        person=film.draw_person(rng, _GIRTH),
         view=view,
-        place=scene.place(rng, *CANVAS, uniform(0.05, 1.0)),
+        place=scene.place(rng, *film.CANVAS, uniform(0.05, 1.0)),
         occluder=occluder,
         gain=uniform(0.75, 1.25) * np.exp(rng.normal(0, 0.06, 3)),
         light=uniform(-1, 1),
@@ -195,14 +187,14 @@ def render(number: int, index: int) -> np.ndarray:
     if rng.random() < 0.25:
         for _ in range(rng.integers(1, 3)):
             others += _other(rng, seconds, setting)
-    flicker = uniform(0, 0.03) * wander(rng, seconds, 1, (1, 6))[:, 0]
-    take = Take(
+    flicker = uniform(0, 0.03) * film.wander(rng, seconds, 1, (1, 6))[:, 0]
+    take = film.Take(
         camera=_camera(rng, seconds, path),
         gain=1 + uniform(-0.1, 0.1) * np.linspace(-1, 1, n_frames) + flicker,
         grain=rng.integers(0, 64, (n_frames, 2)),
         backwards=False,  # a motion runs backwards, not its film
     )
-    frames = film(setting, take, body, others, float(rng.integers(8)))
+    frames = film.shoot(setting, take, body, others, float(rng.integers(8)))
 
     small = np.empty((*SHAPE, 3), np.uint8)
     blur = uniform(0, 1.3) if rng.random() < 0.5 else 0
@@ -216,31 +208,33 @@ def render(number: int, index: int) -> np.ndarray:
     return small
 
 
-def _other(rng: np.random.Generator, seconds: np.ndarray, setting: Setting) -> list[scene.Part]:
+def _other(
+    rng: np.random.Generator, seconds: np.ndarray, setting: film.Setting
+) -> list[scene.Part]:
     # Somebody else, who does something else, in front or behind.
     phase = rng.uniform() + seconds * rng.uniform(0, 0.7)
-    body = body_of(motion(int(rng.integers(MOTIONS))), rng, phase, draw_proportions(rng, 0.05))
-    aside = [rng.choice([-1, 1]) * rng.uniform(0.25, 0.6) * WIDTH, rng.normal(0, 8)]
+    body = body_of(motion(int(rng.integers(MOTIONS))), rng, phase, film.draw_proportions(rng, 0.05))
+    aside = [rng.choice([-1, 1]) * rng.uniform(0.25, 0.6) * film.WIDTH, rng.normal(0, 8)]
     view = setting.view._replace(
         yaw=rng.uniform(0, 6.28),
         px_per_stature=setting.view.px_per_stature * rng.uniform(0.5, 1),
         origin=tuple(np.add(setting.view.origin, aside).tolist()),
     )
     nearer = rng.uniform(-2, 0.6)
-    parts = scene.person_parts(body, draw_person(rng, _GIRTH), view, setting.light)
+    parts = scene.person_parts(body, film.draw_person(rng, _GIRTH), view, setting.light)
     return [part._replace(nearness=part.nearness + nearer) for part in parts]
 
 
 def _camera(rng: np.random.Generator, seconds: np.ndarray, path: np.ndarray) -> np.ndarray:
     # Held by a hand or nearly still; now and then it follows `path`, (T, 2) pixels.
     across, strength = np.linspace(-1, 1, len(seconds)), 1 if rng.random() < 0.6 else 0.1
-    zoom = rng.uniform(-0.12, 0.12) * across + 0.02 * wander(rng, seconds, 1, (0.1, 0.5))[:, 0]
-    roll = rng.normal(0, 4) + strength * 2 * wander(rng, seconds, 1, (0.1, 0.6))[:, 0]
+    zoom = rng.uniform(-0.12, 0.12) * across + 0.02 * film.wander(rng, seconds, 1, (0.1, 0.5))[:, 0]
+    roll = rng.normal(0, 4) + strength * 2 * film.wander(rng, seconds, 1, (0.1, 0.6))[:, 0]
     shift = rng.uniform(-8, 8, 2) * across[:, None]
-    shift = shift + rng.uniform(0, 3) * wander(rng, seconds, 2, (0.1, 0.5))
-    shift = strength * (shift + rng.uniform(0, 0.8) * wander(rng, seconds, 2, (0.5, 4)))
+    shift = shift + rng.uniform(0, 3) * film.wander(rng, seconds, 2, (0.1, 0.5))
+    shift = strength * (shift + rng.uniform(0, 0.8) * film.wander(rng, seconds, 2, (0.5, 4)))
     if rng.random() < 0.3:
         moved = np.pad(path - path.mean(axis=0), ((4, 4), (0, 0)), mode="edge")
         smooth = [np.convolve(column, np.ones(9) / 9, "valid") for column in moved.T]
         shift = shift - rng.uniform(0.3, 1) * np.stack(smooth, axis=1)
-    return move_camera(1 + strength * zoom, np.radians(roll), shift)
+    return film.move_camera(1 + strength * zoom, np.radians(roll), shift)

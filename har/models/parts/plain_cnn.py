@@ -3,7 +3,6 @@
 from keras import layers
 from pydantic import ValidationInfo, field_validator
 
-from har.nn.pooling import PooledConv2D
 from har.params import ApproachParams, IntTuple, Rate
 
 
@@ -27,7 +26,8 @@ def plain_cnn(x, params: PlainCNNParams, seed: int):
     """Return features of images, (N, H, W, C) to (N, D); no dropout follows the last block."""
     last = len(params.filters) - 1
     for block, (filters, pool) in enumerate(zip(params.filters, params.pools, strict=True)):
-        x = PooledConv2D(filters, 3, pool, padding="same", activation="relu")(x)
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(pool, padding="same")(x)
         if block < last:
             x = layers.Dropout(params.dropout, seed=seed + block)(x)
     return layers.Flatten()(x)
