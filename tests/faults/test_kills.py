@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 from pipeline.conftest import SMALL, Project, film
 
 from .conftest import assert_one_line
@@ -131,6 +132,33 @@ def test_a_killed_run(campaign, rng, times):
             end(family(running), rng)
             running.wait()
         campaign.check()
+
+
+def test_killed_trials(campaign, rng, times, tmp_path):
+    project = campaign.project.copy(tmp_path / "project")
+    shutil.copy(project.path / "comparison/pipeline.yaml", project.path / "comparison/dvc.yaml")
+    project.set(**{"comparison.approaches": ["lrcn"], "comparison.protocols": ["group"]})
+    stage, lock = "comparison/dvc.yaml:trials@lrcn", project.path / "comparison/dvc.lock"
+    trials = project.path / "comparison/trials"
+
+    def outputs() -> list:
+        return yaml.safe_load(lock.read_text())["stages"]["trials@lrcn"]["outs"]
+
+    begin = time.monotonic()
+    project.dvc("repro", stage)
+    seconds, expected = time.monotonic() - begin, outputs()
+    for _ in range(times(20)):
+        lock.unlink()
+        shutil.rmtree(trials)
+        shutil.rmtree(project.path / ".work")
+        for _ in range(rng.choice([1, 1, 2])):
+            running = start(project, "-m", "dvc", "repro", stage)
+            time.sleep(rng.uniform(0.2, seconds))
+            end(family(running), rng)
+            running.wait()
+        project.dvc("repro", stage)
+        assert outputs() == expected
+        assert not [path for path in trials.rglob(".*") if path.name != ".gitignore"]
 
 
 def test_dvc_alone_is_killed(campaign, rng, times):

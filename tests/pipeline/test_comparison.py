@@ -34,10 +34,10 @@ def build(n_classes, shape, params, train, seed):
 '''
 
 
-def compare(project) -> tuple[set[str], set[str]]:
+def compare(project, *options: str) -> tuple[set[str], set[str]]:
     """Run the comparison; return its stages that ran, and the trials that were trained."""
     shutil.copy(project.path / "comparison/pipeline.yaml", project.path / "comparison/dvc.yaml")
-    output = project.python("-m", "dvc", "repro", "comparison/dvc.yaml").stdout
+    output = project.python("-m", "dvc", "repro", *options, "comparison/dvc.yaml").stdout
     ran = re.findall(r"^Running stage '(?:comparison/dvc.yaml:)?([\w@.-]+)'", output, re.MULTILINE)
     trained = re.findall(r"^\.work/trials/([\w-]+): epoch", output, re.MULTILINE)
     return {n for n in ran if n.startswith(("features", "trial", "compare"))}, set(trained)
@@ -143,8 +143,7 @@ def test_two_machines_share_the_approaches(finished, tmp_path):
     assert "comparison/dvc.lock" in one.run("git", "merge", "FETCH_HEAD", check=False).stdout
     one.har("resolve")
     one.commit("both")
-    one.dvc("pull")
-    assert compare(one) == ({"compare"}, set())
+    assert compare(one, "--pull") == ({"compare"}, set())
     figures = json.loads((one.path / "metrics/comparison.json").read_text())
     assert set(figures["approaches"]) == {"toy", "i3d"}
 
