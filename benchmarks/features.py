@@ -1,7 +1,7 @@
 """Features of I3D in float32, in bfloat16, and at the limit of the machine.
 
 Command: python benchmarks/features.py [--repeats 8]
-Inputs: random clips and weights, whose times are those of others. KERAS_BACKEND: the backend.
+Inputs: random clips and weights, which take as long as real ones. KERAS_BACKEND: the backend.
 Cost: a minute.
 
 A window is 64 frames of 224 × 224; both precisions take turns. `limit` is its multiply-adds at the
